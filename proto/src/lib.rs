@@ -1,0 +1,34 @@
+//! Wire format, typed ids, signed envelope and the signed documents shared by agent and controller.
+//!
+//! - [`pb`]: generated from `proto/cordon/v1/fleet.proto` (a test regenerates and compares it).
+//! - [`envelope`]: DSSE, the only way a signed document is read or written.
+//! - [`policy`], [`order`]: the documents that flow down.
+//! - [`record`]: what flows up, kept on the agent's disk until the controller has committed it.
+//! - [`verdict`]: what the judge says of a story.
+//! - [`id`]: typed ids.
+#![forbid(unsafe_code)]
+
+pub mod envelope;
+pub mod id;
+pub mod order;
+/// Generated protobuf and gRPC types of package `cordon.v1`.
+#[expect(
+    clippy::all,
+    clippy::pedantic,
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "generated code"
+)]
+pub mod pb {
+    include!("generated/cordon.v1.rs");
+}
+pub mod policy;
+pub mod record;
+pub mod verdict;
+
+/// Version of the wire protocol in [`pb::Hello`]. A controller refuses a hello it does not know.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Socket mark on the agent's own sockets to the controller: the one thing that isolation lets
+/// reach the controller's pinned address. "crdn" in ASCII.
+pub const AGENT_SOCKET_MARK: u32 = 0x6372_646e;

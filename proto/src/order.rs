@@ -1,0 +1,164 @@
+//! Orders: a closed list of typed verbs, signed by the controller's online key within the caps that
+//! the policy gives it; and receipts, signed by the host, which alone move an order past `delivered`.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::envelope::Signed;
+use crate::id::{HostId, IsolationId, OrderId};
+
+/// What an order asks for. There is no shell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Verb {
+    /// Cut the host off.
+    Isolate {
+        /// The host opens by itself after this many seconds. 0: only a release opens it.
+        lease_seconds: u64,
+    },
+    /// Open the host again. Releasing an open host is a success.
+    Release,
+}
+
+impl Verb {
+    /// The name that policies list.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Isolate { .. } => "isolate",
+            Self::Release => "release",
+        }
+    }
+}
+
+/// One order to one host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// Idempotency key: the same id is never carried out twice.
+    pub id: OrderId,
+    /// The only host that obeys it.
+    pub host: HostId,
+    /// What to do.
+    #[serde(flatten)]
+    pub verb: Verb,
+    /// Why, in the words of whoever asked.
+    pub reason: String,
+    /// Account that asked.
+    pub requested_by: String,
+    /// When it was signed.
+    pub issued_at: Timestamp,
+    /// The agent refuses it from then on.
+    pub expires_at: Timestamp,
+}
+
+impl Signed for Order {
+    const PAYLOAD_TYPE: &'static str = "application/vnd.cordon.order.v1+json";
+}
+
+/// Where an order stands.
+///
+/// ```text
+/// queued -> delivered -> started -> done
+///    |          |           `-----> failed
+///    |          `-> refused
+///    `-> expired
+/// ```
+/// `queued`, `delivered` and `expired` are the controller's word; the rest are the agent's, by receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderState {
+    /// Signed and stored.
+    Queued,
+    /// Written to the host's stream.
+    Delivered,
+    /// The agent accepted it and began.
+    Started,
+    /// Done, with proof.
+    Done,
+    /// Tried; the effect is not there.
+    Failed,
+    /// The agent would not: signature, audience, expiry or caps.
+    Refused,
+    /// Nobody took it in time.
+    Expired,
+}
+
+impl OrderState {
+    /// No state follows.
+    pub fn is_final(self) -> bool {
+        matches!(
+            self,
+            Self::Done | Self::Failed | Self::Refused | Self::Expired
+        )
+    }
+
+    /// Whether a receipt that says `next` may follow. Receipts arrive at least once and in order of
+    /// sequence, so a repeated or late one is simply not a step.
+    pub fn may_become(self, next: Self) -> bool {
+        use OrderState::{Delivered, Done, Expired, Failed, Queued, Refused, Started};
+        matches!(
+            (self, next),
+            (Queued, Delivered | Expired | Started | Refused)
+                | (Delivered, Started | Refused | Expired)
+                | (Started, Done | Failed)
+        )
+    }
+}
+
+/// The host's signed word about one order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The order.
+    pub order: OrderId,
+    /// The host that says so.
+    pub host: HostId,
+    /// `started`, `done`, `failed` or `refused`.
+    pub state: OrderState,
+    /// Host's wall clock.
+    pub at: Timestamp,
+    /// What was proved, or why it failed or was refused.
+    pub detail: String,
+    /// The isolation that it made or ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<IsolationId>,
+}
+
+impl Signed for Receipt {
+    const PAYLOAD_TYPE: &'static str = "application/vnd.cordon.receipt.v1+json";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn golden_order_v1() {
+        let order = Order {
+            id: "01890000-0000-7000-8000-000000000001".parse().unwrap(),
+            host: "01890000-0000-7000-8000-000000000002".parse().unwrap(),
+            verb: Verb::Isolate {
+                lease_seconds: 3600,
+            },
+            reason: "reverse shell".into(),
+            requested_by: "admin".into(),
+            issued_at: "2026-11-01T00:00:00Z".parse().unwrap(),
+            expires_at: "2026-11-01T00:10:00Z".parse().unwrap(),
+        };
+        insta::assert_json_snapshot!(order);
+        let read: Order = serde_json::from_value(serde_json::to_value(&order).unwrap()).unwrap();
+        assert_eq!(read, order);
+    }
+
+    #[test]
+    fn an_unknown_verb_is_an_error() {
+        assert!(serde_json::from_str::<Verb>(r#"{"verb":"shell"}"#).is_err());
+    }
+
+    #[test]
+    fn no_state_follows_a_final_one() {
+        use OrderState::{Delivered, Done, Expired, Failed, Queued, Refused, Started};
+        let all = [Queued, Delivered, Started, Done, Failed, Refused, Expired];
+        for from in all.into_iter().filter(|s| s.is_final()) {
+            assert!(all.iter().all(|to| !from.may_become(*to)));
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! The policy: what an agent may do by itself, signed by a key that need not be online.
+
+use std::net::IpAddr;
+
+use ed25519_dalek::VerifyingKey;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::envelope::{Envelope, EnvelopeError, Signed};
+
+/// How far a verdict may go without a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Record and report; never act.
+    Observe,
+    /// Report and say what would have been done.
+    Recommend,
+    /// Act when a person says yes in time.
+    Approve,
+    /// Act within the caps.
+    Autonomous,
+}
+
+/// What happens when isolation is in place but its proof failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WithoutProof {
+    /// Open again and report the failure.
+    RollBack,
+    /// Stay shut and keep trying.
+    StayShut,
+}
+
+/// Calibrated score from which a verdict gets its name. `0 <= suspicious <= malicious <= 1`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Thresholds {
+    /// At or above: `suspicious`.
+    pub suspicious: f32,
+    /// At or above: `malicious`.
+    pub malicious: f32,
+}
+
+/// Transport protocol of an [`AllowRule`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// A remote end that an isolated host may still reach.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllowRule {
+    /// One address; no ranges, no names.
+    pub address: IpAddr,
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// Port on the remote end.
+    pub port: u16,
+}
+
+/// How this group's hosts are isolated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IsolationPolicy {
+    /// The host opens by itself after this many seconds. 0: only a release opens it.
+    pub lease_seconds: u64,
+    /// Roll back or stay shut when the proof fails.
+    pub without_proof: WithoutProof,
+    /// Remote ends that stay reachable, the controller's own address aside.
+    #[serde(default)]
+    pub allow: Vec<AllowRule>,
+}
+
+/// Brakes on autonomy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Caps {
+    /// Isolations that one agent starts by itself in any hour.
+    pub isolations_per_hour: u32,
+}
+
+/// An online key and the orders it may sign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderKey {
+    /// Ed25519 public key, raw, hex (64 digits).
+    pub public_key: String,
+    /// Verbs it may sign, by [`crate::order::Verb::name`].
+    pub verbs: Vec<String>,
+}
+
+/// A signed policy's content. Every field is there: an agent never guesses a default for what it may do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Only grows; an agent refuses an older one.
+    pub version: u64,
+    /// The site that the policy is for.
+    pub site: String,
+    /// The group that the policy is for.
+    pub group: String,
+    /// When it was signed.
+    pub issued_at: Timestamp,
+    /// When the agent starts to warn that it is stale. Protection goes on.
+    pub expires_at: Timestamp,
+    /// How far a verdict may go.
+    pub mode: Mode,
+    /// The model's own thresholds when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thresholds: Option<Thresholds>,
+    /// How hosts are isolated.
+    pub isolation: IsolationPolicy,
+    /// Brakes.
+    pub caps: Caps,
+    /// Executables that no automatic action may touch, by absolute path.
+    #[serde(default)]
+    pub protected_processes: Vec<String>,
+    /// Who may sign orders.
+    pub order_keys: Vec<OrderKey>,
+}
+
+impl Signed for Policy {
+    const PAYLOAD_TYPE: &'static str = "application/vnd.cordon.policy.v1+json";
+}
+
+/// Why a policy was refused. The one in force stays in force.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// Signature, type or form.
+    #[error("policy envelope refused")]
+    Envelope(#[from] EnvelopeError),
+    /// Made for another site or group.
+    #[error("policy is for {found}, this host is in {wanted}")]
+    Audience {
+        /// Site and group in the policy.
+        found: String,
+        /// Site and group of this host.
+        wanted: String,
+    },
+    /// Older than, or different from but numbered as, the one in force.
+    #[error("policy version {offered} is not newer than version {in_force} in force")]
+    NotNewer {
+        /// Version in the refused policy.
+        offered: u64,
+        /// Version in force.
+        in_force: u64,
+    },
+    /// Signed, yet senseless.
+    #[error("policy is invalid: {0}")]
+    Invalid(String),
+}
+
+/// Who the host is, as far as policies are addressed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audience {
+    /// Site name from enrolment.
+    pub site: String,
+    /// Group name from enrolment.
+    pub group: String,
+}
+
+impl Policy {
+    /// Checks signature, audience, version and sense of an offered policy.
+    ///
+    /// `in_force` is the version that the host holds now, if any. An expired policy is accepted:
+    /// it may be the newest there is, and expiry only warns.
+    pub fn accept(
+        envelope: &Envelope,
+        key: &VerifyingKey,
+        audience: &Audience,
+        in_force: Option<u64>,
+    ) -> Result<Self, PolicyError> {
+        let policy: Self = envelope.open(std::slice::from_ref(key))?;
+        if policy.site != audience.site || policy.group != audience.group {
+            return Err(PolicyError::Audience {
+                found: format!("{}/{}", policy.site, policy.group),
+                wanted: format!("{}/{}", audience.site, audience.group),
+            });
+        }
+        if let Some(in_force) = in_force
+            && policy.version <= in_force
+        {
+            return Err(PolicyError::NotNewer {
+                offered: policy.version,
+                in_force,
+            });
+        }
+        policy.check()?;
+        Ok(policy)
+    }
+
+    /// Public keys that may sign an order with `verb`.
+    pub fn order_keys_for(&self, verb: &str) -> Vec<VerifyingKey> {
+        self.order_keys
+            .iter()
+            .filter(|key| key.verbs.iter().any(|v| v == verb))
+            .filter_map(|key| parse_public_key(&key.public_key))
+            .collect()
+    }
+
+    fn check(&self) -> Result<(), PolicyError> {
+        if self.version == 0 {
+            return Err(PolicyError::Invalid("version must be at least 1".into()));
+        }
+        if let Some(t) = self.thresholds
+            && !(0.0 <= t.suspicious && t.suspicious <= t.malicious && t.malicious <= 1.0)
+        {
+            return Err(PolicyError::Invalid(
+                "thresholds must satisfy 0 <= suspicious <= malicious <= 1".into(),
+            ));
+        }
+        for key in &self.order_keys {
+            if parse_public_key(&key.public_key).is_none() {
+                return Err(PolicyError::Invalid(format!(
+                    "order key {:?} is not an Ed25519 public key in hex",
+                    key.public_key
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn parse_public_key(text: &str) -> Option<VerifyingKey> {
+    let bytes: [u8; 32] = hex::decode(text).ok()?.try_into().ok()?;
+    VerifyingKey::from_bytes(&bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::sign;
+    use ed25519_dalek::SigningKey;
+
+    fn key() -> SigningKey {
+        SigningKey::from_bytes(&[9; 32])
+    }
+
+    fn audience() -> Audience {
+        Audience {
+            site: "hq".into(),
+            group: "servers".into(),
+        }
+    }
+
+    fn policy(version: u64) -> Policy {
+        Policy {
+            version,
+            site: "hq".into(),
+            group: "servers".into(),
+            issued_at: "2026-11-01T00:00:00Z".parse().unwrap(),
+            expires_at: "2027-11-01T00:00:00Z".parse().unwrap(),
+            mode: Mode::Autonomous,
+            thresholds: None,
+            isolation: IsolationPolicy {
+                lease_seconds: 3600,
+                without_proof: WithoutProof::RollBack,
+                allow: vec![AllowRule {
+                    address: "192.0.2.5".parse().unwrap(),
+                    transport: Transport::Tcp,
+                    port: 22,
+                }],
+            },
+            caps: Caps {
+                isolations_per_hour: 2,
+            },
+            protected_processes: vec!["/usr/sbin/sshd".into()],
+            order_keys: vec![OrderKey {
+                public_key: hex::encode(key().verifying_key().as_bytes()),
+                verbs: vec!["isolate".into(), "release".into()],
+            }],
+        }
+    }
+
+    fn accept(policy: &Policy, in_force: Option<u64>) -> Result<Policy, PolicyError> {
+        let envelope = sign(policy, &key());
+        Policy::accept(&envelope, &key().verifying_key(), &audience(), in_force)
+    }
+
+    #[test]
+    fn golden_policy_v1() {
+        insta::assert_json_snapshot!(policy(1));
+    }
+
+    #[test]
+    fn a_newer_policy_is_accepted_and_an_older_or_equal_one_refused() {
+        assert_eq!(accept(&policy(2), Some(1)).unwrap(), policy(2));
+        for offered in [1, 2] {
+            assert!(matches!(
+                accept(&policy(offered), Some(2)),
+                Err(PolicyError::NotNewer { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn an_expired_policy_still_protects() {
+        let mut old = policy(3);
+        old.expires_at = "2001-01-01T00:00:00Z".parse().unwrap();
+        assert!(accept(&old, None).is_ok());
+    }
+
+    #[test]
+    fn another_audience_is_refused() {
+        let mut other = policy(1);
+        other.group = "desktops".into();
+        let refused = accept(&other, None).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "policy is for hq/desktops, this host is in hq/servers"
+        );
+    }
+
+    #[test]
+    fn a_wrong_signature_is_refused() {
+        let envelope = sign(&policy(1), &SigningKey::from_bytes(&[1; 32]));
+        let refused = Policy::accept(&envelope, &key().verifying_key(), &audience(), None);
+        assert!(matches!(refused, Err(PolicyError::Envelope(_))));
+    }
+
+    #[test]
+    fn senseless_thresholds_are_refused() {
+        let mut senseless = policy(1);
+        senseless.thresholds = Some(Thresholds {
+            suspicious: 0.9,
+            malicious: 0.5,
+        });
+        assert!(matches!(
+            accept(&senseless, None),
+            Err(PolicyError::Invalid(_))
+        ));
+    }
+}

@@ -1,0 +1,147 @@
+//! What an agent reports. A record is on the agent's disk before it is sent, and leaves it only
+//! when the controller has committed it under (host, boot, sequence).
+
+use cordon_behavior::story::Story;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::envelope::Envelope;
+use crate::id::IsolationId;
+use crate::verdict::Verdict;
+
+/// One reported fact.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Host's wall clock when the fact was seen.
+    pub at: Timestamp,
+    /// The fact.
+    #[serde(flatten)]
+    pub body: RecordBody,
+}
+
+/// The kinds of record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "body", rename_all = "snake_case")]
+pub enum RecordBody {
+    /// A verdict of `suspicious` or worse, with the story that it judges.
+    Detection(Box<Detection>),
+    /// A change in the host's isolation.
+    Isolation(Box<IsolationReport>),
+    /// A signed [`crate::order::Receipt`].
+    Receipt(Envelope),
+    /// A policy was taken up or refused.
+    Policy(PolicyReport),
+    /// Somebody interfered with the agent's work.
+    Tamper(TamperReport),
+    /// Telemetry that is known to be missing.
+    Loss(LossReport),
+}
+
+/// A judged story.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Detection {
+    /// The process tree, stable over its life: `boot-id prefix:pid:start`.
+    pub tree: String,
+    /// Pid as the host's owner sees it.
+    pub pid: u32,
+    /// What was judged.
+    pub story: Story,
+    /// What the judge said.
+    pub verdict: Verdict,
+    /// Policy version in force; 0 when none.
+    pub policy_version: u64,
+    /// What the policy made of the verdict, for example `isolate`, `alert` or `recommend_isolate`.
+    pub decision: String,
+    /// Why the policy decided so.
+    pub decision_reason: String,
+    /// Kernel's stamp of the event that led to the verdict, nanoseconds of CLOCK_MONOTONIC.
+    pub event_mono_ns: u64,
+}
+
+/// Where an isolation stands, as the agent reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IsolationState {
+    /// Rules are in the kernel, proof is pending.
+    Applied,
+    /// Proved: the controller answers (or was unreachable before) and a forbidden probe does not.
+    Confirmed,
+    /// The rules are in place, the proof failed and policy says stay shut.
+    Unproven,
+    /// Opened by release, lease or roll-back.
+    Released,
+    /// Could not be applied; the host is open.
+    Failed,
+}
+
+/// What was tried to prove an effect, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// For example `tcp 10.99.0.1:7443 marked`.
+    pub target: String,
+    /// Whether it got through.
+    pub reached: bool,
+    /// Whether it should have.
+    pub expected: bool,
+}
+
+/// A change in the host's isolation, with its evidence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IsolationReport {
+    /// Which isolation.
+    pub id: IsolationId,
+    /// Where it stands.
+    pub state: IsolationState,
+    /// Why it was made or ended.
+    pub reason: String,
+    /// Tree of the detection that caused it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<String>,
+    /// When it opens by itself, if ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_expires_at: Option<Timestamp>,
+    /// SHA-256 of the rules as listed by the kernel, hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules_sha256: Option<String>,
+    /// Evidence.
+    #[serde(default)]
+    pub probes: Vec<Probe>,
+    /// From the kernel's stamp of the judged event to the rules being in force, microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_to_drop_micros: Option<u64>,
+    /// Policy version that allowed it; 0 for a person at the console of the host.
+    pub policy_version: u64,
+}
+
+/// What became of a policy that was offered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyReport {
+    /// Version offered; 0 when it could not be read.
+    pub version: u64,
+    /// Taken up or not.
+    pub applied: bool,
+    /// Why it was refused; empty when applied.
+    pub detail: String,
+}
+
+/// An interference that was seen, and whether it was mended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TamperReport {
+    /// What was found, for example `nftables table inet cordon was gone`.
+    pub what: String,
+    /// Whether the wanted state is back.
+    pub repaired: bool,
+    /// From notice to repair, microseconds.
+    pub micros: u64,
+}
+
+/// A hole in what the agent saw or kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossReport {
+    /// `ring:<name>`, `spool` or `judge`.
+    pub source: String,
+    /// How many since the last report.
+    pub count: u64,
+    /// Why.
+    pub reason: String,
+}
