@@ -1,0 +1,171 @@
+//! From a verdict to an action. Every action names the policy that allowed or held it back.
+
+use cordon_proto::policy::{Mode, Policy, Thresholds};
+use cordon_proto::verdict::{Verdict, VerdictKind};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What to do about a verdict, mildest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Keep it; tell nobody.
+    Record,
+    /// Report it to the controller.
+    Alert,
+    /// Report it, and say that isolation would have been (or should be) the answer.
+    RecommendIsolate,
+    /// Isolate as soon as a person or the controller says yes.
+    AwaitApproval,
+    /// Isolate now.
+    Isolate,
+}
+
+impl Action {
+    /// The name in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Alert => "alert",
+            Self::RecommendIsolate => "recommend_isolate",
+            Self::AwaitApproval => "await_approval",
+            Self::Isolate => "isolate",
+        }
+    }
+}
+
+/// An action and why the policy leads to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// What to do.
+    pub action: Action,
+    /// Why, for records and people.
+    pub reason: String,
+}
+
+/// What the verdict is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// Path of the judged process's image; empty when unknown.
+    pub exe: String,
+}
+
+/// Where the host stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// An isolation is in force or under way.
+    pub isolated: bool,
+    /// Isolations that this agent started by itself in the last hour.
+    pub isolations_last_hour: u32,
+}
+
+/// What the policy makes of `verdict`.
+///
+/// Without a policy nothing is allowed but telling. An expired policy still protects: it is named
+/// as stale in the reason and otherwise obeyed.
+pub fn decide(
+    verdict: &Verdict,
+    subject: &Subject,
+    policy: Option<&Policy>,
+    standing: &Standing,
+    now: Timestamp,
+) -> Decision {
+    let kind = effective_kind(verdict, policy.and_then(|p| p.thresholds));
+    let (action, why) = match kind {
+        VerdictKind::NotEvaluable => (
+            Action::Record,
+            "not evaluable: telemetry is missing, so nothing is concluded".to_owned(),
+        ),
+        VerdictKind::Benign => (Action::Record, "benign".to_owned()),
+        VerdictKind::Suspicious => (
+            Action::Alert,
+            "suspicious: below the threshold for action".to_owned(),
+        ),
+        VerdictKind::Malicious => on_malicious(subject, policy, standing),
+    };
+    Decision {
+        action,
+        reason: with_policy(why, policy, now),
+    }
+}
+
+/// The verdict's own name, never milder or harsher than the policy's thresholds make its score.
+///
+/// The judge names verdicts with the thresholds it was given, which may have been those of an
+/// older policy. A score that is not a number is no judgement at all.
+fn effective_kind(verdict: &Verdict, thresholds: Option<Thresholds>) -> VerdictKind {
+    if verdict.verdict == VerdictKind::NotEvaluable || !verdict.score.is_finite() {
+        return VerdictKind::NotEvaluable;
+    }
+    match thresholds {
+        None => verdict.verdict,
+        Some(t) if verdict.score >= t.malicious => VerdictKind::Malicious,
+        Some(t) if verdict.score >= t.suspicious => VerdictKind::Suspicious,
+        Some(_) => VerdictKind::Benign,
+    }
+}
+
+fn on_malicious(
+    subject: &Subject,
+    policy: Option<&Policy>,
+    standing: &Standing,
+) -> (Action, String) {
+    let Some(policy) = policy else {
+        return (
+            Action::Alert,
+            "malicious, but no policy is in force: no automatic action is allowed".to_owned(),
+        );
+    };
+    if policy.mode == Mode::Observe {
+        return (Action::Alert, "malicious; mode observe never acts".into());
+    }
+    if standing.isolated {
+        return (
+            Action::Alert,
+            "malicious; the host is already isolated".into(),
+        );
+    }
+    if policy.mode == Mode::Recommend {
+        return (
+            Action::RecommendIsolate,
+            "malicious; mode recommend leaves the act to a person".into(),
+        );
+    }
+    if policy.protected_processes.contains(&subject.exe) {
+        return (
+            Action::RecommendIsolate,
+            "malicious, but the executable is on the policy's protected list".into(),
+        );
+    }
+    let cap = policy.caps.isolations_per_hour;
+    if standing.isolations_last_hour >= cap {
+        return (
+            Action::RecommendIsolate,
+            format!(
+                "malicious, but {} isolations in the last hour reach the cap of {cap}",
+                standing.isolations_last_hour
+            ),
+        );
+    }
+    if policy.mode == Mode::Approve {
+        return (
+            Action::AwaitApproval,
+            "malicious; mode approve waits for a yes".into(),
+        );
+    }
+    (
+        Action::Isolate,
+        "malicious; mode autonomous, within the caps".into(),
+    )
+}
+
+fn with_policy(why: String, policy: Option<&Policy>, now: Timestamp) -> String {
+    match policy {
+        None => why,
+        Some(policy) if policy.expires_at <= now => format!(
+            "{why} (policy version {}, stale since {})",
+            policy.version, policy.expires_at
+        ),
+        Some(policy) => format!("{why} (policy version {})", policy.version),
+    }
+}

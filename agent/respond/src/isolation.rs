@@ -1,0 +1,582 @@
+//! The isolation of one host, from intent to release, as a state machine.
+//!
+//! ```text
+//!            Isolate            Persisted            Dropped              proved
+//!   Open ------------> Persisting -------> Applying --------> Shut/Pending ------> Shut/Proved
+//!    ^                     |                  |                 |  ^  |               |  |
+//!    |    PersistFailed    |                  |   failed, stay  |  |  | Tampered,     |  |
+//!    |<--------------------'                  |   shut          v  |  | new rules     |  |
+//!    |                                        |       Shut/Unproven<-'<--------------'  |
+//!    |                                        | DropFailed      |                       |
+//!    |   Opened                               v                 v                       |
+//!    `------------------------------------ Releasing <----------'<---- Release, lease --'
+//!                                           |    ^                     over, roll-back
+//!                                           `----' OpenFailed: tried again on Tick
+//! ```
+//!
+//! The machine does nothing itself: it returns [`Effect`]s, which the caller carries out one after
+//! the other in the order given, and whose outcome comes back as the next [`Input`]. That order is
+//! what makes a late outcome harmless: an `Open` asked for after a `Drop` also runs after it.
+//!
+//! What always holds (tested as properties): no `Drop` before its intent and lease are on disk; no
+//! `Confirmed` without proof of this very rule set; once the lease is over the host opens; a release
+//! ends in `Open`; whatever is on disk at a restart leads to `Open` or to the isolation re-adopted.
+
+use cordon_proto::id::IsolationId;
+use cordon_proto::policy::WithoutProof;
+use cordon_proto::record::{IsolationReport, IsolationState, Probe};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::proof::{Evidence, Proof as Conclusion, weigh};
+
+/// How long to wait before an effect that failed is tried again.
+pub const RETRY: SignedDuration = SignedDuration::from_secs(5);
+
+/// When an isolation opens by itself; `None` is never.
+pub type Lease = Option<Timestamp>;
+
+/// What is wanted: one isolation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Names it.
+    pub id: IsolationId,
+    /// Why.
+    pub reason: String,
+    /// Tree of the detection that caused it, if one did.
+    pub tree: Option<String>,
+    /// When it was decided.
+    pub started_at: Timestamp,
+    /// When it opens by itself.
+    pub lease_expires_at: Lease,
+    /// Policy version that allowed it; 0 for a person at the console of the host.
+    pub policy_version: u64,
+    /// What to do when the proof fails.
+    pub without_proof: WithoutProof,
+    /// Kernel's stamp of the judged event, nanoseconds of CLOCK_MONOTONIC.
+    pub event_mono_ns: Option<u64>,
+}
+
+impl Intent {
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.lease_expires_at.is_some_and(|at| at <= now)
+    }
+}
+
+/// Whether the isolation in force is proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Not yet tried.
+    Pending,
+    /// Proved.
+    Proved,
+    /// Tried and failed; policy says stay shut.
+    Unproven,
+}
+
+/// Why the host is being opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Somebody asked.
+    Release(String),
+    /// The lease is over.
+    Lease,
+    /// The proof failed and policy says roll back.
+    RollBack(String),
+    /// The rules did not go in; what is left on disk goes.
+    ApplyFailed(String),
+}
+
+/// Where the isolation stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing is dropped, nothing is on disk.
+    Open,
+    /// Intent and lease are being written to disk. Nothing is dropped.
+    Persisting(Intent),
+    /// Intent and lease are on disk; the rules are going in.
+    Applying(Intent),
+    /// The rules are in the kernel.
+    Shut(Shut),
+    /// The rules and the state on disk are being removed.
+    Releasing {
+        /// What is being opened.
+        intent: Intent,
+        /// Why.
+        cause: Cause,
+        /// When to try again, if the last try failed.
+        retry_at: Option<Timestamp>,
+    },
+}
+
+/// The rules are in the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shut {
+    /// What is in force.
+    pub intent: Intent,
+    /// Whether it is proved.
+    pub standing: Standing,
+    /// SHA-256 of the rules in force as the kernel lists them.
+    pub rules_sha256: String,
+    event_to_drop_micros: Option<u64>,
+    /// A failed proof rolls back only an isolation that was never proved or re-adopted: a controller
+    /// that restarts while a host is isolated must not open the host.
+    settled: bool,
+    extending: Option<Lease>,
+    retry_at: Option<Timestamp>,
+    /// What `retry_at` is about.
+    whole: bool,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// An isolation is wanted. In a host that is already shut it can only lengthen the lease.
+    Isolate(Intent),
+    /// [`Effect::Persist`] is done.
+    Persisted,
+    /// [`Effect::Persist`] failed.
+    PersistFailed(String),
+    /// [`Effect::Drop`] is done.
+    Dropped {
+        /// SHA-256 of the rules as listed by the kernel.
+        rules_sha256: String,
+        /// CLOCK_MONOTONIC when they were in force, nanoseconds.
+        dropped_at_mono_ns: u64,
+    },
+    /// [`Effect::Drop`] failed; the transaction left the kernel as it was.
+    DropFailed(String),
+    /// [`Effect::Probe`] is done.
+    Probed(Evidence),
+    /// The kernel's rules are gone or not ours any more.
+    Tampered,
+    /// The host is to be opened.
+    Release(String),
+    /// [`Effect::Open`] is done.
+    Opened,
+    /// [`Effect::Open`] failed.
+    OpenFailed(String),
+    /// Time passed.
+    Tick,
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Write intent and lease to disk, durably. Answer: `Persisted` or `PersistFailed`.
+    Persist(Intent),
+    /// Put the rules in by one transaction. Answer: `Dropped` or `DropFailed`.
+    Drop(Intent),
+    /// Prove the effect. Answer: `Probed`.
+    Probe(Intent),
+    /// Remove the rules, then the state on disk. Answer: `Opened` or `OpenFailed`.
+    Open(Intent),
+    /// Tell the controller.
+    Report(IsolationReport),
+}
+
+/// What a restart finds on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Persisted {
+    /// The isolation.
+    pub intent: Intent,
+    /// A release had begun.
+    pub releasing: bool,
+}
+
+/// The machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    state: State,
+    /// The longest lease that anybody asked for since the host was open.
+    wanted: Option<Lease>,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Machine {
+    /// An open host.
+    pub fn new() -> Self {
+        Self {
+            state: State::Open,
+            wanted: None,
+        }
+    }
+
+    /// A host as found on disk after a restart, and what to do about it.
+    pub fn restart(found: Option<Persisted>, now: Timestamp) -> (Self, Vec<Effect>) {
+        let mut machine = Self::new();
+        let Some(Persisted { intent, releasing }) = found else {
+            return (machine, Vec::new());
+        };
+        let effects = if releasing {
+            machine.open(
+                intent,
+                Cause::Release("release interrupted by a restart".into()),
+            )
+        } else if intent.is_over(now) {
+            machine.open(intent, Cause::Lease)
+        } else {
+            let effect = Effect::Drop(intent.clone());
+            machine.state = State::Shut(Shut {
+                settled: true,
+                ..Shut::new(intent)
+            });
+            vec![effect]
+        };
+        (machine, effects)
+    }
+
+    /// Where the isolation stands.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The isolation in force or under way.
+    pub fn intent(&self) -> Option<&Intent> {
+        match &self.state {
+            State::Open => None,
+            State::Persisting(intent)
+            | State::Applying(intent)
+            | State::Shut(Shut { intent, .. })
+            | State::Releasing { intent, .. } => Some(intent),
+        }
+    }
+
+    /// Nothing is dropped, nothing is on disk, nothing is under way.
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// Takes one input and says what is to be done.
+    pub fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
+        if let Some(effects) = self.lease_or_release(&input, now) {
+            return effects;
+        }
+        match std::mem::replace(&mut self.state, State::Open) {
+            State::Open => self.in_open(input, now),
+            State::Persisting(intent) => self.in_persisting(intent, input),
+            State::Applying(intent) => self.in_applying(intent, input, now),
+            State::Shut(shut) => self.in_shut(shut, input, now),
+            State::Releasing {
+                intent,
+                cause,
+                retry_at,
+            } => self.in_releasing(intent, cause, retry_at, input, now),
+        }
+    }
+
+    /// Releases and leases come first in every state but `Open` and `Releasing`.
+    fn lease_or_release(&mut self, input: &Input, now: Timestamp) -> Option<Vec<Effect>> {
+        let intent = match &self.state {
+            State::Open | State::Releasing { .. } => return None,
+            State::Persisting(intent) | State::Applying(intent) => intent.clone(),
+            State::Shut(shut) => shut.intent.clone(),
+        };
+        match input {
+            Input::Release(reason) => Some(self.open(intent, Cause::Release(reason.clone()))),
+            // An extension asked for before the lease ended is waited for.
+            Input::Tick if intent.is_over(now) && self.wanted.is_none_or(|l| is_past(l, now)) => {
+                Some(self.open(intent, Cause::Lease))
+            }
+            _ => None,
+        }
+    }
+
+    fn in_open(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
+        let Input::Isolate(intent) = input else {
+            return Vec::new();
+        };
+        if intent.is_over(now) {
+            let why = "lease was over before the isolation began".to_owned();
+            return vec![report(&intent, IsolationState::Failed, why)];
+        }
+        self.wanted = Some(intent.lease_expires_at);
+        self.state = State::Persisting(intent.clone());
+        vec![Effect::Persist(intent)]
+    }
+
+    fn in_persisting(&mut self, intent: Intent, input: Input) -> Vec<Effect> {
+        match input {
+            Input::Persisted => {
+                self.state = State::Applying(intent.clone());
+                vec![Effect::Drop(intent)]
+            }
+            Input::PersistFailed(why) => {
+                self.wanted = None;
+                vec![report(&intent, IsolationState::Failed, why)]
+            }
+            other => {
+                self.lengthen(&other);
+                self.state = State::Persisting(intent);
+                Vec::new()
+            }
+        }
+    }
+
+    fn in_applying(&mut self, intent: Intent, input: Input, now: Timestamp) -> Vec<Effect> {
+        match input {
+            Input::Dropped { .. } => self.in_shut(Shut::new(intent), input, now),
+            Input::DropFailed(why) => self.open(intent, Cause::ApplyFailed(why)),
+            other => {
+                self.lengthen(&other);
+                self.state = State::Applying(intent);
+                Vec::new()
+            }
+        }
+    }
+
+    fn in_shut(&mut self, mut shut: Shut, input: Input, now: Timestamp) -> Vec<Effect> {
+        self.lengthen(&input);
+        let mut effects = match input {
+            Input::Dropped {
+                rules_sha256,
+                dropped_at_mono_ns,
+            } => shut.dropped(rules_sha256, dropped_at_mono_ns, now),
+            Input::DropFailed(why) => shut.repair_failed(why, now),
+            Input::Probed(evidence) => match shut.probed(evidence, now) {
+                Ok(effects) => effects,
+                Err(why) => return self.open(shut.intent, Cause::RollBack(why)),
+            },
+            Input::Tampered => shut.repair(),
+            Input::Tick => shut.retry(now),
+            Input::Persisted => {
+                if let Some(lease) = shut.extending.take() {
+                    shut.intent.lease_expires_at = lease;
+                }
+                Vec::new()
+            }
+            Input::PersistFailed(why) => {
+                shut.extending = None;
+                self.wanted = Some(shut.intent.lease_expires_at);
+                vec![shut.report(format!("lease could not be lengthened: {why}"), Vec::new())]
+            }
+            Input::Isolate(_) | Input::Release(_) | Input::Opened | Input::OpenFailed(_) => {
+                Vec::new()
+            }
+        };
+        effects.extend(shut.extend_to(self.wanted));
+        self.state = State::Shut(shut);
+        effects
+    }
+
+    fn in_releasing(
+        &mut self,
+        intent: Intent,
+        cause: Cause,
+        mut retry_at: Option<Timestamp>,
+        input: Input,
+        now: Timestamp,
+    ) -> Vec<Effect> {
+        let effects = match input {
+            Input::Opened => {
+                self.wanted = None;
+                return vec![cause.report(&intent)];
+            }
+            Input::OpenFailed(_) => {
+                retry_at = Some(later(now));
+                Vec::new()
+            }
+            Input::Tick | Input::Release(_) if retry_at.is_some_and(|at| at <= now) => {
+                retry_at = None;
+                vec![Effect::Open(intent.clone())]
+            }
+            Input::Isolate(refused) => vec![report(
+                &refused,
+                IsolationState::Failed,
+                "a release is under way; ask again when the host is open".into(),
+            )],
+            _ => Vec::new(),
+        };
+        self.state = State::Releasing {
+            intent,
+            cause,
+            retry_at,
+        };
+        effects
+    }
+
+    fn open(&mut self, intent: Intent, cause: Cause) -> Vec<Effect> {
+        let effect = Effect::Open(intent.clone());
+        self.state = State::Releasing {
+            intent,
+            cause,
+            retry_at: None,
+        };
+        vec![effect]
+    }
+
+    fn lengthen(&mut self, input: &Input) {
+        if let (Input::Isolate(intent), Some(wanted)) = (input, &mut self.wanted) {
+            *wanted = longest(*wanted, intent.lease_expires_at);
+        } else if let Input::Isolate(intent) = input {
+            self.wanted = Some(intent.lease_expires_at);
+        }
+    }
+}
+
+impl Shut {
+    fn new(intent: Intent) -> Self {
+        Self {
+            intent,
+            standing: Standing::Pending,
+            rules_sha256: String::new(),
+            event_to_drop_micros: None,
+            settled: false,
+            extending: None,
+            retry_at: None,
+            whole: false,
+        }
+    }
+
+    fn dropped(&mut self, rules: String, mono_ns: u64, now: Timestamp) -> Vec<Effect> {
+        let first = self.rules_sha256.is_empty() && !self.settled;
+        self.rules_sha256 = rules;
+        self.standing = Standing::Pending;
+        self.whole = true;
+        self.retry_at = Some(later(now));
+        if first {
+            self.event_to_drop_micros = self
+                .intent
+                .event_mono_ns
+                .and_then(|event| mono_ns.checked_sub(event))
+                .map(|ns| ns / 1000);
+        }
+        let reason = self.intent.reason.clone();
+        vec![
+            self.report(reason, Vec::new()),
+            Effect::Probe(self.intent.clone()),
+        ]
+    }
+
+    /// `Err`: roll back, and why.
+    fn probed(&mut self, evidence: Evidence, now: Timestamp) -> Result<Vec<Effect>, String> {
+        // An answer to a question asked before the rules changed proves nothing about these.
+        if !self.whole || self.rules_sha256.is_empty() {
+            return Ok(Vec::new());
+        }
+        let conclusion = weigh(&evidence);
+        let (next, reason) = match conclusion {
+            Conclusion::Proved => (Standing::Proved, self.intent.reason.clone()),
+            Conclusion::Failed(why) if self.rolls_back() => return Err(why),
+            Conclusion::Failed(why) => (Standing::Unproven, why),
+        };
+        self.retry_at = (next == Standing::Unproven).then(|| later(now));
+        self.settled |= next == Standing::Proved;
+        let news = self.standing != next;
+        self.standing = next;
+        Ok(if news {
+            vec![self.report(reason, evidence.probes)]
+        } else {
+            Vec::new()
+        })
+    }
+
+    fn rolls_back(&self) -> bool {
+        !self.settled && self.intent.without_proof == WithoutProof::RollBack
+    }
+
+    fn repair(&mut self) -> Vec<Effect> {
+        self.standing = Standing::Pending;
+        self.whole = false;
+        self.retry_at = None;
+        vec![Effect::Drop(self.intent.clone())]
+    }
+
+    fn repair_failed(&mut self, why: String, now: Timestamp) -> Vec<Effect> {
+        self.standing = Standing::Unproven;
+        self.whole = false;
+        self.retry_at = Some(later(now));
+        vec![self.report(why, Vec::new())]
+    }
+
+    fn retry(&mut self, now: Timestamp) -> Vec<Effect> {
+        if self.retry_at.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        self.retry_at = Some(later(now));
+        vec![if self.whole {
+            Effect::Probe(self.intent.clone())
+        } else {
+            Effect::Drop(self.intent.clone())
+        }]
+    }
+
+    /// One extension at a time, so that `Persisted` always speaks of the lease it wrote.
+    fn extend_to(&mut self, wanted: Option<Lease>) -> Option<Effect> {
+        let wanted = wanted?;
+        let longer = longest(self.intent.lease_expires_at, wanted);
+        if self.extending.is_some() || longer == self.intent.lease_expires_at {
+            return None;
+        }
+        self.extending = Some(longer);
+        Some(Effect::Persist(Intent {
+            lease_expires_at: longer,
+            ..self.intent.clone()
+        }))
+    }
+
+    fn report(&self, reason: String, probes: Vec<Probe>) -> Effect {
+        let state = match self.standing {
+            Standing::Pending => IsolationState::Applied,
+            Standing::Proved => IsolationState::Confirmed,
+            Standing::Unproven => IsolationState::Unproven,
+        };
+        Effect::Report(IsolationReport {
+            rules_sha256: Some(self.rules_sha256.clone()).filter(|sha| !sha.is_empty()),
+            probes,
+            event_to_drop_micros: self.event_to_drop_micros,
+            ..bare_report(&self.intent, state, reason)
+        })
+    }
+}
+
+impl Cause {
+    fn report(self, intent: &Intent) -> Effect {
+        let (state, reason) = match self {
+            Self::Release(reason) => (IsolationState::Released, reason),
+            Self::Lease => (IsolationState::Released, "lease is over".to_owned()),
+            Self::RollBack(why) => (IsolationState::Released, format!("rolled back: {why}")),
+            Self::ApplyFailed(why) => (IsolationState::Failed, why),
+        };
+        report(intent, state, reason)
+    }
+}
+
+fn report(intent: &Intent, state: IsolationState, reason: String) -> Effect {
+    Effect::Report(bare_report(intent, state, reason))
+}
+
+fn bare_report(intent: &Intent, state: IsolationState, reason: String) -> IsolationReport {
+    IsolationReport {
+        id: intent.id,
+        state,
+        reason,
+        tree: intent.tree.clone(),
+        lease_expires_at: intent.lease_expires_at,
+        rules_sha256: None,
+        probes: Vec::new(),
+        event_to_drop_micros: None,
+        policy_version: intent.policy_version,
+    }
+}
+
+fn longest(a: Lease, b: Lease) -> Lease {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.max(b)),
+        _ => None,
+    }
+}
+
+fn is_past(lease: Lease, now: Timestamp) -> bool {
+    lease.is_some_and(|at| at <= now)
+}
+
+/// A clock at the end of time must not make a retry a panic.
+fn later(now: Timestamp) -> Timestamp {
+    now.checked_add(RETRY).unwrap_or(Timestamp::MAX)
+}
