@@ -1,0 +1,45 @@
+//! How much may be kept, and how much of it a story shows.
+
+/// Bounds of a [`crate::Behavior`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most bytes that the graph may hold; raised to [`Limits::LEAST_BYTES`] when smaller.
+    pub bytes: usize,
+    /// Most bytes of text (path, working directory, arguments) kept of one image.
+    pub image_bytes: usize,
+    /// Ended processes are forgotten this long after their end, nanoseconds.
+    pub keep_ended_ns: u64,
+    /// Most ancestors that a story names.
+    pub ancestors: usize,
+    /// Most children that a story names: the newest.
+    pub children: usize,
+    /// Most connections to other machines kept of a process and shown in a story: the newest.
+    pub connections: usize,
+    /// Most loopback connections kept of a process and shown in a story: the newest.
+    pub loopback: usize,
+}
+
+impl Limits {
+    /// Below this a graph could not hold one lineage of full-size images.
+    pub const LEAST_BYTES: usize = 256 * 1024;
+
+    pub(crate) fn floored(mut self) -> Self {
+        self.bytes = self.bytes.max(Self::LEAST_BYTES);
+        self.image_bytes = self.image_bytes.clamp(256, 16 * 1024);
+        self
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            bytes: 16 * 1024 * 1024,
+            image_bytes: 8 * 1024,
+            keep_ended_ns: 10 * 60 * 1_000_000_000,
+            ancestors: 8,
+            children: 16,
+            connections: 32,
+            loopback: 8,
+        }
+    }
+}
