@@ -1,0 +1,423 @@
+//! The rules of an isolated host, as one batch.
+//!
+//! | table | chain | why there |
+//! |---|---|---|
+//! | `inet cordon` | `input`, priority -300 | before conntrack-using filters of others do work for a packet that is dropped anyway |
+//! | | `output`, last priority | after everybody's DNAT and re-routing, so that the packet is judged as it will leave; a drop is final wherever it stands |
+//! | | `forward`, priority -300 | containers and virtual machines behind the host; nothing passes |
+//! | `netdev cordon` | `egress_N` on every device but loopback | AF_PACKET and other senders that never see `inet`; bridged frames of guests |
+//!
+//! Every chain's policy is drop. Nothing is let through for being `established` or `related`.
+//!
+//! The controller is let through for sockets that carry the agent's mark. `output` matches the mark of
+//! the *socket*, because other tables may rewrite the packet's mark, and puts it on the packet again,
+//! so that `egress` (where no socket can be looked up) sees it.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use cordon_proto::policy::{AllowRule, Transport};
+use nftables::batch::Batch;
+use nftables::expr::{
+    BinaryOperation, Expression, Meta, MetaKey, NamedExpression, Payload, PayloadField, Prefix,
+    SetItem, Socket, SocketAttr,
+};
+use nftables::schema::{Chain, NfListObject, Nftables, Rule, Table};
+use nftables::stmt::{JumpTarget, Mangle, Match, Operator, Statement};
+use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
+
+use crate::spec::{Comment, IsolationSpec, transport_name};
+
+/// Name of both tables.
+pub(crate) const TABLE: &str = "cordon";
+/// The chain that every egress chain jumps to.
+pub(crate) const EGRESS_ALLOW: &str = "allow";
+
+const EARLY: i32 = -300;
+const LAST: i32 = i32::MAX - 1;
+/// EtherTypes of frames that keep the link itself up and that no bridge forwards: LACP (bonding)
+/// and EAPOL (802.1X). Without them a bond or an authenticated port goes down with the controller.
+const LINK_CONTROL: [u32; 2] = [0x8809, 0x888e];
+/// Bounds the batch on a host with very many addresses.
+const MAX_SUBNETS: usize = 64;
+
+/// What the host's own network looks like when the rules are made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Surroundings {
+    /// Every network device but loopback.
+    pub(crate) devices: BTreeSet<String>,
+    /// Subnets of the host's own IPv4 addresses: where a DHCP lease is renewed by unicast.
+    pub(crate) subnets: BTreeSet<(Ipv4Addr, u8)>,
+}
+
+/// One transaction that replaces whatever tables of ours there are by the rules for `spec`.
+pub(crate) fn isolate(
+    spec: &IsolationSpec,
+    mark: u32,
+    around: &Surroundings,
+    egress: bool,
+) -> Nftables<'static> {
+    let mut batch = Batch::new();
+    clear(&mut batch);
+    let inet = Writer {
+        batch: &mut batch,
+        family: NfFamily::INet,
+    };
+    inet_rules(inet, spec, mark, around);
+    if egress {
+        let netdev = Writer {
+            batch: &mut batch,
+            family: NfFamily::NetDev,
+        };
+        egress_rules(netdev, spec, mark, around);
+    } else {
+        batch.delete(table(NfFamily::NetDev));
+    }
+    batch.to_nftables()
+}
+
+/// One transaction that removes our tables, there or not.
+pub(crate) fn open() -> Nftables<'static> {
+    let mut batch = Batch::new();
+    clear(&mut batch);
+    batch.delete(table(NfFamily::INet));
+    batch.delete(table(NfFamily::NetDev));
+    batch.to_nftables()
+}
+
+/// Add, delete, add: the end is an empty table, whether there was one or not.
+fn clear(batch: &mut Batch<'static>) {
+    for family in [NfFamily::INet, NfFamily::NetDev] {
+        batch.add(table(family));
+        batch.delete(table(family));
+        batch.add(table(family));
+    }
+}
+
+fn inet_rules(mut to: Writer<'_>, spec: &IsolationSpec, mark: u32, around: &Surroundings) {
+    to.base_chain("input", NfHook::Input, EARLY, None);
+    to.base_chain("output", NfHook::Output, LAST, None);
+    to.base_chain("forward", NfHook::Forward, EARLY, None);
+
+    to.rule("input", Comment::header(spec), vec![loopback(MetaKey::Iif)]);
+    let from_controller = spec.controller_ends().map(|end| {
+        let matches = vec![address("saddr", end.0), port("tcp", "sport", end.1)];
+        (Comment::controller(end), and(matches, [marked_socket(mark)]))
+    });
+    for (comment, matches) in from_controller.collect::<Vec<_>>() {
+        to.rule("input", comment, matches);
+    }
+    for rule in &spec.allow {
+        to.rule("input", Comment::allow(rule), from_allowed(rule));
+    }
+    to.rule("input", Comment::reason(spec), dhcp("input", None));
+    to.rule("input", Comment::policy(spec), dhcp6("input"));
+    for (comment, matches) in icmp_in(mark) {
+        to.rule("input", comment.to_owned(), matches);
+    }
+
+    to.rule("output", "loopback".into(), vec![loopback(MetaKey::Oif)]);
+    for end in spec.controller_ends() {
+        let matches = vec![
+            address("daddr", end.0),
+            port("tcp", "dport", end.1),
+            marked_socket(mark),
+            mark_packet(mark),
+        ];
+        to.rule("output", Comment::controller(end), matches);
+    }
+    out_rules(&mut to, "output", spec, around);
+}
+
+fn egress_rules(mut to: Writer<'_>, spec: &IsolationSpec, mark: u32, around: &Surroundings) {
+    to.batch.add(chain(NfFamily::NetDev, EGRESS_ALLOW));
+    let arp = vec![eq(meta(MetaKey::Protocol), text("arp"))];
+    to.rule(EGRESS_ALLOW, Comment::header(spec), arp);
+    let link_control = set(LINK_CONTROL.map(Expression::Number));
+    let link_control = vec![eq(meta(MetaKey::Protocol), link_control)];
+    to.rule(EGRESS_ALLOW, "link control".into(), link_control);
+    for end in spec.controller_ends() {
+        let matches = vec![
+            address("daddr", end.0),
+            port("tcp", "dport", end.1),
+            eq(meta(MetaKey::Mark), Expression::Number(mark)),
+        ];
+        to.rule(EGRESS_ALLOW, Comment::controller(end), matches);
+    }
+    out_rules(&mut to, EGRESS_ALLOW, spec, around);
+    for (index, device) in around.devices.iter().enumerate() {
+        let name = format!("egress_{index}");
+        to.base_chain(&name, NfHook::Egress, 0, Some(device));
+        to.push(
+            &name,
+            None,
+            vec![Statement::Jump(JumpTarget {
+                target: EGRESS_ALLOW.into(),
+            })],
+        );
+    }
+}
+
+/// What `output` and `egress` let out alike.
+fn out_rules(to: &mut Writer<'_>, chain: &str, spec: &IsolationSpec, around: &Surroundings) {
+    for rule in &spec.allow {
+        let transport = transport_name(rule.transport);
+        let end = address("daddr", rule.address.to_canonical());
+        let matches = vec![end, port(transport, "dport", rule.port)];
+        to.rule(chain, Comment::allow(rule), matches);
+    }
+    let broadcast = (Ipv4Addr::BROADCAST, 32);
+    let subnets = around.subnets.iter().copied().take(MAX_SUBNETS);
+    for subnet in std::iter::once(broadcast).chain(subnets) {
+        to.rule(chain, "dhcp client".into(), dhcp("output", Some(subnet)));
+    }
+    to.rule(chain, "dhcpv6 client".into(), dhcp6("output"));
+    to.rule(chain, "nd".into(), nd_out(spec));
+    to.rule(chain, "mld, which nd relies on".into(), mld_out());
+}
+
+/// A peer of the allow list answers; it does not call. UDP has no such difference.
+fn from_allowed(rule: &AllowRule) -> Vec<Statement<'static>> {
+    let transport = transport_name(rule.transport);
+    let mut matches = vec![
+        address("saddr", rule.address.to_canonical()),
+        port(transport, "sport", rule.port),
+    ];
+    if rule.transport == Transport::Tcp {
+        let syn_and_ack = Expression::List(vec![text("syn"), text("ack")]);
+        let flags = BinaryOperation::AND(field("tcp", "flags"), syn_and_ack);
+        matches.push(Statement::Match(Match {
+            left: Expression::BinaryOperation(Box::new(flags)),
+            right: text("syn"),
+            op: Operator::NEQ,
+        }));
+    }
+    matches
+}
+
+fn icmp_in(mark: u32) -> [(&'static str, Vec<Statement<'static>>); 4] {
+    let from_this_link = || eq(field("ip6", "hoplimit"), Expression::Number(255));
+    let nd = set(["nd-router-advert", "nd-neighbor-solicit", "nd-neighbor-advert"].map(text));
+    [
+        (
+            "nd, never routed",
+            vec![eq(field("icmpv6", "type"), nd), from_this_link()],
+        ),
+        (
+            "mld, which nd relies on",
+            vec![
+                eq(field("icmpv6", "type"), text("mld-listener-query")),
+                eq(field("ip6", "saddr"), link_local()),
+            ],
+        ),
+        // The kernel looks up the socket that the quoted packet belongs to.
+        (
+            "path mtu of the agent's own packets",
+            vec![
+                eq(field("icmp", "type"), text("destination-unreachable")),
+                eq(field("icmp", "code"), text("frag-needed")),
+                marked_socket(mark),
+            ],
+        ),
+        (
+            "path mtu of the agent's own packets",
+            vec![
+                eq(field("icmpv6", "type"), text("packet-too-big")),
+                marked_socket(mark),
+            ],
+        ),
+    ]
+}
+
+/// Solicitations and advertisements go no further than the link and the ends that may be talked to:
+/// an unbounded rule would be a tunnel to anywhere.
+fn nd_out(spec: &IsolationSpec) -> Vec<Statement<'static>> {
+    let kinds = ["nd-router-solicit", "nd-neighbor-solicit", "nd-neighbor-advert"];
+    let mut ends: Vec<Expression<'static>> = vec![link_local(), link_multicast()];
+    let allowed = spec.allow.iter().map(|rule| rule.address.to_canonical());
+    let named: BTreeSet<Ipv6Addr> = spec
+        .controller_ends()
+        .map(|end| end.0)
+        .chain(allowed)
+        .filter_map(|address| match address {
+            // Overlapping elements are an error; these are in the link-local prefix already.
+            IpAddr::V6(v6) if !v6.is_unicast_link_local() => Some(v6),
+            _ => None,
+        })
+        .collect();
+    ends.extend(named.iter().map(|v6| text(&v6.to_string())));
+    vec![
+        eq(field("icmpv6", "type"), set(kinds.map(text))),
+        eq(field("ip6", "daddr"), set(ends)),
+    ]
+}
+
+fn mld_out() -> Vec<Statement<'static>> {
+    let kinds = ["mld-listener-report", "mld-listener-reduction", "mld2-listener-report"];
+    vec![
+        eq(field("icmpv6", "type"), set(kinds.map(text))),
+        eq(field("ip6", "daddr"), link_multicast()),
+    ]
+}
+
+fn dhcp(way: &str, subnet: Option<(Ipv4Addr, u8)>) -> Vec<Statement<'static>> {
+    let (from, to) = if way == "input" { (67, 68) } else { (68, 67) };
+    let mut matches = vec![port("udp", "sport", from), port("udp", "dport", to)];
+    matches.push(match subnet {
+        Some((network, 32)) => address("daddr", network.into()),
+        Some((network, length)) => eq(field("ip", "daddr"), prefix(network.into(), length)),
+        None => eq(meta(MetaKey::Nfproto), text("ipv4")),
+    });
+    matches
+}
+
+fn dhcp6(way: &str) -> Vec<Statement<'static>> {
+    if way == "input" {
+        let server = eq(field("ip6", "saddr"), link_local());
+        return vec![server, port("udp", "sport", 547), port("udp", "dport", 546)];
+    }
+    let servers = set([link_local(), text("ff02::1:2")]);
+    vec![
+        eq(field("ip6", "daddr"), servers),
+        port("udp", "sport", 546),
+        port("udp", "dport", 547),
+    ]
+}
+
+/// By index, not by name: a device can be renamed to "lo", but no other can be number 1.
+fn loopback(side: MetaKey) -> Statement<'static> {
+    eq(meta(side), text("lo"))
+}
+
+fn marked_socket(mark: u32) -> Statement<'static> {
+    let socket = NamedExpression::Socket(Socket {
+        key: std::borrow::Cow::Owned(SocketAttr::Mark),
+    });
+    eq(Expression::Named(socket), Expression::Number(mark))
+}
+
+fn mark_packet(mark: u32) -> Statement<'static> {
+    Statement::Mangle(Mangle {
+        key: meta(MetaKey::Mark),
+        value: Expression::Number(mark),
+    })
+}
+
+fn address(side: &str, address: IpAddr) -> Statement<'static> {
+    let protocol = if address.is_ipv4() { "ip" } else { "ip6" };
+    eq(field(protocol, side), text(&address.to_string()))
+}
+
+fn port(transport: &str, side: &str, port: u16) -> Statement<'static> {
+    eq(field(transport, side), Expression::Number(port.into()))
+}
+
+fn link_local() -> Expression<'static> {
+    prefix(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0).into(), 10)
+}
+
+fn link_multicast() -> Expression<'static> {
+    prefix(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0).into(), 16)
+}
+
+fn prefix(network: IpAddr, length: u8) -> Expression<'static> {
+    Expression::Named(NamedExpression::Prefix(Prefix {
+        addr: Box::new(text(&network.to_string())),
+        len: length.into(),
+    }))
+}
+
+fn set(items: impl IntoIterator<Item = Expression<'static>>) -> Expression<'static> {
+    Expression::Named(NamedExpression::Set(
+        items.into_iter().map(SetItem::Element).collect(),
+    ))
+}
+
+fn field(protocol: &str, field: &str) -> Expression<'static> {
+    Expression::Named(NamedExpression::Payload(Payload::PayloadField(
+        PayloadField {
+            protocol: protocol.to_owned().into(),
+            field: field.to_owned().into(),
+        },
+    )))
+}
+
+fn meta(key: MetaKey) -> Expression<'static> {
+    Expression::Named(NamedExpression::Meta(Meta { key }))
+}
+
+fn text(text: &str) -> Expression<'static> {
+    Expression::String(text.to_owned().into())
+}
+
+fn eq(left: Expression<'static>, right: Expression<'static>) -> Statement<'static> {
+    Statement::Match(Match {
+        left,
+        right,
+        op: Operator::EQ,
+    })
+}
+
+fn and(
+    mut matches: Vec<Statement<'static>>,
+    more: impl IntoIterator<Item = Statement<'static>>,
+) -> Vec<Statement<'static>> {
+    matches.extend(more);
+    matches
+}
+
+fn table(family: NfFamily) -> NfListObject<'static> {
+    NfListObject::Table(Table {
+        family,
+        name: TABLE.into(),
+        handle: None,
+    })
+}
+
+fn chain(family: NfFamily, name: &str) -> NfListObject<'static> {
+    NfListObject::Chain(Chain {
+        family,
+        table: TABLE.into(),
+        name: name.to_owned().into(),
+        ..Chain::default()
+    })
+}
+
+/// Adds chains and rules of one table to the batch.
+struct Writer<'a> {
+    batch: &'a mut Batch<'static>,
+    family: NfFamily,
+}
+
+impl Writer<'_> {
+    fn base_chain(&mut self, name: &str, hook: NfHook, priority: i32, device: Option<&str>) {
+        self.batch.add(NfListObject::Chain(Chain {
+            family: self.family,
+            table: TABLE.into(),
+            name: name.to_owned().into(),
+            _type: Some(NfChainType::Filter),
+            hook: Some(hook),
+            prio: Some(priority),
+            dev: device.map(|device| device.to_owned().into()),
+            policy: Some(NfChainPolicy::Drop),
+            ..Chain::default()
+        }));
+    }
+
+    /// An accepting rule.
+    fn rule(&mut self, chain: &str, comment: String, mut matches: Vec<Statement<'static>>) {
+        matches.push(Statement::Accept(None));
+        self.push(chain, Some(comment), matches);
+    }
+
+    fn push(&mut self, chain: &str, comment: Option<String>, statements: Vec<Statement<'static>>) {
+        self.batch.add(NfListObject::Rule(Rule {
+            family: self.family,
+            table: TABLE.into(),
+            chain: chain.to_owned().into(),
+            expr: statements.into(),
+            comment: comment.map(Into::into),
+            ..Rule::default()
+        }));
+    }
+}

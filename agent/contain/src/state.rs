@@ -1,0 +1,174 @@
+//! The isolation on disk: one JSON file, replaced whole, durable before anything is dropped.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use crate::error::ContainError;
+use crate::spec::IsolationSpec;
+
+const VERSION: u32 = 1;
+const FILE: &str = "isolation.json";
+const TEMPORARY: &str = "isolation.json.new";
+const DAMAGED: &str = "isolation.json.damaged";
+const LOCK: &str = "isolation.lock";
+/// A state file is a few kilobytes; anything larger is not one.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// How far the isolation on disk has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Phase {
+    /// Wanted: the rules are in the kernel or must get there.
+    Shut,
+    /// A release has begun: the rules must go, then this file.
+    Releasing,
+}
+
+/// The file's content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OnDisk {
+    version: u32,
+    pub(crate) phase: Phase,
+    pub(crate) spec: IsolationSpec,
+    /// As the kernel listed the rules after they went in; `None` until then.
+    pub(crate) rules_sha256: Option<String>,
+    /// The kernel took the `netdev` egress chains.
+    pub(crate) egress: bool,
+}
+
+impl OnDisk {
+    pub(crate) fn intended(spec: IsolationSpec) -> Self {
+        Self {
+            version: VERSION,
+            phase: Phase::Shut,
+            spec,
+            rules_sha256: None,
+            egress: true,
+        }
+    }
+
+    pub(crate) fn releasing(self) -> Self {
+        Self {
+            phase: Phase::Releasing,
+            ..self
+        }
+    }
+}
+
+/// The directory that holds the file. One process at a time holds its lock for each operation.
+#[derive(Debug)]
+pub(crate) struct StateDir {
+    path: PathBuf,
+}
+
+impl StateDir {
+    /// Makes the directory where it is missing, readable by its owner only.
+    pub(crate) fn open(path: &Path) -> Result<Self, ContainError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(ContainError::disk("make directory", path))?;
+        Ok(Self {
+            path: path.to_owned(),
+        })
+    }
+
+    /// Held until dropped; also by the kernel when the process dies.
+    pub(crate) fn lock(&self) -> Result<Flock<File>, ContainError> {
+        let path = self.path.join(LOCK);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(ContainError::disk("open", &path))?;
+        Flock::lock(file, FlockArg::LockExclusive)
+            .map_err(|(_, errno)| ContainError::disk("lock", path)(errno.into()))
+    }
+
+    /// What is on disk. A file that does not parse is [`ContainError::Damaged`], never "nothing".
+    pub(crate) fn read(&self) -> Result<Option<OnDisk>, ContainError> {
+        let path = self.path.join(FILE);
+        let damaged = |why: String| ContainError::Damaged {
+            path: path.clone(),
+            why,
+        };
+        match fs::metadata(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(ContainError::disk("read", &path)(error)),
+            Ok(meta) if meta.len() > MAX_BYTES => {
+                return Err(damaged(format!("{} bytes are too many", meta.len())));
+            }
+            Ok(_) => {}
+        }
+        let json = fs::read(&path).map_err(ContainError::disk("read", &path))?;
+        let state: OnDisk =
+            serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
+        if state.version != VERSION {
+            return Err(damaged(format!(
+                "version {} is not version {VERSION}",
+                state.version
+            )));
+        }
+        Ok(Some(state))
+    }
+
+    /// Durable when it returns: file, name and directory.
+    pub(crate) fn write(&self, state: &OnDisk) -> Result<(), ContainError> {
+        let temporary = self.path.join(TEMPORARY);
+        let json = serde_json::to_vec_pretty(state).expect("states have string keys only");
+        // Left by a crash half-way: never renamed, so never the truth.
+        remove(&temporary)?;
+        let mut file = OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(&temporary)
+            .map_err(ContainError::disk("create", &temporary))?;
+        file.write_all(&json)
+            .and_then(|()| file.sync_all())
+            .map_err(ContainError::disk("write", &temporary))?;
+        let path = self.path.join(FILE);
+        fs::rename(&temporary, &path).map_err(ContainError::disk("replace", &path))?;
+        self.sync()
+    }
+
+    /// Forgets the isolation, durably.
+    pub(crate) fn forget(&self) -> Result<(), ContainError> {
+        remove(&self.path.join(FILE))?;
+        self.sync()
+    }
+
+    /// Keeps a damaged file for whoever investigates, out of the way.
+    pub(crate) fn set_aside(&self) -> Result<(), ContainError> {
+        let path = self.path.join(FILE);
+        match fs::rename(&path, self.path.join(DAMAGED)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(ContainError::disk("set aside", path)(error))
+            }
+            _ => self.sync(),
+        }
+    }
+
+    fn sync(&self) -> Result<(), ContainError> {
+        File::open(&self.path)
+            .and_then(|directory| directory.sync_all())
+            .map_err(ContainError::disk("sync directory", &self.path))
+    }
+}
+
+fn remove(path: &Path) -> Result<(), ContainError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(ContainError::disk("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,111 @@
+//! Wakes when somebody changes our tables, or when a network device comes or goes.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::socket::{MsgFlags, SockFlag, SockProtocol, recv};
+
+use crate::error::ContainError;
+use crate::netlink::{Netlink, attributes, messages};
+use crate::rules::TABLE;
+
+/// NFNLGRP_NFTABLES, linux/netfilter/nfnetlink.h
+const NFTABLES_GROUP: u32 = 1 << (7 - 1);
+/// RTNLGRP_LINK, linux/rtnetlink.h
+const LINK_GROUP: u32 = 1 << (1 - 1);
+/// NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE, NFTA_SET_TABLE: all of them are 1.
+const TABLE_ATTRIBUTE: u16 = 1;
+const NFGENMSG_BYTES: usize = 4;
+
+/// A subscription. Its file descriptor becomes readable when something happened that may concern an
+/// isolation; [`NftWatch::drain`] says whether it did. Our own transactions wake it as well.
+pub struct NftWatch {
+    nftables: Netlink,
+    links: Netlink,
+    epoll: Epoll,
+}
+
+impl NftWatch {
+    /// Subscribes. From now on no change is missed: an overrun buffer counts as a change.
+    pub fn open() -> Result<Self, ContainError> {
+        let failed = ContainError::netlink("watch nftables and network devices");
+        let open = |protocol, group| Netlink::open(protocol, group, SockFlag::SOCK_NONBLOCK);
+        let nftables = open(SockProtocol::NetlinkNetFilter, NFTABLES_GROUP).map_err(&failed)?;
+        let links = open(SockProtocol::NetlinkRoute, LINK_GROUP).map_err(&failed)?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(&failed)?;
+        for (data, socket) in [&nftables, &links].into_iter().enumerate() {
+            let event = EpollEvent::new(EpollFlags::EPOLLIN, data as u64);
+            epoll.add(socket.fd(), event).map_err(&failed)?;
+        }
+        Ok(Self {
+            nftables,
+            links,
+            epoll,
+        })
+    }
+
+    /// Blocks until something that may concern an isolation has happened (`true`) or `timeout` is
+    /// over (`false`). `None` waits for ever.
+    pub fn wait(&self, timeout: Option<Duration>) -> Result<bool, ContainError> {
+        let failed = ContainError::netlink("wait for changes of nftables");
+        let deadline = timeout.map(|timeout| std::time::Instant::now() + timeout);
+        loop {
+            let left = deadline.map_or(EpollTimeout::NONE, |deadline| {
+                let left = deadline.saturating_duration_since(std::time::Instant::now());
+                EpollTimeout::try_from(left).unwrap_or(EpollTimeout::MAX)
+            });
+            let mut events = [EpollEvent::empty()];
+            match self.epoll.wait(&mut events, left) {
+                Ok(0) => return Ok(false),
+                Ok(_) if self.drain()? => return Ok(true),
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(failed(errno)),
+            }
+        }
+    }
+
+    /// Reads all that has arrived; `true` when something of it may concern an isolation. Never blocks.
+    pub fn drain(&self) -> Result<bool, ContainError> {
+        let ours = drain(&self.nftables, is_about_our_table)?;
+        let links = drain(&self.links, |_| true)?;
+        Ok(ours || links)
+    }
+}
+
+impl AsFd for NftWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.0.as_fd()
+    }
+}
+
+impl AsRawFd for NftWatch {
+    fn as_raw_fd(&self) -> RawFd {
+        self.epoll.0.as_raw_fd()
+    }
+}
+
+fn drain(socket: &Netlink, concerns: impl Fn(&[u8]) -> bool) -> Result<bool, ContainError> {
+    let mut buffer = vec![0; 64 << 10];
+    let mut found = false;
+    loop {
+        match recv(socket.fd().as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+            Ok(read) => found |= messages(&buffer[..read]).any(|m| concerns(m.payload)),
+            // Messages were lost, so any of them may have been ours.
+            Err(Errno::ENOBUFS) => found = true,
+            Err(Errno::EAGAIN) => return Ok(found),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(ContainError::netlink("read changes of nftables")(errno)),
+        }
+    }
+}
+
+fn is_about_our_table(payload: &[u8]) -> bool {
+    let Some(attributes_of) = payload.get(NFGENMSG_BYTES..) else {
+        return false;
+    };
+    attributes(attributes_of).any(|(kind, content)| {
+        kind == TABLE_ATTRIBUTE && content.strip_suffix(&[0]) == Some(TABLE.as_bytes())
+    })
+}
