@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* New program images. */
+#include "image.h"
+
+/* One buffer per CPU is enough: the kernel does not run a program again on a CPU while it runs there. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct exec_buffer);
+} exec_buffers SEC(".maps");
+
+static __always_inline __u32 fill_argv(struct exec_buffer *buffer, struct task_struct *task, __u32 at)
+{
+	__u64 start = BPF_CORE_READ(task, mm, arg_start);
+	__u64 bytes = BPF_CORE_READ(task, mm, arg_end) - start;
+
+	if (bytes > ARGV_BYTES) {
+		bytes = ARGV_BYTES;
+		buffer->record.flags |= EXEC_ARGV_TRUNCATED;
+	}
+	if (at > 2 * PATH_BYTES || bytes == 0)
+		return at;
+	if (bpf_probe_read_user(buffer->text + at, bytes, (void *)start)) {
+		/* A page of it is not in memory, and this program cannot wait for it. */
+		__u64 here = 4096 - (start & 4095);
+
+		buffer->record.flags |= EXEC_ARGV_TRUNCATED;
+		if (here < bytes)
+			bytes = here;
+		if (bpf_probe_read_user(buffer->text + at, bytes & 4095, (void *)start))
+			return at;
+		bytes &= 4095;
+	}
+	buffer->record.argv_bytes = bytes;
+	return at + bytes;
+}
+
+/*
+ * fs/exec.c, exec_binprm(): trace_sched_process_exec(current, old_pid, bprm), Linux 3.4; as tp_btf 5.5.
+ * The new image, its stack with the arguments and its credentials are in place.
+ */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+{
+	__u32 zero = 0;
+	struct exec_buffer *buffer = bpf_map_lookup_elem(&exec_buffers, &zero);
+	__u32 end;
+
+	if (!buffer)
+		return 0;
+	head_of(&buffer->record.head, RECORD_EXEC, task);
+	if (!buffer->record.head.process.pid)
+		return 0;
+	end = fill_argv(buffer, task, fill_image(buffer, task));
+	if (end > TEXT_BYTES)
+		return 0;
+	if (bpf_ringbuf_output(&ring, buffer, sizeof(struct exec_record) + end, BPF_RB_FORCE_WAKEUP))
+		count_loss(RECORD_EXEC);
+	return 0;
+}

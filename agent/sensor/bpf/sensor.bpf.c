@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* One object, so that all programs share one ring and its order; one header for each subject. */
+#include "exec.h"
+#include "lineage.h"
+#include "connect.h"
+#include "snapshot.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,94 @@
+//! The reading end of the ring.
+
+use std::cell::RefCell;
+use std::os::fd::BorrowedFd;
+use std::rc::Rc;
+
+use cordon_behavior::event::Event;
+use libbpf_rs::{RingBuffer, RingBufferBuilder};
+
+use super::skel::SensorSkel;
+use crate::sensor::Out;
+use crate::{SensorError, clock, record};
+
+/// Most records decoded before the callback sees the first of them: bounds memory, and is the window
+/// in which records are put in order. One ring serves all CPUs and keeps the order of reservation, in
+/// which a cause comes before its effect; only the stamps of unrelated events on two CPUs can be out
+/// of order, by the microseconds between stamp and reservation. So nothing waits for stragglers.
+pub(super) const BATCH: usize = 512;
+
+pub(super) struct Ring<'a> {
+    ring: RingBuffer<'a>,
+    batch: Rc<RefCell<Batch>>,
+}
+
+#[derive(Default)]
+struct Batch {
+    wall_offset_ns: i64,
+    events: Vec<Event>,
+    malformed: u64,
+}
+
+impl<'a> Ring<'a> {
+    pub(super) fn new(skel: &'a SensorSkel<'_>) -> Result<Self, SensorError> {
+        let failed = |source| SensorError::Ebpf {
+            act: "map the event ring",
+            source,
+        };
+        let batch = Rc::new(RefCell::new(Batch::default()));
+        let filled = Rc::clone(&batch);
+        let mut builder = RingBufferBuilder::new();
+        builder
+            .add(&skel.maps.ring, move |bytes| {
+                filled.borrow_mut().push(bytes);
+                0
+            })
+            .map_err(failed)?;
+        let ring = builder.build().map_err(failed)?;
+        Ok(Self { ring, batch })
+    }
+
+    /// Readable when a record wants to be read.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor belongs to the ring buffer, which outlives the borrow of `self`.
+        unsafe { BorrowedFd::borrow_raw(self.ring.epoll_fd()) }
+    }
+
+    /// Up to [`BATCH`] events in the order of time.
+    pub(super) fn read(&self) -> Vec<Event> {
+        self.batch.borrow_mut().wall_offset_ns = clock::wall_offset_ns();
+        let read = self.ring.consume_raw_n(BATCH);
+        if read < 0 {
+            tracing::error!(code = read, "cannot read the event ring");
+        }
+        let mut events = std::mem::take(&mut self.batch.borrow_mut().events);
+        events.sort_by_key(|event| event.mono_ns);
+        events
+    }
+
+    /// Hands one batch on; false when there was none.
+    pub(super) fn deliver(&self, out: &mut Out) -> bool {
+        let events = self.read();
+        let is_any = !events.is_empty();
+        for event in events {
+            out.event(event);
+        }
+        let malformed = std::mem::take(&mut self.batch.borrow_mut().malformed);
+        if malformed > 0 {
+            out.loss("ring/malformed", malformed);
+        }
+        is_any
+    }
+}
+
+impl Batch {
+    fn push(&mut self, bytes: &[u8]) {
+        match record::decode(bytes, self.wall_offset_ns) {
+            Ok(event) => self.events.extend(event),
+            Err(error) => {
+                tracing::error!(%error, "cannot read a record of our own programs");
+                self.malformed += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! eBPF programs and /proc fallbacks that turn what the kernel does into events.
+//!
+//! [`Sensor::start`] attaches to the kernel on a thread of its own and hands each
+//! [`Event`] to a callback, in the order of their time. Each hook, its kernel prototype and the
+//! first kernel that has it:
+//!
+//! | hook | prototype | since | gives |
+//! |---|---|---|---|
+//! | `tp_btf/sched_process_exec` | `(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)` | 5.5 | exec |
+//! | `tp_btf/sched_process_fork` | `(struct task_struct *parent, struct task_struct *child)` | 5.5 | fork |
+//! | `tp_btf/sched_process_exit` | `(struct task_struct *p[, bool group_dead])` | 5.5 | exit |
+//! | `tp_btf/inet_sock_set_state` | `(const struct sock *sk, const int oldstate, const int newstate)` | 5.5 | outbound TCP |
+//! | `iter/task` | `(struct bpf_iter_meta *meta, struct task_struct *task)` | 5.8 | processes already there |
+//! | BPF ring buffer | | 5.8 | transport |
+//! | proc connector | `struct proc_event`, netlink `CN_IDX_PROC` | 2.6.15 | fallback for exec, fork, exit |
+//!
+//! So the eBPF mode needs Linux 5.8 with BTF. Where it is refused the fallback reads the proc
+//! connector, or polls `/proc` where that is out of reach too (inside a PID or network namespace);
+//! [`Sensor::coverage`] says what is then not seen.
+//!
+//! Only this crate and `cordon-contain` may be `unsafe`.
+
+mod clock;
+mod coverage;
+mod ebpf;
+mod error;
+mod proc;
+mod record;
+mod scope;
+mod sensor;
+
+pub use cordon_behavior::event::{Event, EventBody, Exec, ProcessKey};
+pub use coverage::Coverage;
+pub use error::SensorError;
+pub use record::{RecordError, decode};
+pub use scope::Scope;
+pub use sensor::{Counters, Mode, Sensor, SensorConfig};

@@ -1,0 +1,80 @@
+//! Looking at `/proc` again and again: what lives shorter than the interval is never seen.
+
+use std::collections::HashSet;
+use std::io::PipeReader;
+use std::os::fd::AsFd;
+
+use cordon_behavior::event::EventBody;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+
+use super::{Known, event, image};
+use crate::clock;
+use crate::sensor::Out;
+
+const INTERVAL_MS: u16 = 100;
+
+pub(super) fn watch(known: &mut Known, out: &mut Out, stopped: &PipeReader) {
+    loop {
+        let mut fds = [PollFd::new(stopped.as_fd(), PollFlags::POLLIN)];
+        let woken = nix::poll::poll(&mut fds, PollTimeout::from(INTERVAL_MS));
+        if woken.is_ok() && fds[0].any().unwrap_or(false) {
+            return;
+        }
+        match image::pids() {
+            Ok(pids) => look(known, pids, out),
+            Err(error) => tracing::error!(%error, "cannot list /proc"),
+        }
+    }
+}
+
+fn look(known: &mut Known, mut pids: Vec<u32>, out: &mut Out) {
+    // Parents before children, as far as pids tell.
+    pids.sort_unstable();
+    let alive: HashSet<u32> = pids.iter().copied().collect();
+    let gone: Vec<u32> = known
+        .by_pid
+        .keys()
+        .filter(|pid| !alive.contains(pid))
+        .copied()
+        .collect();
+    for pid in gone {
+        end(known, pid, out);
+    }
+    for pid in pids {
+        compare(known, pid, out);
+    }
+}
+
+fn end(known: &mut Known, pid: u32, out: &mut Out) {
+    if let Some(process) = known.forget(pid) {
+        // How it ended nobody told.
+        let body = EventBody::Exit { code: 0, signal: 0 };
+        out.event(event(clock::mono_ns(), process, body));
+    }
+}
+
+fn compare(known: &mut Known, pid: u32, out: &mut Out) {
+    let Some(now) = image::see(pid) else {
+        return;
+    };
+    let before = known.by_pid.get(&pid).copied();
+    let is_same = before.is_some_and(|seen| seen.start_ns == now.start_ns);
+    if is_same && before.is_some_and(|seen| seen.argv_at == now.argv_at) {
+        return;
+    }
+    if !is_same {
+        end(known, pid, out);
+    }
+    let Some((process, exec)) = known.image(pid, false) else {
+        return;
+    };
+    let mono_ns = clock::mono_ns();
+    if let Some(parent) = exec.parent
+        && !is_same
+    {
+        out.event(event(mono_ns, parent, EventBody::Fork { child: process }));
+    }
+    if !exec.exe.is_empty() {
+        out.event(event(mono_ns, process, EventBody::Exec(Box::new(exec))));
+    }
+}
