@@ -9,7 +9,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?).join("sensor.skel.rs");
     SkeletonBuilder::new()
         .source("bpf/sensor.bpf.c")
-        .clang_args(["-Wall", "-Wno-missing-declarations", "-Wno-unused-parameter"])
+        .clang_args([
+            "-Wall",
+            "-Wno-missing-declarations",
+            "-Wno-unused-parameter",
+        ])
         .build_and_generate(&out)
         .map_err(|error| {
             format!(

@@ -19,7 +19,8 @@ static __always_inline __u32 fill_argv(struct exec_buffer *buffer, struct task_s
 		bytes = ARGV_BYTES;
 		buffer->record.flags |= EXEC_ARGV_TRUNCATED;
 	}
-	if (at > 2 * PATH_BYTES || bytes == 0)
+	at &= TEXT_MASK;
+	if (bytes == 0)
 		return at;
 	if (bpf_probe_read_user(buffer->text + at, bytes, (void *)start)) {
 		/* A page of it is not in memory, and this program cannot wait for it. */

@@ -69,47 +69,76 @@ static __always_inline __u8 descriptor_kind(struct fdtable *table, __u32 number)
 	return STDIO_OTHER;
 }
 
+/* A path being walked upwards. */
+struct walk {
+	struct exec_buffer *buffer;
+	struct dentry *dentry;
+	struct vfsmount *mount;
+	struct dentry *root;
+	struct vfsmount *root_mount;
+	__u32 at;
+	__u32 limit;
+	bool is_whole;
+};
+
+/* One step upwards; 1 when there are no more. */
+static long walk_step(__u32 index, struct walk *walk)
+{
+	struct dentry *dentry = walk->dentry;
+	struct vfsmount *mount = walk->mount;
+	struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
+	__u32 at = walk->at & TEXT_MASK;
+	long bytes;
+
+	if (dentry == walk->root && mount == walk->root_mount) {
+		walk->is_whole = true;
+		return 1;
+	}
+	if (dentry == BPF_CORE_READ(mount, mnt_root)) {
+		struct mount *here = (void *)mount - bpf_core_field_offset(struct mount, mnt);
+		struct mount *up = BPF_CORE_READ(here, mnt_parent);
+
+		walk->dentry = BPF_CORE_READ(here, mnt_mountpoint);
+		walk->mount = (void *)up + bpf_core_field_offset(struct mount, mnt);
+		walk->is_whole = up == here;
+		return up == here;
+	}
+	if (at + NAME_BYTES > walk->limit)
+		return 1;
+	bytes = bpf_probe_read_kernel_str(walk->buffer->text + at, NAME_BYTES,
+					  BPF_CORE_READ(dentry, d_name.name));
+	if (bytes <= 0)
+		return 1;
+	walk->at = at + bytes;
+	walk->dentry = parent;
+	/* Not below any directory: a memfd, or another file of a kernel-internal mount. */
+	walk->is_whole = parent == dentry;
+	return parent == dentry;
+}
+
 /*
- * Writes the names of a path from its leaf up to the task's root, and answers where the text ends.
- * bpf_d_path is not allowed in tp_btf programs. At most `limit` bytes of text are used in all.
+ * Writes the names of a path from its leaf up to the task's root, and answers where the text ends, at
+ * most `limit`. bpf_d_path is not allowed in tp_btf programs; bpf_loop (5.17) because a plain loop of
+ * two paths makes the verifier look at more than a million instructions.
  */
-static __always_inline __u32 walk(struct exec_buffer *buffer, __u32 at, const __u32 limit,
+static __always_inline __u32 walk(struct exec_buffer *buffer, __u32 at, __u32 limit,
 				  struct dentry *dentry, struct vfsmount *mount, struct fs_struct *fs,
 				  __u8 truncated)
 {
-	struct dentry *root = BPF_CORE_READ(fs, root.dentry);
-	struct vfsmount *root_mount = BPF_CORE_READ(fs, root.mnt);
+	struct walk walk = {
+		.buffer = buffer,
+		.dentry = dentry,
+		.mount = mount,
+		.root = BPF_CORE_READ(fs, root.dentry),
+		.root_mount = BPF_CORE_READ(fs, root.mnt),
+		.at = at,
+		.limit = limit,
+	};
 
-	for (int i = 0; i < PATH_PARTS; i++) {
-		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
-		long bytes;
-
-		if (dentry == root && mount == root_mount)
-			return at;
-		if (dentry == BPF_CORE_READ(mount, mnt_root)) {
-			struct mount *here = (void *)mount - bpf_core_field_offset(struct mount, mnt);
-			struct mount *up = BPF_CORE_READ(here, mnt_parent);
-
-			if (up == here)
-				return at;
-			dentry = BPF_CORE_READ(here, mnt_mountpoint);
-			mount = (void *)up + bpf_core_field_offset(struct mount, mnt);
-			continue;
-		}
-		if (at > limit - NAME_BYTES)
-			break;
-		bytes = bpf_probe_read_kernel_str(buffer->text + at, NAME_BYTES,
-						  BPF_CORE_READ(dentry, d_name.name));
-		if (bytes <= 0 || bytes > NAME_BYTES)
-			break;
-		at += bytes;
-		/* Not below any directory: a memfd, or another file of a kernel-internal mount. */
-		if (parent == dentry)
-			return at;
-		dentry = parent;
-	}
-	buffer->record.flags |= truncated;
-	return at;
+	bpf_loop(PATH_PARTS, walk_step, &walk, 0);
+	if (!walk.is_whole)
+		buffer->record.flags |= truncated;
+	return walk.at & TEXT_MASK;
 }
 
 static __always_inline bool is_memfd(struct dentry *dentry)

@@ -17,7 +17,7 @@ pub struct Coverage {
     pub remedy: Option<&'static str>,
 }
 
-const GIVE_EBPF: &str = "run on Linux 5.8 or newer with BTF (CONFIG_DEBUG_INFO_BTF), as root or with CAP_BPF and CAP_PERFMON";
+const GIVE_EBPF: &str = "run on Linux 5.17 or newer with BTF (CONFIG_DEBUG_INFO_BTF), as root or with CAP_BPF and CAP_PERFMON";
 const NOT_BUILT: &str = "no setting here: this version of the agent has no hook for it";
 
 /// Classes that no mode sees yet, with the hook that would.
@@ -87,7 +87,9 @@ fn by_proc(why_not_ebpf: Option<&str>) -> Vec<Coverage> {
             class: "connect",
             source: "tp_btf/inet_sock_set_state",
             covered: false,
-            why: Some(format!("/proc does not tell who connects as it happens{because}")),
+            why: Some(format!(
+                "/proc does not tell who connects as it happens{because}"
+            )),
             remedy: Some(GIVE_EBPF),
         },
         Coverage {

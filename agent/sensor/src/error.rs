@@ -7,7 +7,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum SensorError {
     /// The kernel or this process's rights do not allow the eBPF programs.
-    #[error("cannot {act}: eBPF needs Linux 5.8 or newer with BTF, and root or CAP_BPF and CAP_PERFMON")]
+    #[error(
+        "cannot {act}: eBPF needs Linux 5.17 or newer with BTF, and root or CAP_BPF and CAP_PERFMON"
+    )]
     Ebpf {
         /// The failed step.
         act: &'static str,
@@ -28,7 +30,9 @@ pub enum SensorError {
     #[error("cannot read /proc/self/ns/pid: mount /proc for this namespace")]
     PidNamespace(#[source] io::Error),
     /// The fallback cannot tell cgroups apart as they happen.
-    #[error("cannot watch a cgroup without eBPF: use scope pidns or host, or give the agent eBPF rights")]
+    #[error(
+        "cannot watch a cgroup without eBPF: use scope pidns or host, or give the agent eBPF rights"
+    )]
     CgroupNeedsEbpf,
     /// `/proc` is not readable.
     #[error("cannot list /proc: mount it for this namespace")]

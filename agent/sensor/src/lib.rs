@@ -12,9 +12,10 @@
 //! | `tp_btf/inet_sock_set_state` | `(const struct sock *sk, const int oldstate, const int newstate)` | 5.5 | outbound TCP |
 //! | `iter/task` | `(struct bpf_iter_meta *meta, struct task_struct *task)` | 5.8 | processes already there |
 //! | BPF ring buffer | | 5.8 | transport |
+//! | `bpf_loop` | | 5.17 | walking paths |
 //! | proc connector | `struct proc_event`, netlink `CN_IDX_PROC` | 2.6.15 | fallback for exec, fork, exit |
 //!
-//! So the eBPF mode needs Linux 5.8 with BTF. Where it is refused the fallback reads the proc
+//! So the eBPF mode needs Linux 5.17 with BTF (`bpf_loop`, for paths). Where it is refused the fallback reads the proc
 //! connector, or polls `/proc` where that is out of reach too (inside a PID or network namespace);
 //! [`Sensor::coverage`] says what is then not seen.
 //!

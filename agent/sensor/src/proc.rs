@@ -74,9 +74,13 @@ impl Known {
         pids.sort_unstable();
         for (_, pid) in pids {
             // A kernel thread runs no image.
-            events.extend(self.image(pid, true).filter(|(_, exec)| !exec.exe.is_empty()).map(
-                |(process, exec)| event(clock::mono_ns(), process, EventBody::Exec(Box::new(exec))),
-            ));
+            events.extend(
+                self.image(pid, true)
+                    .filter(|(_, exec)| !exec.exe.is_empty())
+                    .map(|(process, exec)| {
+                        event(clock::mono_ns(), process, EventBody::Exec(Box::new(exec)))
+                    }),
+            );
         }
         Ok(events)
     }

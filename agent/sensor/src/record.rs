@@ -108,10 +108,7 @@ pub fn decode(bytes: &[u8], wall_offset_ns: i64) -> Result<Option<Event>, Record
 }
 
 /// Records of a snapshot lie end to end.
-pub(crate) fn decode_all(
-    mut bytes: &[u8],
-    wall_offset_ns: i64,
-) -> Result<Vec<Event>, RecordError> {
+pub(crate) fn decode_all(mut bytes: &[u8], wall_offset_ns: i64) -> Result<Vec<Event>, RecordError> {
     let mut events = Vec::new();
     while !bytes.is_empty() {
         let (event, size) = decode_sized(bytes, wall_offset_ns)?;

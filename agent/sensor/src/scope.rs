@@ -42,8 +42,7 @@ impl Scope {
 
 /// The inode number of the caller's PID namespace.
 pub(crate) fn own_pid_namespace() -> Result<u32, SensorError> {
-    let namespace =
-        std::fs::metadata("/proc/self/ns/pid").map_err(SensorError::PidNamespace)?;
+    let namespace = std::fs::metadata("/proc/self/ns/pid").map_err(SensorError::PidNamespace)?;
     Ok(namespace.ino() as u32)
 }
 

@@ -96,7 +96,11 @@ fn descriptor(pid: u32, number: u32) -> StdioKind {
     let path = format!("/proc/{pid}/fd/{number}");
     let Ok(facts) = fs::metadata(&path) else {
         let is_gone = !Path::new(&format!("/proc/{pid}/fd")).exists();
-        return if is_gone { StdioKind::Unknown } else { StdioKind::Closed };
+        return if is_gone {
+            StdioKind::Unknown
+        } else {
+            StdioKind::Closed
+        };
     };
     let kind = facts.file_type();
     if kind.is_file() {

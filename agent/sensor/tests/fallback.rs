@@ -1,0 +1,139 @@
+//! The `/proc` fallback, by connector and by poll. Needs root.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot set up its case has failed"
+)]
+
+mod support;
+
+use std::process::{Command, Stdio};
+
+use cordon_behavior::story::StdioKind;
+use cordon_sensor::{Coverage, EventBody, Mode, Scope, Sensor, SensorConfig, SensorError};
+use support::{Watch, exec_of, mark};
+
+fn sees_a_process_come_and_go(scope: Scope) {
+    let mut watch = Watch::start(scope, Mode::Proc);
+    assert_eq!(watch.sensor.mode(), Mode::Proc);
+    let mark = mark("proc");
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", "read line", &mark])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (event, exec) = watch.exec(&mark);
+    assert_eq!(event.process.pid, child.id());
+    assert_eq!(exec.stdio[0], StdioKind::Pipe);
+    assert_eq!(exec.parent.unwrap().pid, std::process::id());
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    watch.wait("exit", |seen| {
+        let is_exit = matches!(seen.body, EventBody::Exit { .. });
+        (is_exit && seen.process == event.process).then_some(())
+    });
+}
+
+#[test]
+fn the_fallback_sees_a_process_come_and_go() {
+    sees_a_process_come_and_go(Scope::Host);
+}
+
+#[test]
+fn inside_a_namespace_the_fallback_polls() {
+    let status = Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc", "--kill-child"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "inner", "--ignored", "--nocapture"])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+#[test]
+#[ignore = "the inner half: run by the test above in a namespace of its own"]
+fn inner() {
+    sees_a_process_come_and_go(Scope::PidNamespace);
+}
+
+#[test]
+fn the_fallbacks_snapshot_has_this_process() {
+    let mut watch = Watch::start(Scope::Host, Mode::Proc);
+    let own = std::env::current_exe().unwrap();
+    watch.wait("snapshot", |event| {
+        let exec = exec_of(event)?;
+        let is_own = event.process.pid == std::process::id();
+        (is_own && exec.snapshot && exec.exe == own.to_str()?).then_some(())
+    });
+}
+
+#[test]
+fn the_fallback_says_that_it_does_not_see_connections() {
+    let watch = Watch::start(Scope::Host, Mode::Proc);
+    let rows = watch.sensor.coverage();
+    let row = |class| rows.iter().find(|row| row.class == class).unwrap();
+    assert!(!row("connect").covered && row("connect").remedy.is_some());
+    assert!(row("exec").covered && row("exec").why.is_some());
+}
+
+#[test]
+fn what_is_not_built_is_not_called_covered() {
+    let rows: Vec<Coverage> = Sensor::probe();
+    for class in ["file", "dns", "accept", "udp", "login"] {
+        let row = rows.iter().find(|row| row.class == class).unwrap();
+        assert!(!row.covered && row.why.is_some() && row.remedy.is_some());
+    }
+    assert!(rows.iter().any(|row| row.class == "exec" && row.covered));
+}
+
+#[test]
+fn without_rights_auto_falls_back_and_says_why() {
+    let status = Command::new("setpriv")
+        .args([
+            "--bounding-set=-all",
+            "--inh-caps=-all",
+            "--reuid=65534",
+            "--clear-groups",
+            "--",
+        ])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "unprivileged", "--ignored", "--nocapture"])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+#[test]
+#[ignore = "run by the test above without rights"]
+fn unprivileged() {
+    let watch = Watch::start(Scope::Host, Mode::Auto);
+    assert_eq!(watch.sensor.mode(), Mode::Proc);
+    let reason = watch.sensor.fallback_reason().unwrap();
+    assert!(reason.contains("CAP_BPF"), "{reason}");
+    let config = SensorConfig {
+        mode: Mode::Ebpf,
+        ..SensorConfig::default()
+    };
+    assert!(matches!(
+        Sensor::start(config, |_| {}),
+        Err(SensorError::Ebpf { .. })
+    ));
+}
+
+#[test]
+fn a_cgroup_that_is_not_there_and_one_without_ebpf_are_errors() {
+    let start = |mode| {
+        Sensor::start(
+            SensorConfig {
+                scope: Scope::Cgroup("no/such/group".into()),
+                mode,
+                ..SensorConfig::default()
+            },
+            |_| {},
+        )
+    };
+    assert!(matches!(start(Mode::Ebpf), Err(SensorError::Cgroup { .. })));
+    assert!(matches!(
+        start(Mode::Proc),
+        Err(SensorError::CgroupNeedsEbpf)
+    ));
+}

@@ -1,0 +1,87 @@
+//! A running sensor whose events a test waits for, with a deadline and never a sleep.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use cordon_sensor::{Event, EventBody, Exec, Mode, Scope, Sensor, SensorConfig};
+
+/// Generous: the machine may be compiling something else.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+pub struct Watch {
+    pub sensor: Sensor,
+    events: Receiver<Event>,
+    pub seen: Vec<Event>,
+}
+
+impl Watch {
+    pub fn start(scope: Scope, mode: Mode) -> Self {
+        Self::with(SensorConfig {
+            scope,
+            mode,
+            ..SensorConfig::default()
+        })
+    }
+
+    pub fn with(config: SensorConfig) -> Self {
+        let (sink, events) = channel();
+        let sensor = Sensor::start(config, move |event| {
+            // The test may have seen enough and be gone.
+            sink.send(event).unwrap_or_default();
+        })
+        .expect("these tests need root and a kernel with BTF");
+        Self {
+            sensor,
+            events,
+            seen: Vec::new(),
+        }
+    }
+
+    /// The first event, past or coming, for which `find` has an answer.
+    #[track_caller]
+    pub fn wait<T>(&mut self, what: &str, find: impl Fn(&Event) -> Option<T>) -> T {
+        if let Some(found) = self.seen.iter().find_map(&find) {
+            return found;
+        }
+        let end = Instant::now() + DEADLINE;
+        while let Ok(event) = self
+            .events
+            .recv_timeout(end.saturating_duration_since(Instant::now()))
+        {
+            let found = find(&event);
+            self.seen.push(event);
+            if let Some(found) = found {
+                return found;
+            }
+        }
+        panic!(
+            "no {what} within {DEADLINE:?} among {} events",
+            self.seen.len()
+        );
+    }
+
+    /// The live exec that has `mark` among its arguments.
+    #[track_caller]
+    pub fn exec(&mut self, mark: &str) -> (Event, Exec) {
+        self.wait(&format!("exec of {mark}"), |event| {
+            exec_of(event)
+                .filter(|exec| !exec.snapshot && exec.argv.iter().any(|arg| arg == mark))
+                .map(|exec| (event.clone(), exec.clone()))
+        })
+    }
+}
+
+pub fn exec_of(event: &Event) -> Option<&Exec> {
+    match &event.body {
+        EventBody::Exec(exec) => Some(exec),
+        _ => None,
+    }
+}
+
+/// An argument that no other process has.
+pub fn mark(name: &str) -> String {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    format!("cordon-{name}-{}-{}", std::process::id(), now.as_nanos())
+}
