@@ -70,6 +70,7 @@ pub enum EventBody {
 }
 
 /// A process image.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Exec {
     /// Parent, when it is inside the scope.

@@ -1,8 +1,4 @@
 //! The eBPF sensor against real processes. Needs root and a kernel with BTF.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot set up its case has failed"
-)]
 
 mod support;
 

@@ -1,4 +1,9 @@
 //! A running sensor whose events a test waits for, with a deadline and never a sleep.
+#![allow(dead_code, reason = "each test program uses its part of this")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set up its case has failed"
+)]
 
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
