@@ -261,6 +261,7 @@ fn a_cgroup_scope_sees_its_own_and_no_others() {
     let group = std::path::Path::new(root).join(&name);
     let below = group.join("below");
     std::fs::create_dir_all(&below).unwrap();
+    let _groups = Groups([below.clone(), group]);
     let mut watch = Watch::start(Scope::Cgroup(name.clone().into()), Mode::Ebpf);
     let outside = mark("outside");
     marked("/bin/sh", &outside).status().unwrap();
@@ -277,6 +278,17 @@ fn a_cgroup_scope_sees_its_own_and_no_others() {
     assert!(event.cgroup_id != 0);
     let is_outside = |event| exec_of(event).is_some_and(|exec| exec.argv.contains(&outside));
     assert!(!watch.seen.iter().any(is_outside));
-    std::fs::remove_dir(below).unwrap();
-    std::fs::remove_dir(group).unwrap();
+}
+
+/// Removes its cgroups also when the test fails.
+struct Groups([std::path::PathBuf; 2]);
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        for group in &self.0 {
+            if let Err(error) = std::fs::remove_dir(group) {
+                eprintln!("cannot remove {}: {error}", group.display());
+            }
+        }
+    }
 }
