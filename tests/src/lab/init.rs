@@ -1,0 +1,163 @@
+//! A node's first process: it enters new namespaces, builds the node's file system, becomes the
+//! node's `/sbin/init`, reaps orphans, and leaves when the supervisor is gone.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, ExitStatus};
+use std::thread;
+
+use anyhow::{Context as _, Result};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use serde::{Deserialize, Serialize};
+
+use super::{LabOptions, mounts};
+
+/// Path of a node's first process inside the node, and how `cordon-lab` knows that it is one.
+pub const FIRST_PROCESS: &str = "/sbin/init";
+
+const CONTROLLER_NUMBER: u8 = 10;
+const OUTSIDE_NUMBER: u8 = 200;
+
+/// The product's programs, where a package would put them.
+const PROGRAMS: [&str; 4] = [
+    "cordon-agent",
+    "cordon-controller",
+    "cordonctl",
+    "cordon-train",
+];
+const MODEL_INSIDE: &str = "/usr/share/cordon/model";
+
+/// What one node is to be.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Plan {
+    /// Host name.
+    pub name: String,
+    /// Last part of its addresses; 0 for the switch.
+    pub number: u8,
+    /// Content of `/etc/hosts`.
+    pub hosts: String,
+    /// Files and folders of the machine that appear inside: from, to.
+    pub shared: Vec<(PathBuf, PathBuf)>,
+}
+
+/// The switch first, then the machines.
+pub(super) fn plans(options: &LabOptions) -> Vec<Plan> {
+    let mut members = vec![("controller".to_owned(), CONTROLLER_NUMBER)];
+    members.extend((1..=options.endpoints).map(|n| (format!("ep{n}"), CONTROLLER_NUMBER + n)));
+    members.push(("outside".to_owned(), OUTSIDE_NUMBER));
+    let hosts = hosts_file(&members);
+    let shared = shared(&options.program);
+    members.insert(0, ("switch".to_owned(), 0));
+    members
+        .into_iter()
+        .map(|(name, number)| Plan {
+            name,
+            number,
+            hosts: hosts.clone(),
+            shared: shared.clone(),
+        })
+        .collect()
+}
+
+fn hosts_file(members: &[(String, u8)]) -> String {
+    use std::fmt::Write as _;
+    let mut hosts = String::from("127.0.0.1 localhost\n::1 localhost\n");
+    for (name, number) in members {
+        let line = writeln!(hosts, "10.99.0.{number} {name}\nfd99::{number} {name}");
+        line.expect("writing to a string cannot fail");
+    }
+    hosts
+}
+
+fn shared(program: &Path) -> Vec<(PathBuf, PathBuf)> {
+    let beside = program.parent().unwrap_or(Path::new("/"));
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../agent/model/artifact");
+    let mut shared: Vec<(PathBuf, PathBuf)> = PROGRAMS
+        .iter()
+        .map(|name| (beside.join(name), Path::new("/usr/bin").join(name)))
+        .collect();
+    shared.push((model, MODEL_INSIDE.into()));
+    shared.push((program.to_owned(), FIRST_PROCESS.into()));
+    // A part that is not built yet is simply not there: the bare lab is of use without it.
+    shared.retain(|(from, _)| from.exists());
+    shared
+}
+
+/// `cordon-lab node-start PLAN`: makes the namespaces and waits for the node's end.
+pub fn enter_namespaces(plan: &str) -> Result<ExitStatus> {
+    let fresh = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWPID
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWIPC;
+    unshare(fresh).context("cannot make namespaces; run as root")?;
+    // Only a child is in the new PID namespace.
+    let mut child = Command::new(std::env::current_exe()?)
+        .arg("node-init")
+        .arg(plan)
+        .spawn()?;
+    say(&format!("pid {}", child.id()))?;
+    Ok(child.wait()?)
+}
+
+/// `cordon-lab node-init PLAN`: builds the node's file system and becomes its `/sbin/init`.
+pub fn prepare(plan: &str) -> Result<()> {
+    let plan: Plan = serde_json::from_str(plan).context("bad plan")?;
+    mounts::build(&plan)?;
+    nix::unistd::sethostname(&plan.name).context("cannot set the host name")?;
+    settle_network_defaults()?;
+    let error = Command::new(FIRST_PROCESS)
+        .env_clear()
+        .env("PATH", super::guest::PATH)
+        .exec();
+    Err(error).context("cannot become the node's init")
+}
+
+/// No duplicate address detection and no router advertisements: an address serves at once.
+fn settle_network_defaults() -> Result<()> {
+    for (key, value) in [
+        ("ipv6/conf/all/accept_dad", "0"),
+        ("ipv6/conf/default/accept_dad", "0"),
+        ("ipv6/conf/all/accept_ra", "0"),
+        ("ipv6/conf/default/accept_ra", "0"),
+        ("ipv4/ping_group_range", "0 2147483647"),
+    ] {
+        let path = format!("/proc/sys/net/{key}");
+        fs::write(&path, value).with_context(|| format!("cannot set {path}"))?;
+    }
+    Ok(())
+}
+
+/// The life of `/sbin/init`: reaps orphans until the supervisor's end of the pipe closes. The
+/// kernel then ends every process of the node and removes its mounts and interfaces.
+pub fn be_first_process() -> Result<ExitCode> {
+    let mut children = SigSet::empty();
+    children.add(Signal::SIGCHLD);
+    children.thread_block()?;
+    thread::spawn(move || {
+        while children.wait().is_ok() {
+            reap();
+        }
+    });
+    say("ready")?;
+    let mut nothing = Vec::new();
+    io::stdin().read_to_end(&mut nothing)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn reap() {
+    let any = None;
+    while waitpid(any, Some(WaitPidFlag::WNOHANG))
+        .is_ok_and(|status| status != WaitStatus::StillAlive)
+    {}
+}
+
+fn say(line: &str) -> Result<()> {
+    let mut stdout = io::stdout();
+    writeln!(stdout, "{line}")?;
+    Ok(stdout.flush()?)
+}
