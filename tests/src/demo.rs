@@ -75,7 +75,7 @@ pub fn run(once: bool, json: bool) -> Result<ExitCode> {
         stdout.flush()?;
     }
     let demo = played?;
-    if !once && !json {
+    if !once {
         narrator.plain("\nThe lab stays up until Ctrl-C.");
         sleep_until_killed();
     }
