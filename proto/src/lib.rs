@@ -32,3 +32,7 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// Socket mark on the agent's own sockets to the controller: the one thing that isolation lets
 /// reach the controller's pinned address. "crdn" in ASCII.
 pub const AGENT_SOCKET_MARK: u32 = 0x6372_646e;
+
+/// DNS name in every controller's server certificate, whatever address it is reached by. Agents check
+/// for it, so that a host's own certificate, signed by the same CA, can never pass for the controller.
+pub const CONTROLLER_SERVER_NAME: &str = "controller.cordon.internal";
