@@ -1,0 +1,106 @@
+import { controllerClock } from "../clock";
+import type { EventRow, Host, Incident, IncidentRow, Me, Order } from "./types";
+
+/** What the controller answered instead of the thing asked for: RFC 9457, or no answer at all. */
+export class ApiError extends Error {
+  constructor(
+    /** HTTP status; 0 when nobody answered. */
+    readonly status: number,
+    readonly title: string,
+    readonly detail: string,
+  ) {
+    super(detail || title);
+  }
+}
+
+type Fetch = (input: string, init: RequestInit) => Promise<Response>;
+
+/** The REST interface. One place knows paths and headers. */
+export class Api {
+  constructor(
+    private readonly fetch: Fetch = (input, init) => globalThis.fetch(input, init),
+    private readonly base = "/api/v1",
+  ) {}
+
+  login = (username: string, password: string) => this.post<void>("/login", { username, password });
+  logout = () => this.post<void>("/logout", {});
+  me = () => this.get<Me>("/me");
+  hosts = () => this.list<Host>("/hosts");
+  host = (id: string) => this.get<Host>(`/hosts/${encodeURIComponent(id)}`);
+  incidents = () => this.list<IncidentRow>("/incidents");
+  incident = (id: string) => this.get<Incident>(`/incidents/${encodeURIComponent(id)}`);
+  orders = () => this.list<Order>("/orders");
+  order = (id: string) => this.get<Order>(`/orders/${encodeURIComponent(id)}`);
+  events = (host: string, limit: number) =>
+    this.list<EventRow>(`/events?${new URLSearchParams({ ...(host && { host }), limit: `${limit}` })}`);
+  isolate = (host: string, reason: string, leaseSeconds: number) =>
+    this.post<Order>(`/hosts/${encodeURIComponent(host)}/isolate`, { reason, lease_seconds: leaseSeconds });
+  release = (host: string, reason: string) =>
+    this.post<Order>(`/hosts/${encodeURIComponent(host)}/release`, { reason });
+
+  private get<T>(path: string): Promise<T> {
+    return this.call<T>(path, { method: "GET" });
+  }
+
+  private async list<T>(path: string): Promise<T[]> {
+    const answer = await this.get<unknown>(path);
+    if (!Array.isArray(answer)) throw new ApiError(0, "unexpected answer", `${path} did not answer with a list`);
+    return answer as T[];
+  }
+
+  private post<T>(path: string, body: unknown): Promise<T> {
+    return this.call<T>(path, {
+      method: "POST",
+      body: JSON.stringify(body),
+      // A foreign page cannot send this header, so a cookie alone changes nothing.
+      headers: { "content-type": "application/json", "x-cordon-csrf": "1" },
+    });
+  }
+
+  private async call<T>(path: string, init: RequestInit): Promise<T> {
+    let response: Response;
+    const askedAt = Date.now();
+    try {
+      response = await this.fetch(this.base + path, {
+        ...init,
+        credentials: "same-origin",
+        cache: "no-store",
+        signal: AbortSignal.timeout(10_000),
+      });
+    } catch {
+      throw new ApiError(0, "no answer", "");
+    }
+    controllerClock.heard(response.headers.get("date"), askedAt);
+    if (!response.ok) throw await problem(response);
+    if (response.status === 204) return undefined as T;
+    const text = await bodyOf(response);
+    if (!text) return undefined as T;
+    try {
+      return JSON.parse(text) as T;
+    } catch {
+      throw new ApiError(0, "unexpected answer", `${path} did not answer with JSON`);
+    }
+  }
+}
+
+/** The body may break off after the head has arrived. */
+async function bodyOf(response: Response): Promise<string> {
+  try {
+    return await response.text();
+  } catch {
+    throw new ApiError(0, "no answer", "");
+  }
+}
+
+async function problem(response: Response): Promise<ApiError> {
+  try {
+    const { title, detail } = (await response.json()) as { title?: unknown; detail?: unknown };
+    return new ApiError(
+      response.status,
+      typeof title === "string" ? title : response.statusText,
+      typeof detail === "string" ? detail : "",
+    );
+  } catch {
+    return new ApiError(response.status, response.statusText, "");
+  }
+}

@@ -1,0 +1,179 @@
+/** What the controller's REST interface answers. Endpoint text in here is hostile. */
+
+export type Severity = "low" | "medium" | "high" | "critical";
+export type VerdictKind = "not_evaluable" | "benign" | "suspicious" | "malicious";
+export type IsolationState = "applied" | "confirmed" | "unproven" | "released" | "failed";
+export type OrderState = "queued" | "delivered" | "started" | "done" | "failed" | "refused" | "expired";
+export type Role = "viewer" | "responder" | "engineer" | "admin";
+
+export interface Me {
+  username: string;
+  role: Role;
+}
+
+export interface Probe {
+  target: string;
+  reached: boolean;
+  expected: boolean;
+}
+
+export interface IsolationReport {
+  id: string;
+  state: IsolationState;
+  reason: string;
+  tree?: string | null;
+  lease_expires_at?: string | null;
+  rules_sha256?: string | null;
+  probes: Probe[];
+  event_to_drop_micros?: number | null;
+  policy_version: number;
+}
+
+export interface Heartbeat {
+  rss_bytes: number;
+  cpu_micros: number;
+  events_seen: number;
+  events_lost: number;
+  spool_records: number;
+  spool_bytes: number;
+  isolated: boolean;
+}
+
+export interface Host {
+  id: string;
+  name: string;
+  group: string;
+  addresses: string[];
+  online: boolean;
+  last_seen_at: string | null;
+  agent_version: string | null;
+  kernel: string | null;
+  os: string | null;
+  sensor_mode: string | null;
+  model: string | null;
+  policy_version: number | null;
+  isolation: IsolationReport | null;
+  heartbeat: Heartbeat | null;
+}
+
+export interface Relative {
+  exe: string;
+  argv: string[];
+  uid?: number;
+}
+
+export interface StoryProcess extends Relative {
+  cwd: string;
+  euid?: number;
+  tty?: boolean;
+  stdin: string;
+  stdout: string;
+  stderr: string;
+  deleted_exe: boolean;
+  memfd: boolean;
+}
+
+export interface Connection {
+  direction: string;
+  protocol: string;
+  address: string;
+  port: number;
+}
+
+export interface Story {
+  id: string;
+  process?: Partial<StoryProcess>;
+  ancestors?: Partial<Relative>[];
+  children?: Partial<Relative>[];
+  connections?: Connection[];
+  dns?: string[];
+  files?: { op: string; path: string }[];
+  command?: string;
+  session?: string[];
+}
+
+export interface Verdict {
+  id: string;
+  score: number;
+  verdict: VerdictKind;
+  techniques: string[];
+  reasons: { text: string; weight: number }[];
+  stage: string;
+  model: string;
+  micros: number;
+}
+
+export interface Detection {
+  at: string;
+  tree: string;
+  pid: number;
+  story: Story;
+  verdict: Verdict;
+  policy_version: number;
+  decision: string;
+  decision_reason: string;
+}
+
+export interface IncidentText {
+  title: string;
+  summary: string;
+  risk: string;
+  advice: string[];
+}
+
+export interface Measure {
+  at: string;
+  text?: string;
+  en?: string;
+  zh?: string;
+}
+
+export interface IncidentRow {
+  id: string;
+  host: { id: string; name: string };
+  opened_at: string;
+  updated_at: string;
+  status: string;
+  severity: Severity;
+  title: string;
+  summary: string;
+  techniques: string[];
+  tree: string | null;
+  score: number | null;
+  isolation: IsolationReport | null;
+  text?: { en: IncidentText; zh: IncidentText };
+}
+
+export interface Incident extends IncidentRow {
+  detections: Detection[];
+  measures: Measure[];
+}
+
+export interface OrderStep {
+  state: OrderState;
+  at: string;
+  detail?: string | null;
+  /** The state is the agent's signed word. */
+  signed?: boolean;
+}
+
+export interface Order {
+  id: string;
+  host: { id: string; name: string };
+  verb: string;
+  state: OrderState;
+  reason: string;
+  requested_by: string;
+  issued_at: string;
+  expires_at: string;
+  history: OrderStep[];
+}
+
+export interface EventRow {
+  host: { id: string; name: string };
+  boot_id: string;
+  sequence: number;
+  at: string;
+  kind: string;
+  body: unknown;
+}

@@ -1,0 +1,116 @@
+import { useMemo, useState } from "react";
+import { usePoll } from "../api/poll";
+import type { IncidentRow } from "../api/types";
+import { useLanguage, type Language } from "../i18n";
+import { IsolationBadge, SeverityBadge } from "../parts/badges";
+import { Hostile } from "../parts/hostile";
+import { Live, LiveMark } from "../parts/live";
+import { Ago } from "../parts/time";
+import { link } from "../route";
+import { useSession } from "../session";
+
+export function Incidents() {
+  const { api } = useSession();
+  const { t } = useLanguage();
+  const known = usePoll("incidents", api.incidents);
+  return (
+    <>
+      <div className="page-head">
+        <h1>{t("incidents.title")}</h1>
+        <LiveMark known={known} />
+      </div>
+      <Live known={known}>{(incidents) => <Filtered incidents={incidents} />}</Live>
+    </>
+  );
+}
+
+/** The analyst's words in the reader's language; the plain fields when a controller sends only those. */
+export function titleOf(incident: IncidentRow, language: Language): string {
+  return incident.text?.[language].title ?? incident.title;
+}
+
+const RANK = { critical: 3, high: 2, medium: 1, low: 0 } as const;
+
+/** Most urgent first, then newest first. */
+export function byUrgency(a: IncidentRow, b: IncidentRow): number {
+  return (RANK[b.severity] ?? 0) - (RANK[a.severity] ?? 0) || b.opened_at.localeCompare(a.opened_at);
+}
+
+function Filtered({ incidents }: { incidents: IncidentRow[] }) {
+  const { t, language } = useLanguage();
+  const [filter, setFilter] = useState("");
+  const shown = useMemo(() => {
+    const wanted = filter.trim().toLowerCase();
+    return incidents
+      .filter((incident) =>
+        [titleOf(incident, language), incident.host.name, ...incident.techniques].some((text) =>
+          text.toLowerCase().includes(wanted),
+        ),
+      )
+      .sort(byUrgency);
+  }, [incidents, filter, language]);
+  if (incidents.length === 0) return <p className="card quiet">{t("incidents.empty")}</p>;
+  return (
+    <>
+      <input
+        type="search"
+        className="filter"
+        aria-label={t("incidents.filter")}
+        placeholder={t("incidents.filter")}
+        value={filter}
+        onChange={(event) => setFilter(event.target.value)}
+      />
+      {shown.length === 0 ? <p className="card quiet">{t("incidents.noMatch")}</p> : <IncidentTable incidents={shown} />}
+    </>
+  );
+}
+
+export function IncidentTable({ incidents }: { incidents: IncidentRow[] }) {
+  const { t, language } = useLanguage();
+  return (
+    <div className="table-wrap" tabIndex={0} role="region" aria-label={t("incidents.title")}>
+      <table className="rows">
+        <thead>
+          <tr>
+            <th scope="col">{t("incidents.severity")}</th>
+            <th scope="col">{t("incidents.incident")}</th>
+            <th scope="col" className="wide">{t("host.host")}</th>
+            <th scope="col" className="wide">{t("incidents.score")}</th>
+            <th scope="col" className="wide">{t("incidents.techniques")}</th>
+            <th scope="col">{t("host.isolation")}</th>
+            <th scope="col">{t("incidents.opened")}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {incidents.map((incident) => (
+            <tr key={incident.id} data-incident={incident.id} data-host={incident.host.name}>
+              <td>
+                <SeverityBadge severity={incident.severity} />
+              </td>
+              <th scope="row">
+                <a href={link.incident(incident.id)}>
+                  <Hostile text={titleOf(incident, language)} />
+                </a>
+              </th>
+              <td className="wide">
+                <a href={link.host(incident.host.id)}>
+                  <Hostile text={incident.host.name} />
+                </a>
+              </td>
+              <td className="wide mono">{incident.score?.toFixed(2)}</td>
+              <td className="wide mono">
+                <Hostile text={incident.techniques.slice(0, 3).join(" ")} />
+              </td>
+              <td>
+                <IsolationBadge report={incident.isolation} />
+              </td>
+              <td>
+                <Ago at={incident.opened_at} />
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

@@ -1,0 +1,19 @@
+import { reveal } from "../text";
+
+/** Text from an endpoint or from a person: as text only, with every unseen character spelled out. */
+export function Hostile({ text, multiline = false }: { text: string | null | undefined; multiline?: boolean }) {
+  // `bdi` keeps right-to-left text from reordering what stands around it.
+  return (
+    <bdi>
+      {reveal(text ?? "", multiline).map((piece, index) =>
+        piece.spelled ? (
+          <span key={index} className="spelled">
+            {piece.text}
+          </span>
+        ) : (
+          piece.text
+        ),
+      )}
+    </bdi>
+  );
+}

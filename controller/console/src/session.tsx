@@ -1,0 +1,71 @@
+import { createContext, useCallback, useContext, useEffect, useMemo, useState, type ReactNode } from "react";
+import { Api, ApiError } from "./api/client";
+import type { Me } from "./api/types";
+
+/** Who is signed in: not known yet, nobody, or somebody. */
+export type Who = { state: "asking" } | { state: "nobody" } | { state: "unreachable" } | { state: "known"; me: Me };
+
+interface Session {
+  api: Api;
+  who: Who;
+  signIn: (username: string, password: string) => Promise<void>;
+  signOut: () => Promise<void>;
+  askAgain: () => void;
+}
+
+const Context = createContext<Session | undefined>(undefined);
+
+/** Watches every answer for 401, so that an ended session shows the sign-in page wherever it ends. */
+function watched(onEnded: () => void): Api {
+  return new Api(async (input, init) => {
+    const response = await fetch(input, init);
+    if (response.status === 401 && !input.endsWith("/login")) onEnded();
+    return response;
+  });
+}
+
+export function SessionProvider({ children }: { children: ReactNode }) {
+  const [who, setWho] = useState<Who>({ state: "asking" });
+  const api = useMemo(() => watched(() => setWho({ state: "nobody" })), []);
+  const askAgain = useCallback(() => {
+    api.me().then(
+      (me) => setWho({ state: "known", me }),
+      (error: unknown) =>
+        setWho({ state: error instanceof ApiError && error.status === 401 ? "nobody" : "unreachable" }),
+    );
+  }, [api]);
+  useEffect(askAgain, [askAgain]);
+  const session = useMemo<Session>(
+    () => ({
+      api,
+      who,
+      askAgain,
+      signIn: async (username, password) => {
+        await api.login(username, password);
+        setWho({ state: "known", me: await api.me() });
+      },
+      // When the controller does not answer, the session may live on there: the page must not pretend otherwise.
+      signOut: async () => {
+        try {
+          await api.logout();
+          setWho({ state: "nobody" });
+        } catch (error) {
+          setWho({ state: error instanceof ApiError && error.status === 401 ? "nobody" : "unreachable" });
+        }
+      },
+    }),
+    [api, who, askAgain],
+  );
+  return <Context value={session}>{children}</Context>;
+}
+
+export function useSession(): Session {
+  const session = useContext(Context);
+  if (!session) throw new Error("useSession outside SessionProvider");
+  return session;
+}
+
+/** Whether this account may give orders. The controller decides; this only hides what it would refuse. */
+export function mayAct(who: Who): boolean {
+  return who.state === "known" && (who.me.role === "responder" || who.me.role === "admin");
+}
