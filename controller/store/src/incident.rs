@@ -1,0 +1,227 @@
+//! Incidents: one for each process tree with a detection, as plain facts.
+
+use cordon_proto::id::{HostId, IncidentId};
+use cordon_proto::record::{Detection, IsolationReport, Record, RecordBody};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+
+use crate::host::{HostRef, reference};
+use crate::row::{Columns as _, page};
+use crate::{Result, Store, StoreError};
+
+/// Most detections, and most isolation reports, that one [`Incident`] carries: the worst detections
+/// and the newest reports. The counts say how many there are.
+pub const MAX_FACTS: u32 = 200;
+
+/// Whether anybody still has to look at it. Nothing closes an incident but a person; a new
+/// detection of its tree opens it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IncidentStatus {
+    /// Not dealt with.
+    Open,
+    /// A person closed it.
+    Closed,
+}
+
+/// Which incidents. Newest first.
+#[derive(Clone, Debug, Default)]
+pub struct IncidentQuery {
+    /// Of one host only.
+    pub host: Option<HostId>,
+    /// At most so many, and at most [`crate::MAX_PAGE`].
+    pub limit: u32,
+    /// Only incidents older than this [`Incident::key`].
+    pub before: Option<i64>,
+}
+
+/// One detection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DetectionRow {
+    /// Host's wall clock.
+    pub at: Timestamp,
+    /// What was detected.
+    pub detection: Detection,
+}
+
+/// One isolation report.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IsolationRow {
+    /// Host's wall clock.
+    pub at: Timestamp,
+    /// What was reported.
+    pub report: IsolationReport,
+}
+
+/// An incident and its facts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Incident {
+    /// Grows with the order of opening; for paging.
+    pub key: i64,
+    /// Its identity.
+    pub id: IncidentId,
+    /// Where.
+    pub host: HostRef,
+    /// The host's group.
+    pub group: String,
+    /// The process tree.
+    pub tree: String,
+    /// Whether it is dealt with.
+    pub status: IncidentStatus,
+    /// Host's wall clock of its first fact.
+    pub opened_at: Timestamp,
+    /// Host's wall clock of its last fact.
+    pub updated_at: Timestamp,
+    /// When the controller heard of it.
+    pub made_at: Timestamp,
+    /// In the order of arrival; at most [`MAX_FACTS`].
+    pub detections: Vec<DetectionRow>,
+    /// How many detections there are.
+    pub detection_count: u64,
+    /// In the order of arrival; at most [`MAX_FACTS`].
+    pub isolations: Vec<IsolationRow>,
+    /// How many isolation reports there are.
+    pub isolation_count: u64,
+}
+
+const ACT: &str = "read incidents";
+
+impl Store {
+    /// A page of incidents, with their facts.
+    pub async fn incidents(&self, query: &IncidentQuery) -> Result<Vec<Incident>> {
+        // One transaction: the counts are of the facts that are listed.
+        let mut view = self.readers().begin().await.map_err(StoreError::on(ACT))?;
+        let rows = sqlx::query(
+            "SELECT incidents.*, hosts.id AS host_id, hosts.name AS host_name, host_group
+             FROM incidents JOIN hosts ON hosts.key = incidents.host
+             WHERE (?1 IS NULL OR hosts.id = ?1) AND (?2 IS NULL OR incidents.key < ?2)
+             ORDER BY incidents.key DESC LIMIT ?3",
+        )
+        .bind(query.host.map(|id| id.to_string()))
+        .bind(query.before)
+        .bind(page(query.limit))
+        .fetch_all(&mut *view)
+        .await
+        .map_err(StoreError::on(ACT))?;
+        let mut incidents = Vec::with_capacity(rows.len());
+        for row in &rows {
+            incidents.push(read(&mut view, row).await?);
+        }
+        Ok(incidents)
+    }
+
+    /// One incident, with its facts.
+    pub async fn incident(&self, id: IncidentId) -> Result<Option<Incident>> {
+        let mut view = self.readers().begin().await.map_err(StoreError::on(ACT))?;
+        let row = sqlx::query(
+            "SELECT incidents.*, hosts.id AS host_id, hosts.name AS host_name, host_group
+             FROM incidents JOIN hosts ON hosts.key = incidents.host WHERE incidents.id = ?",
+        )
+        .bind(id.to_string())
+        .fetch_optional(&mut *view)
+        .await
+        .map_err(StoreError::on(ACT))?;
+        match row {
+            Some(row) => read(&mut view, &row).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Marks an incident as dealt with.
+    pub async fn close_incident(&self, id: IncidentId) -> Result<()> {
+        const ACT: &str = "close an incident";
+        let mut work = self.begin(ACT).await?;
+        let done = sqlx::query("UPDATE incidents SET status = 'closed' WHERE id = ?")
+            .bind(id.to_string())
+            .execute(&mut *work)
+            .await
+            .map_err(StoreError::on(ACT))?;
+        if done.rows_affected() == 0 {
+            return Err(StoreError::unknown("incident", id));
+        }
+        self.commit(work, ACT).await
+    }
+}
+
+async fn read(view: &mut SqliteConnection, row: &SqliteRow) -> Result<Incident> {
+    let key: i64 = row.column("key")?;
+    let (detections, isolations) = (detections(view, key).await?, isolations(view, key).await?);
+    Ok(Incident {
+        key,
+        id: row.parsed("id")?,
+        host: reference(row)?,
+        group: row.column("host_group")?,
+        tree: row.column("tree")?,
+        status: row.named("status")?,
+        opened_at: row.time("opened_at")?,
+        updated_at: row.time("updated_at")?,
+        made_at: row.time("made_at")?,
+        detections: detections.0,
+        detection_count: detections.1,
+        isolations: isolations.0,
+        isolation_count: isolations.1,
+    })
+}
+
+async fn detections(
+    view: &mut SqliteConnection,
+    incident: i64,
+) -> Result<(Vec<DetectionRow>, u64)> {
+    let rows = sqlx::query(
+        "SELECT json, total FROM (
+            SELECT event, count(*) OVER () AS total FROM detections WHERE incident = ?
+            ORDER BY rank DESC, score DESC, event LIMIT ?)
+         JOIN events ON events.key = event ORDER BY event",
+    )
+    .bind(incident)
+    .bind(MAX_FACTS)
+    .fetch_all(view)
+    .await
+    .map_err(StoreError::on(ACT))?;
+    facts(&rows, |at, body| match body {
+        RecordBody::Detection(detection) => Some(DetectionRow {
+            at,
+            detection: *detection,
+        }),
+        _ => None,
+    })
+}
+
+async fn isolations(
+    view: &mut SqliteConnection,
+    incident: i64,
+) -> Result<(Vec<IsolationRow>, u64)> {
+    let rows = sqlx::query(
+        "SELECT json, total FROM (
+            SELECT event, count(*) OVER () AS total FROM isolations WHERE incident = ?
+            ORDER BY event DESC LIMIT ?)
+         JOIN events ON events.key = event ORDER BY event",
+    )
+    .bind(incident)
+    .bind(MAX_FACTS)
+    .fetch_all(view)
+    .await
+    .map_err(StoreError::on(ACT))?;
+    facts(&rows, |at, body| match body {
+        RecordBody::Isolation(report) => Some(IsolationRow {
+            at,
+            report: *report,
+        }),
+        _ => None,
+    })
+}
+
+fn facts<T>(
+    rows: &[SqliteRow],
+    pick: impl Fn(Timestamp, RecordBody) -> Option<T>,
+) -> Result<(Vec<T>, u64)> {
+    let total = rows.first().map_or(Ok(0), |row| row.count("total"))?;
+    let mut facts = Vec::with_capacity(rows.len());
+    for row in rows {
+        let record: Record = row.json("json")?;
+        facts.extend(pick(record.at, record.body));
+    }
+    Ok((facts, total))
+}
