@@ -1,0 +1,305 @@
+//! Whatever arrives, a decoder answers: a document, or an error. It never panics.
+//!
+//! Arbitrary bytes rarely get past the first brace, so each decoder is also given its own document
+//! with a few bytes changed, cut off or repeated.
+
+use cordon_proto::envelope::{Envelope, sign};
+use cordon_proto::id::{HostId, IsolationId};
+use cordon_proto::order::{Order, OrderState, Receipt, Verb};
+use cordon_proto::pb;
+use cordon_proto::policy::{
+    AllowRule, Audience, Caps, IsolationPolicy, Mode, OrderKey, Policy, Thresholds, Transport,
+    WithoutProof,
+};
+use cordon_proto::record::{
+    Detection, IsolationReport, IsolationState, LossReport, PolicyReport, Probe, Record,
+    RecordBody, TamperReport,
+};
+use cordon_proto::verdict::{Reason, Stage, Verdict, VerdictKind};
+use ed25519_dalek::SigningKey;
+use proptest::prelude::*;
+use prost::Message as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+const AT: &str = "2026-11-01T00:00:00Z";
+const ID: &str = "01890000-0000-7000-8000-000000000001";
+
+fn key() -> SigningKey {
+    SigningKey::from_bytes(&[5; 32])
+}
+
+fn policy() -> Policy {
+    Policy {
+        version: 3,
+        site: "hq".into(),
+        group: "servers".into(),
+        issued_at: AT.parse().unwrap(),
+        expires_at: AT.parse().unwrap(),
+        mode: Mode::Autonomous,
+        thresholds: Some(Thresholds {
+            suspicious: 0.5,
+            malicious: 0.9,
+        }),
+        isolation: IsolationPolicy {
+            lease_seconds: 3600,
+            without_proof: WithoutProof::StayShut,
+            allow: vec![AllowRule {
+                address: "2001:db8::5".parse().unwrap(),
+                transport: Transport::Udp,
+                port: 514,
+            }],
+        },
+        caps: Caps {
+            isolations_per_hour: 2,
+        },
+        protected_processes: vec!["/usr/sbin/sshd".into()],
+        order_keys: vec![OrderKey {
+            public_key: hex::encode(key().verifying_key().as_bytes()),
+            verbs: vec!["release".into()],
+        }],
+    }
+}
+
+fn order() -> Order {
+    Order {
+        id: ID.parse().unwrap(),
+        host: ID.parse().unwrap(),
+        verb: Verb::Isolate { lease_seconds: 60 },
+        reason: "reverse shell".into(),
+        requested_by: "admin".into(),
+        issued_at: AT.parse().unwrap(),
+        expires_at: AT.parse().unwrap(),
+    }
+}
+
+fn receipt() -> Receipt {
+    Receipt {
+        order: ID.parse().unwrap(),
+        host: ID.parse::<HostId>().unwrap(),
+        state: OrderState::Done,
+        at: AT.parse().unwrap(),
+        detail: "proved".into(),
+        isolation: Some(ID.parse::<IsolationId>().unwrap()),
+    }
+}
+
+fn verdict() -> Verdict {
+    Verdict {
+        id: "a1".into(),
+        score: 0.97,
+        verdict: VerdictKind::Malicious,
+        techniques: vec!["T1059.004".into()],
+        reasons: vec![Reason {
+            text: "standard input is a socket".into(),
+            weight: 0.4,
+        }],
+        stage: Stage::Model,
+        model: "behavior-1@0123abcd".into(),
+        micros: 4100,
+    }
+}
+
+/// One record of every kind.
+fn records() -> Vec<Record> {
+    let story = r#"{"id":"a1","process":{"exe":"/bin/sh","argv":["sh","-i"],"stdin":"socket"}}"#;
+    let detection = Detection {
+        tree: "b00t:7:9".into(),
+        pid: 7,
+        story: serde_json::from_str(story).unwrap(),
+        verdict: verdict(),
+        policy_version: 3,
+        decision: "isolate".into(),
+        decision_reason: "malicious".into(),
+        event_mono_ns: 12_345,
+    };
+    let isolation = IsolationReport {
+        id: ID.parse().unwrap(),
+        state: IsolationState::Confirmed,
+        reason: "reverse shell".into(),
+        tree: Some("b00t:7:9".into()),
+        lease_expires_at: Some(AT.parse().unwrap()),
+        rules_sha256: Some("00".repeat(32)),
+        probes: vec![Probe {
+            target: "tcp 192.0.2.1:7443 marked".into(),
+            reached: true,
+            expected: true,
+        }],
+        event_to_drop_micros: Some(9000),
+        policy_version: 3,
+    };
+    let bodies = [
+        RecordBody::Detection(Box::new(detection)),
+        RecordBody::Isolation(Box::new(isolation)),
+        RecordBody::Receipt(sign(&receipt(), &key())),
+        RecordBody::Policy(PolicyReport {
+            version: 3,
+            applied: false,
+            detail: "not newer".into(),
+        }),
+        RecordBody::Tamper(TamperReport {
+            what: "nftables table inet cordon was gone".into(),
+            repaired: true,
+            micros: 21_000,
+        }),
+        RecordBody::Loss(LossReport {
+            source: "spool".into(),
+            count: 3,
+            reason: "over quota".into(),
+        }),
+    ];
+    let record = |body| Record {
+        at: AT.parse().unwrap(),
+        body,
+    };
+    bodies.into_iter().map(record).collect()
+}
+
+/// The records that agents of this version have on disk and controllers must still read.
+#[test]
+fn golden_records_v1() {
+    let records = records();
+    insta::assert_json_snapshot!(records);
+    for record in records {
+        reads_back(&record);
+    }
+}
+
+#[test]
+fn golden_receipt_v1() {
+    insta::assert_json_snapshot!(receipt());
+}
+
+#[test]
+fn every_document_reads_back_as_it_was_written() {
+    reads_back(&policy());
+    reads_back(&order());
+    reads_back(&receipt());
+    reads_back(&verdict());
+}
+
+fn reads_back<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(document: &T) {
+    let json = serde_json::to_vec(document).unwrap();
+    assert_eq!(&serde_json::from_slice::<T>(&json).unwrap(), document);
+}
+
+/// Everything that reads bytes of the other end. What comes out does not matter, that it comes does.
+fn decode_as_everything(bytes: &[u8]) {
+    drop(serde_json::from_slice::<Policy>(bytes));
+    drop(serde_json::from_slice::<Order>(bytes));
+    drop(serde_json::from_slice::<Receipt>(bytes));
+    drop(serde_json::from_slice::<Record>(bytes));
+    drop(serde_json::from_slice::<Verdict>(bytes));
+    drop(pb::AgentMessage::decode(bytes));
+    drop(pb::ControllerMessage::decode(bytes));
+    if let Ok(envelope) = Envelope::from_json(bytes) {
+        let trusted = key().verifying_key();
+        drop(envelope.open::<Receipt>(&[trusted]));
+        drop(Policy::accept(&envelope, &trusted, &audience(), Some(1)));
+    }
+}
+
+fn audience() -> Audience {
+    Audience {
+        site: "hq".into(),
+        group: "servers".into(),
+    }
+}
+
+fn documents() -> Vec<Vec<u8>> {
+    let json = |value: serde_json::Result<Vec<u8>>| value.unwrap();
+    let mut documents = vec![
+        json(serde_json::to_vec(&policy())),
+        json(serde_json::to_vec(&order())),
+        json(serde_json::to_vec(&receipt())),
+        json(serde_json::to_vec(&verdict())),
+        sign(&policy(), &key()).to_json(),
+        sign(&receipt(), &key()).to_json(),
+    ];
+    documents.extend(
+        records()
+            .iter()
+            .map(|record| json(serde_json::to_vec(record))),
+    );
+    documents
+}
+
+/// A signed policy whose payload is any JSON at all: the signature is good, so only the reader's own
+/// checks stand between it and the agent.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+struct Anything(serde_json::Value);
+
+impl cordon_proto::envelope::Signed for Anything {
+    const PAYLOAD_TYPE: &'static str = <Policy as cordon_proto::envelope::Signed>::PAYLOAD_TYPE;
+}
+
+fn any_json() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        any::<f64>().prop_map(Into::into),
+        ".{0,16}".prop_map(Into::into),
+    ];
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        let list = prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into);
+        let map = prop::collection::vec((".{0,8}", inner), 0..4)
+            .prop_map(|fields| serde_json::Value::Object(fields.into_iter().collect()));
+        prop_oneof![list, map]
+    })
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..1024)) {
+        decode_as_everything(&bytes);
+    }
+
+    #[test]
+    fn damaged_documents_never_panic(
+        which in any::<prop::sample::Index>(),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        kept in any::<prop::sample::Index>(),
+        cut_off in any::<bool>(),
+    ) {
+        let documents = documents();
+        let mut bytes = documents[which.index(documents.len())].clone();
+        for (at, byte) in edits {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if cut_off {
+            bytes.truncate(kept.index(bytes.len()));
+        }
+        decode_as_everything(&bytes);
+    }
+
+    #[test]
+    fn one_field_of_a_policy_replaced_by_anything_is_never_taken_for_sense(
+        field in prop::sample::select(vec![
+            "version", "site", "group", "issued_at", "expires_at", "mode", "thresholds", "isolation",
+            "caps", "protected_processes", "order_keys",
+        ]),
+        value in any_json(),
+    ) {
+        let mut document = serde_json::to_value(policy()).unwrap();
+        document[field] = value.clone();
+        let trusted = key().verifying_key();
+        let taken = Policy::accept(&sign(&Anything(document), &key()), &trusted, &audience(), None);
+        if let Ok(taken) = taken {
+            // Whatever was taken says of itself what was signed.
+            let read = serde_json::to_value(&taken).unwrap();
+            prop_assert!(read.get(field).unwrap_or(&serde_json::Value::Null) == &value, "{read}");
+            prop_assert!(taken.version > 0);
+        }
+    }
+
+    #[test]
+    fn any_other_version_than_a_newer_one_is_refused(offered in any::<u64>(), in_force in any::<u64>()) {
+        let document = Policy { version: offered, ..policy() };
+        let trusted = key().verifying_key();
+        let taken = Policy::accept(&sign(&document, &key()), &trusted, &audience(), Some(in_force));
+        prop_assert_eq!(taken.is_ok(), offered > in_force);
+    }
+}
