@@ -1,0 +1,183 @@
+//! What the policy makes of a verdict: a row a case.
+
+use cordon_proto::policy::{Caps, IsolationPolicy, Mode, Policy, Thresholds, WithoutProof};
+use cordon_proto::verdict::{Stage, Verdict, VerdictKind};
+use cordon_respond::{Action, Standing, Subject, decide};
+use jiff::Timestamp;
+
+const EXE: &str = "/usr/bin/perl";
+
+fn now() -> Timestamp {
+    "2026-11-24T12:00:00Z".parse().unwrap()
+}
+
+fn verdict(verdict: VerdictKind, score: f32) -> Verdict {
+    Verdict {
+        id: "a1".into(),
+        score,
+        verdict,
+        techniques: Vec::new(),
+        reasons: Vec::new(),
+        stage: Stage::Model,
+        model: "behavior-1@0123abcd".into(),
+        micros: 10,
+    }
+}
+
+fn malicious() -> Verdict {
+    verdict(VerdictKind::Malicious, 0.97)
+}
+
+fn policy(mode: Mode) -> Policy {
+    Policy {
+        version: 7,
+        site: "hq".into(),
+        group: "servers".into(),
+        issued_at: "2026-11-01T00:00:00Z".parse().unwrap(),
+        expires_at: "2027-11-01T00:00:00Z".parse().unwrap(),
+        mode,
+        thresholds: None,
+        isolation: IsolationPolicy {
+            lease_seconds: 3600,
+            without_proof: WithoutProof::RollBack,
+            allow: Vec::new(),
+        },
+        caps: Caps {
+            isolations_per_hour: 2,
+        },
+        protected_processes: Vec::new(),
+        order_keys: Vec::new(),
+    }
+}
+
+fn action(verdict: &Verdict, policy: Option<&Policy>, standing: Standing) -> (Action, String) {
+    let subject = Subject { exe: EXE.into() };
+    let decision = decide(verdict, &subject, policy, &standing, now());
+    (decision.action, decision.reason)
+}
+
+#[test]
+fn the_mode_says_how_far_a_malicious_verdict_goes() {
+    for (mode, expected) in [
+        (Mode::Observe, Action::Alert),
+        (Mode::Recommend, Action::RecommendIsolate),
+        (Mode::Approve, Action::AwaitApproval),
+        (Mode::Autonomous, Action::Isolate),
+    ] {
+        let (found, reason) = action(&malicious(), Some(&policy(mode)), Standing::default());
+        assert_eq!(found, expected, "{mode:?}");
+        assert!(reason.ends_with("(policy version 7)"), "{reason}");
+    }
+}
+
+#[test]
+fn nothing_milder_than_malicious_acts_in_any_mode() {
+    for mode in [
+        Mode::Observe,
+        Mode::Recommend,
+        Mode::Approve,
+        Mode::Autonomous,
+    ] {
+        for (kind, expected) in [
+            (VerdictKind::NotEvaluable, Action::Record),
+            (VerdictKind::Benign, Action::Record),
+            (VerdictKind::Suspicious, Action::Alert),
+        ] {
+            let verdict = verdict(kind, 0.99);
+            let (found, _) = action(&verdict, Some(&policy(mode)), Standing::default());
+            assert_eq!(found, expected, "{kind:?} in {mode:?}");
+        }
+    }
+}
+
+#[test]
+fn without_a_policy_nothing_is_allowed_but_telling() {
+    let (found, reason) = action(&malicious(), None, Standing::default());
+    assert_eq!(found, Action::Alert);
+    assert!(reason.contains("no policy is in force"), "{reason}");
+}
+
+#[test]
+fn caps_protection_and_an_isolation_in_force_hold_back() {
+    let autonomous = policy(Mode::Autonomous);
+    let within = |isolations_last_hour| Standing {
+        isolated: false,
+        isolations_last_hour,
+    };
+    let (found, _) = action(&malicious(), Some(&autonomous), within(1));
+    assert_eq!(found, Action::Isolate);
+    let (found, reason) = action(&malicious(), Some(&autonomous), within(2));
+    assert_eq!(found, Action::RecommendIsolate);
+    assert!(reason.contains("reach the cap of 2"), "{reason}");
+
+    let isolated = Standing {
+        isolated: true,
+        isolations_last_hour: 0,
+    };
+    let (found, _) = action(&malicious(), Some(&autonomous), isolated);
+    assert_eq!(found, Action::Alert);
+
+    let mut protective = autonomous;
+    protective.protected_processes = vec![EXE.into()];
+    let (found, reason) = action(&malicious(), Some(&protective), within(0));
+    assert_eq!(found, Action::RecommendIsolate);
+    assert!(reason.contains("protected list"), "{reason}");
+}
+
+#[test]
+fn an_expired_policy_is_named_as_stale_and_obeyed() {
+    let mut stale = policy(Mode::Autonomous);
+    stale.expires_at = now();
+    let (found, reason) = action(&malicious(), Some(&stale), Standing::default());
+    assert_eq!(found, Action::Isolate);
+    assert!(
+        reason.contains("stale since 2026-11-24T12:00:00Z"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn the_policys_thresholds_overrule_the_judges_names() {
+    let mut strict = policy(Mode::Autonomous);
+    strict.thresholds = Some(Thresholds {
+        suspicious: 0.5,
+        malicious: 0.9,
+    });
+    for (kind, score, expected) in [
+        (VerdictKind::Benign, 0.9, Action::Isolate),
+        (VerdictKind::Malicious, 0.899, Action::Alert),
+        (VerdictKind::Malicious, 0.499, Action::Record),
+        (VerdictKind::NotEvaluable, 0.99, Action::Record),
+    ] {
+        let (found, _) = action(&verdict(kind, score), Some(&strict), Standing::default());
+        assert_eq!(found, expected, "{kind:?} at {score}");
+    }
+}
+
+#[test]
+fn a_score_that_is_no_number_is_no_judgement() {
+    for score in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let verdict = verdict(VerdictKind::Malicious, score);
+        let (found, reason) = action(
+            &verdict,
+            Some(&policy(Mode::Autonomous)),
+            Standing::default(),
+        );
+        assert_eq!(found, Action::Record, "{score}");
+        assert!(reason.starts_with("not evaluable"), "{reason}");
+    }
+}
+
+#[test]
+fn every_action_has_the_name_that_its_json_has() {
+    for action in [
+        Action::Record,
+        Action::Alert,
+        Action::RecommendIsolate,
+        Action::AwaitApproval,
+        Action::Isolate,
+    ] {
+        let json = serde_json::to_value(action).unwrap();
+        assert_eq!(json, action.name());
+    }
+}
