@@ -5,7 +5,7 @@ import type { Me } from "./api/types";
 /** Who is signed in: not known yet, nobody, or somebody. */
 export type Who = { state: "asking" } | { state: "nobody" } | { state: "unreachable" } | { state: "known"; me: Me };
 
-interface Session {
+export interface Session {
   api: Api;
   who: Who;
   signIn: (username: string, password: string) => Promise<void>;
@@ -13,7 +13,7 @@ interface Session {
   askAgain: () => void;
 }
 
-const Context = createContext<Session | undefined>(undefined);
+export const SessionContext = createContext<Session | undefined>(undefined);
 
 /** Watches every answer for 401, so that an ended session shows the sign-in page wherever it ends. */
 function watched(onEnded: () => void): Api {
@@ -56,11 +56,11 @@ export function SessionProvider({ children }: { children: ReactNode }) {
     }),
     [api, who, askAgain],
   );
-  return <Context value={session}>{children}</Context>;
+  return <SessionContext value={session}>{children}</SessionContext>;
 }
 
 export function useSession(): Session {
-  const session = useContext(Context);
+  const session = useContext(SessionContext);
   if (!session) throw new Error("useSession outside SessionProvider");
   return session;
 }

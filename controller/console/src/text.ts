@@ -8,7 +8,10 @@ export interface Piece {
   spelled: boolean;
 }
 
+/** Longest text that is shown, in characters. */
 export const MAX_TEXT = 4_000;
+/** The same in a row of a table. */
+export const MAX_IN_ROW = 300;
 
 const UNSEEN =
   /[\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]/u;
@@ -16,8 +19,11 @@ const MARK = /\p{M}/u;
 /** Marks pile up on one letter and spill over neighbouring lines; no honest word needs more. */
 const MAX_STACKED_MARKS = 3;
 
-/** Splits text into what can be shown as it is and what must be spelled. Newlines stay in `multiline` text. */
-export function reveal(text: string, multiline = false): Piece[] {
+/**
+ * Splits text into what can be shown as it is and what must be spelled. Newlines stay in `multiline` text.
+ * After `limit` characters comes an ellipsis.
+ */
+export function reveal(text: string, multiline = false, limit = MAX_TEXT): Piece[] {
   const pieces: Piece[] = [];
   const push = (piece: string, spelled: boolean) => {
     const last = pieces.at(-1);
@@ -27,7 +33,7 @@ export function reveal(text: string, multiline = false): Piece[] {
   let shown = 0;
   let stacked = 0;
   for (const character of text) {
-    if (shown >= MAX_TEXT) {
+    if (shown >= limit) {
       push("…", true);
       break;
     }
@@ -40,10 +46,13 @@ export function reveal(text: string, multiline = false): Piece[] {
   return pieces;
 }
 
+const ESCAPES: Record<string, string> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
+
 function spell(character: string): string {
   const code = character.codePointAt(0)!;
-  if (code < 0x20) return String.fromCharCode(0x2400 + code);
-  if (code === 0x7f) return "␡";
+  const escaped = ESCAPES[character];
+  if (escaped) return escaped;
+  if (code <= 0x7f) return `\\x${code.toString(16).padStart(2, "0")}`;
   return `U+${code.toString(16).toUpperCase().padStart(4, "0")}`;
 }
 
@@ -58,9 +67,13 @@ const PLAIN_WORD = /^[\w@%+=:,./\-\p{L}\p{N}]+$/u;
 
 /** Arguments as a shell would take them: `["sh", "-c", "a b"]` and `["sh", "-c", "a", "b"]` must not look alike. */
 export function commandLine(argv: readonly string[]): string {
-  return argv
-    .map((word) => (PLAIN_WORD.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`))
-    .join(" ");
+  return argv.map(quoted).join(" ");
+}
+
+function quoted(word: string): string {
+  if (PLAIN_WORD.test(word)) return word;
+  if (word.includes("'") && !/["$`\\!]/.test(word)) return `"${word}"`;
+  return `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 /** The last part of a path. */

@@ -10,10 +10,10 @@ describe("reveal", () => {
   });
 
   it.each([
-    ["an escape sequence", "\u001b[2Jx", "␛[2Jx"],
-    ["a bell and a title", "\u001b]0;owned\u0007", "␛]0;owned␇"],
-    ["a nul", "a\u0000b", "a␀b"],
-    ["delete and C1 controls", "\u007f\u009b", "␡U+009B"],
+    ["an escape sequence", "\u001b[2Jx", "\\x1b[2Jx"],
+    ["a bell and a title", "\u001b]0;owned\u0007", "\\x1b]0;owned\\x07"],
+    ["a nul", "a\u0000b", "a\\x00b"],
+    ["delete and C1 controls", "\u007f\u009b", "\\x7fU+009B"],
     ["a right-to-left override", "\u202egpj.sh", "U+202Egpj.sh"],
     ["isolates", "\u2066a\u2069", "U+2066aU+2069"],
     ["zero width space and joiners", "/x/\u200bsshd\u200d", "/x/U+200BsshdU+200D"],
@@ -21,7 +21,7 @@ describe("reveal", () => {
     ["blank letters", "\u3164\u2800", "U+3164U+2800"],
     ["tags", "a\u{e0061}", "aU+E0061"],
     ["a lone surrogate", "\ud83dx", "U+D83Dx"],
-    ["line breaks", "one\r\ntwo", "one␍␊two"],
+    ["line breaks", "one\r\ntwo", "one\\r\\ntwo"],
     ["line and paragraph separators", "\u2028\u2029", "U+2028U+2029"],
   ])("spells %s", (_, hostile, shown) => expect(revealed(hostile)).toBe(shown));
 
@@ -35,7 +35,7 @@ describe("reveal", () => {
 
   it("keeps newlines only where lines are wanted", () => {
     expect(reveal("a\nb", true)).toEqual([{ text: "a\nb", spelled: false }]);
-    expect(revealed("a\nb")).toBe("a␊b");
+    expect(revealed("a\nb")).toBe("a\\nb");
     expect(reveal("a\rb", true).some((piece) => piece.spelled)).toBe(true);
   });
 
@@ -58,7 +58,8 @@ describe("commandLine", () => {
     [["ls", "-la", "/tmp"], "ls -la /tmp"],
     [["sh", "-c", "a b"], "sh -c 'a b'"],
     [["sh", "-c", "a", "b"], "sh -c a b"],
-    [["echo", "", "it's"], "echo '' 'it'\\''s'"],
+    [["echo", "", "it's"], "echo '' \"it's\""],
+    [["echo", "it's $HOME"], "echo 'it'\\''s $HOME'"],
     [["echo", "$(id)", "主机"], "echo '$(id)' 主机"],
   ])("writes %j as %s", (argv, text) => expect(commandLine(argv)).toBe(text));
 });

@@ -137,6 +137,7 @@ export const en = {
   "incidents.empty": "No incident. That means nothing was reported, not that nothing happened.",
   "incidents.filter": "Filter by title, host or technique",
   "incidents.noMatch": "No incident matches the filter.",
+  "incidents.more": { one: "{count} more incident. Narrow the filter to see it.", other: "{count} more incidents. Narrow the filter to see them." },
   "incidents.severity": "Severity",
   "incidents.incident": "Incident",
   "incidents.score": "Score",

@@ -50,8 +50,9 @@ function readStored(): string | null {
   }
 }
 
-export function LanguageProvider({ children }: { children: ReactNode }) {
-  const [language, setLanguage] = useState(() => preferred(readStored(), navigator.languages));
+/** `fixed` speaks that language whatever was chosen before. */
+export function LanguageProvider({ children, fixed }: { children: ReactNode; fixed?: Language }) {
+  const [language, setLanguage] = useState(() => fixed ?? preferred(readStored(), navigator.languages));
   useEffect(() => {
     document.documentElement.lang = tagOf(language);
     try {

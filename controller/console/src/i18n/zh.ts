@@ -138,6 +138,7 @@ export const zh: Record<Key, Message> = {
   "incidents.empty": "没有事件。这只表示没有上报，不表示没有发生。",
   "incidents.filter": "按标题、主机或技术筛选",
   "incidents.noMatch": "没有符合筛选条件的事件。",
+  "incidents.more": "另有 {count} 个事件，请缩小筛选范围查看。",
   "incidents.severity": "风险等级",
   "incidents.incident": "事件",
   "incidents.score": "分数",

@@ -9,7 +9,7 @@ import { Live, LiveMark } from "../parts/live";
 import { Time } from "../parts/time";
 import { link } from "../route";
 import { useSession } from "../session";
-import { commandLine, revealed } from "../text";
+import { commandLine, MAX_IN_ROW, revealed } from "../text";
 
 const LIMIT = 200;
 
@@ -84,7 +84,7 @@ function EventTable({ events }: { events: EventRow[] }) {
               <td>
                 <Hostile text={tv("event", event.kind)} />
               </td>
-              <td className="break">
+              <td className="what break">
                 <What event={event} />
               </td>
             </tr>
@@ -116,7 +116,7 @@ function What({ event }: { event: EventRow }) {
 function Raw({ body }: { body: unknown }) {
   return (
     <code>
-      <Hostile text={JSON.stringify(body)} />
+      <Hostile text={JSON.stringify(body)} limit={MAX_IN_ROW} />
     </code>
   );
 }
@@ -128,7 +128,7 @@ function DetectionWhat({ detection }: { detection: Detection }) {
       <VerdictBadge verdict={detection.verdict.verdict} />{" "}
       <span className="mono">{detection.verdict.score.toFixed(2)}</span>{" "}
       <code>
-        <Hostile text={commandLine(process?.argv ?? []) || process?.exe || command} />
+        <Hostile text={commandLine(process?.argv ?? []) || process?.exe || command} limit={MAX_IN_ROW} />
       </code>
     </>
   );
@@ -137,7 +137,7 @@ function DetectionWhat({ detection }: { detection: Detection }) {
 function IsolationWhat({ report }: { report: IsolationReport }) {
   return (
     <>
-      <IsolationBadge report={report} /> <Hostile text={report.reason} />
+      <IsolationBadge report={report} /> <Hostile text={report.reason} limit={MAX_IN_ROW} />
     </>
   );
 }
@@ -146,7 +146,8 @@ function ReceiptWhat({ body }: { body: unknown }) {
   const { t, tv } = useLanguage();
   const receipt = readReceipt(body);
   if (!receipt) return <Raw body={body} />;
-  return <Hostile text={t("event.receiptText", { state: tv("order", receipt.state), detail: receipt.detail })} />;
+  const text = t("event.receiptText", { state: tv("order", receipt.state), detail: receipt.detail });
+  return <Hostile text={text} limit={MAX_IN_ROW} />;
 }
 
 /** The fields of policy, tamper and loss reports. */
@@ -173,5 +174,5 @@ function ReportWhat({ kind, body }: { kind: "policy" | "tamper" | "loss"; body: 
         : t("event.notRepaired", { what }),
     loss: () => t("event.lost", { count, source, why: body.reason ?? "" }),
   };
-  return <Hostile text={words[kind]()} />;
+  return <Hostile text={words[kind]()} limit={MAX_IN_ROW} />;
 }

@@ -52,10 +52,15 @@ const SELECTIONS = [
 /** More rows than this are not drawn: the page stays quick with ten thousand hosts. */
 const ROWS = 250;
 
-/** Isolated first, then those that need attention, then by name. */
+/** Failed isolations first: there somebody is in and the host is open. Then isolated ones, then by name. */
 export function byConcern(a: Host, b: Host): number {
-  const concern = (host: Host) => (isShut(host.isolation) ? 2 : needsAttention(host) ? 1 : 0);
   return concern(b) - concern(a) || a.name.localeCompare(b.name, "en", { numeric: true });
+}
+
+function concern(host: Host): number {
+  if (host.isolation?.state === "failed") return 3;
+  if (isShut(host.isolation)) return 2;
+  return needsAttention(host) ? 1 : 0;
 }
 
 function Hosts({ hosts }: { hosts: Host[] }) {
@@ -155,7 +160,7 @@ function Row({ host }: { host: Host }) {
           <Hostile text={host.model} />
         </div>
       </td>
-      <td className="wide">
+      <td className="wide time">
         {host.policy_version ? t("host.policyVersion", { version: host.policy_version }) : t("host.noPolicy")}
       </td>
       <Cost beat={host.heartbeat} />

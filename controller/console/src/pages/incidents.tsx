@@ -8,6 +8,7 @@ import { Live, LiveMark } from "../parts/live";
 import { Ago } from "../parts/time";
 import { link } from "../route";
 import { useSession } from "../session";
+import { MAX_IN_ROW } from "../text";
 
 export function Incidents() {
   const { api } = useSession();
@@ -65,52 +66,80 @@ function Filtered({ incidents }: { incidents: IncidentRow[] }) {
   );
 }
 
-export function IncidentTable({ incidents }: { incidents: IncidentRow[] }) {
-  const { t, language } = useLanguage();
+/** More rows than this are not drawn. */
+const ROWS = 250;
+
+/** `ofOneHost` is the short form for the page of a host. */
+export function IncidentTable({ incidents, ofOneHost = false }: { incidents: IncidentRow[]; ofOneHost?: boolean }) {
+  const { t } = useLanguage();
   return (
-    <div className="table-wrap" tabIndex={0} role="region" aria-label={t("incidents.title")}>
-      <table className="rows">
-        <thead>
-          <tr>
-            <th scope="col">{t("incidents.severity")}</th>
-            <th scope="col">{t("incidents.incident")}</th>
-            <th scope="col" className="wide">{t("host.host")}</th>
-            <th scope="col" className="wide">{t("incidents.score")}</th>
-            <th scope="col" className="wide">{t("incidents.techniques")}</th>
-            <th scope="col">{t("host.isolation")}</th>
-            <th scope="col">{t("incidents.opened")}</th>
-          </tr>
-        </thead>
-        <tbody>
-          {incidents.map((incident) => (
-            <tr key={incident.id} data-incident={incident.id} data-host={incident.host.name}>
-              <td>
-                <SeverityBadge severity={incident.severity} />
-              </td>
-              <th scope="row">
-                <a href={link.incident(incident.id)}>
-                  <Hostile text={titleOf(incident, language)} />
-                </a>
+    <>
+      <div className="table-wrap" tabIndex={0} role="region" aria-label={t("incidents.title")}>
+        <table className="rows">
+          <thead>
+            <tr>
+              <th scope="col">{t("incidents.severity")}</th>
+              <th scope="col">{t("incidents.incident")}</th>
+              <th scope="col">{t("host.isolation")}</th>
+              <th scope="col">{t("incidents.opened")}</th>
+              {!ofOneHost && (
+                <th scope="col" className="wide">
+                  {t("host.host")}
+                </th>
+              )}
+              <th scope="col" className="wide">
+                {t("incidents.score")}
               </th>
-              <td className="wide">
-                <a href={link.host(incident.host.id)}>
-                  <Hostile text={incident.host.name} />
-                </a>
-              </td>
-              <td className="wide mono">{incident.score?.toFixed(2)}</td>
-              <td className="wide mono">
-                <Hostile text={incident.techniques.slice(0, 3).join(" ")} />
-              </td>
-              <td>
-                <IsolationBadge report={incident.isolation} />
-              </td>
-              <td>
-                <Ago at={incident.opened_at} />
-              </td>
+              {!ofOneHost && (
+                <th scope="col" className="wide">
+                  {t("incidents.techniques")}
+                </th>
+              )}
             </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+          </thead>
+          <tbody>
+            {incidents.slice(0, ROWS).map((incident) => (
+              <Row key={incident.id} incident={incident} ofOneHost={ofOneHost} />
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {incidents.length > ROWS && <p className="quiet">{t("incidents.more", { count: incidents.length - ROWS })}</p>}
+    </>
+  );
+}
+
+function Row({ incident, ofOneHost }: { incident: IncidentRow; ofOneHost: boolean }) {
+  const { language } = useLanguage();
+  return (
+    <tr data-incident={incident.id} data-host={incident.host.name}>
+      <td>
+        <SeverityBadge severity={incident.severity} />
+      </td>
+      <th scope="row" className="title">
+        <a href={link.incident(incident.id)}>
+          <Hostile text={titleOf(incident, language)} limit={MAX_IN_ROW} />
+        </a>
+      </th>
+      <td>
+        <IsolationBadge report={incident.isolation} />
+      </td>
+      <td>
+        <Ago at={incident.opened_at} />
+      </td>
+      {!ofOneHost && (
+        <td className="wide name break">
+          <a href={link.host(incident.host.id)}>
+            <Hostile text={incident.host.name} limit={MAX_IN_ROW} />
+          </a>
+        </td>
+      )}
+      <td className="wide mono">{incident.score?.toFixed(2)}</td>
+      {!ofOneHost && (
+        <td className="wide name break mono">
+          <Hostile text={incident.techniques.slice(0, 3).join(" ")} limit={MAX_IN_ROW} />
+        </td>
+      )}
+    </tr>
   );
 }

@@ -72,7 +72,7 @@ export function SignIn() {
             {words(failure)}
           </p>
         )}
-        <button type="submit" className="button primary wide" disabled={working}>
+        <button type="submit" className="button primary full" disabled={working}>
           {t(working ? "signIn.working" : "signIn.submit")}
         </button>
         <p className="quiet">{t("signIn.hint")}</p>

@@ -1,4 +1,4 @@
-import { useEffect, useId, useRef, useState, type FormEvent } from "react";
+import { useEffect, useId, useRef, useState, type FormEvent, type Ref } from "react";
 import { ApiError } from "../api/client";
 import type { Host, Order } from "../api/types";
 import { useLanguage, type Key } from "../i18n";
@@ -35,10 +35,11 @@ export function Actions({ host, orders, onSent }: { host: Host; orders: Order[];
   const { t } = useLanguage();
   const [asked, setAsked] = useState<Act | undefined>();
   const [sent, setSent] = useState<Order | undefined>();
+  const status = useRef<HTMLSpanElement>(null);
   if (!mayAct(who)) return null;
   return (
     <div className="actions">
-      <OrderStatus orders={orders} sent={sent} />
+      <OrderStatus place={status} orders={orders} sent={sent} />
       {possibleActs(host).map((act) => (
         <button key={act} type="button" className={`button ${toneOf(act)}`} data-act={act} onClick={() => setAsked(act)}>
           {t(WORDS[act].button)}
@@ -52,6 +53,7 @@ export function Actions({ host, orders, onSent }: { host: Host; orders: Order[];
             setAsked(undefined);
             if (!order) return;
             setSent(order);
+            status.current?.focus(); // the button that was pressed goes when the order is done
             onSent();
           }}
         />
@@ -66,13 +68,13 @@ function toneOf(act: Act): string {
 }
 
 /** The order that was just sent, or else one that is still on its way, told to a screen reader as it moves. */
-function OrderStatus({ orders, sent }: { orders: Order[]; sent: Order | undefined }) {
+function OrderStatus({ place, orders, sent }: { place: Ref<HTMLSpanElement>; orders: Order[]; sent: Order | undefined }) {
   const { t, tv } = useLanguage();
   const order = sent
     ? (orders.find(({ id }) => id === sent.id) ?? sent)
     : [...orders].sort(newestFirst).find(({ state }) => !isFinal(state));
   return (
-    <span role="status" className="quiet">
+    <span ref={place} role="status" tabIndex={-1} className="quiet">
       {order && t("act.status", { verb: tv("order.verb", order.verb), state: tv("order", order.state) })}
     </span>
   );

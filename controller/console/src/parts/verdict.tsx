@@ -1,6 +1,7 @@
 import type { Detection } from "../api/types";
 import { micros } from "../format";
 import { useLanguage } from "../i18n";
+import { MAX_IN_ROW } from "../text";
 import { VerdictBadge } from "./badges";
 import { Hostile } from "./hostile";
 
@@ -32,7 +33,7 @@ export function VerdictCard({ detection }: { detection: Detection }) {
               <Hostile text={tv("decision", detection.decision)} />
             </strong>
             <br />
-            <Hostile text={detection.decision_reason} />
+            <Hostile text={detection.decision_reason} limit={MAX_IN_ROW} />
           </dd>
         </dl>
       </div>
@@ -63,7 +64,7 @@ function Reasons({ reasons }: { reasons: Detection["verdict"]["reasons"] }) {
           {reasons.map((reason, index) => (
             <tr key={index} data-reason>
               <td>
-                <Hostile text={reason.text} />
+                <Hostile text={reason.text} limit={MAX_IN_ROW} />
               </td>
               <td className="weight">
                 <svg width="96" height="8" viewBox="0 0 96 8" aria-hidden="true" focusable="false">

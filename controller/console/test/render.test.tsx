@@ -1,0 +1,302 @@
+import type { ReactElement } from "react";
+import { renderToStaticMarkup } from "react-dom/server";
+import { describe, expect, it } from "vitest";
+import { Api } from "../src/api/client";
+import type { Detection, Host, IncidentRow, IsolationReport, IsolationState, Order, Role, Story } from "../src/api/types";
+import { LanguageProvider, type Language } from "../src/i18n";
+import { byConcern, needsAttention } from "../src/pages/fleet";
+import { lead } from "../src/pages/incident";
+import { byUrgency } from "../src/pages/incidents";
+import { Actions } from "../src/parts/actions";
+import { isShut } from "../src/parts/badges";
+import { Hostile } from "../src/parts/hostile";
+import { IsolationCard } from "../src/parts/isolation";
+import { OrdersCard } from "../src/parts/orders";
+import { ProcessTree } from "../src/parts/process-tree";
+import { VerdictCard } from "../src/parts/verdict";
+import { SessionContext, type Session } from "../src/session";
+
+function html(element: ReactElement, { role = "responder", language = "en" }: { role?: Role; language?: Language } = {}) {
+  const session: Session = {
+    api: new Api(),
+    who: { state: "known", me: { username: "ann", role } },
+    signIn: async () => {},
+    signOut: async () => {},
+    askAgain: () => {},
+  };
+  return renderToStaticMarkup(
+    <LanguageProvider fixed={language}>
+      <SessionContext value={session}>{element}</SessionContext>
+    </LanguageProvider>,
+  );
+}
+
+const inOneHour = new Date(Date.now() + 3_600_500).toISOString();
+
+function report(state: IsolationState, more: Partial<IsolationReport> = {}): IsolationReport {
+  return { id: "i1", state, reason: "malicious", probes: [], policy_version: 3, lease_expires_at: inOneHour, ...more };
+}
+
+function host(more: Partial<Host> = {}): Host {
+  return {
+    id: "h1",
+    name: "ep1",
+    group: "servers",
+    addresses: ["10.99.0.11"],
+    online: true,
+    last_seen_at: "2026-11-24T16:20:45Z",
+    agent_version: "0.1.0",
+    kernel: "6.18",
+    os: "Debian 12",
+    sensor_mode: "ebpf",
+    model: "behavior-1@3fa4c2d1",
+    policy_version: 3,
+    isolation: null,
+    heartbeat: null,
+    ...more,
+  };
+}
+
+const order: Order = {
+  id: "o1",
+  host: { id: "h1", name: "ep1" },
+  verb: "release",
+  state: "done",
+  reason: "planned work",
+  requested_by: "ann",
+  issued_at: "2026-11-24T16:20:45Z",
+  expires_at: "2026-11-24T16:30:45Z",
+  history: [
+    { state: "queued", at: "2026-11-24T16:20:45Z" },
+    { state: "delivered", at: "2026-11-24T16:20:45.1Z", signed: false },
+    { state: "started", at: "2026-11-24T16:20:45.2Z", signed: true },
+    { state: "done", at: "2026-11-24T16:20:45.3Z", signed: true, detail: "table inet cordon is gone" },
+  ],
+};
+
+const HOSTILE = "<img src=x onerror=alert(1)>\u202egpj\u0007";
+
+const story: Story = {
+  id: "1",
+  process: { exe: `/tmp/${HOSTILE}`, argv: [HOSTILE, "&amp;"], uid: 33, euid: 0, stdin: "socket", cwd: HOSTILE },
+  ancestors: [
+    { exe: "/usr/bin/dash", argv: ["sh"] },
+    { exe: "/usr/sbin/nginx", argv: [] },
+  ],
+  children: [{ exe: "/usr/bin/id", argv: ["id"] }],
+  connections: [{ direction: "out", protocol: "tcp", address: "fd99::200", port: 4444 }],
+};
+
+const detection: Detection = {
+  at: "2026-11-24T16:20:45Z",
+  tree: "t",
+  pid: 4127,
+  story,
+  verdict: {
+    id: "1",
+    score: 0.984,
+    verdict: "malicious",
+    techniques: ["T1059.004"],
+    reasons: [
+      { text: HOSTILE, weight: 0.41 },
+      { text: "working directory", weight: -0.02 },
+    ],
+    stage: "model",
+    model: "behavior-1@3fa4c2d1",
+    micros: 4_100,
+  },
+  policy_version: 3,
+  decision: "isolate",
+  decision_reason: "within the caps",
+};
+
+describe("hostile text", () => {
+  it("is shown, and is never markup", () => {
+    const shown = html(<Hostile text={HOSTILE} />);
+    expect(shown).toContain("&lt;img src=x onerror=alert(1)&gt;");
+    expect(shown).toContain('<span class="spelled">U+202E</span>gpj<span class="spelled">\\x07</span>');
+  });
+
+  it.each(["en", "zh"] as const)("stays harmless in every part of an incident (%s)", (language) => {
+    const parts = [
+      <ProcessTree story={story} pid={1} />,
+      <VerdictCard detection={{ ...detection, decision: HOSTILE, decision_reason: HOSTILE }} />,
+      <IsolationCard
+        host={host()}
+        report={report("confirmed", { reason: HOSTILE, probes: [{ target: HOSTILE, reached: false, expected: false }] })}
+      />,
+      <OrdersCard orders={[{ ...order, reason: HOSTILE, requested_by: HOSTILE }]} />,
+    ];
+    for (const part of parts) {
+      const shown = html(part, { language });
+      expect(shown).toContain("U+202E");
+      expect(shown).not.toMatch(/<img|[\u0000-\u0009\u202a-\u202e]/);
+    }
+  });
+});
+
+describe("process tree", () => {
+  const shown = html(<ProcessTree story={story} pid={4127} />);
+
+  it("goes from the farthest ancestor down to the children", () => {
+    const order = ["nginx", "dash", "pid 4127", "/usr/bin/id"].map((text) => shown.indexOf(text));
+    expect(order).not.toContain(-1);
+    expect([...order].sort((a, b) => a - b)).toEqual(order);
+  });
+
+  it("marks the judged process, once", () => {
+    expect(shown.match(/data-judged/g)).toHaveLength(1);
+    expect(shown).toContain("→ [fd99::200]:4444/tcp");
+    expect(shown).toContain("stdin: network socket");
+    expect(shown).toContain("acting as 0");
+  });
+
+  it("stands a story of which only text is known", () => {
+    expect(html(<ProcessTree story={{ id: "1", command: "id" }} pid={0} />)).toContain("data-judged");
+  });
+});
+
+describe("verdict", () => {
+  it("shows score, stage, reasons with signed weights, and the policy's answer", () => {
+    const shown = html(<VerdictCard detection={detection} />);
+    for (const text of ["0.98", "malicious", "network", "+0.41", "−0.02", "within the caps"]) expect(shown).toContain(text);
+    expect(shown.match(/data-reason/g)).toHaveLength(2);
+  });
+});
+
+describe("isolation", () => {
+  it.each<[IsolationState, boolean]>([
+    ["applied", true],
+    ["confirmed", true],
+    ["unproven", true],
+    ["released", false],
+    ["failed", false],
+  ])("%s is shut: %s, with a lease only then", (state, shut) => {
+    expect(isShut(report(state))).toBe(shut);
+    const shown = html(<IsolationCard host={host()} report={report(state)} />);
+    expect(shown).toContain(`data-isolation="${shut ? "isolated" : "open"}"`);
+    expect(shown.includes("data-lease")).toBe(shut);
+  });
+
+  it("never calls a failed or unproven isolation good", () => {
+    expect(html(<IsolationCard host={host()} report={report("failed")} />)).toContain("The host is OPEN");
+    expect(html(<IsolationCard host={host()} report={report("unproven")} />)).toContain("Do not rely on this");
+  });
+
+  it("counts the lease down, says when it is over, and when there is none", () => {
+    const lease = (at: string | null) => html(<IsolationCard host={host()} report={report("confirmed", { lease_expires_at: at })} />);
+    expect(lease(inOneHour)).toContain("1:00:00");
+    expect(lease("2026-01-01T00:00:00Z")).toContain("The lease is over");
+    expect(lease(null)).toContain("only a release opens it");
+  });
+
+  it("tells a probe that holds from one that does not", () => {
+    const probes = [
+      { target: "tcp 10.99.0.10:7443 marked", reached: true, expected: true },
+      { target: "tcp 10.99.0.200:80", reached: true, expected: false },
+    ];
+    const shown = html(<IsolationCard host={host()} report={report("unproven", { probes })} />);
+    expect([...shown.matchAll(/data-holds="(\w+)"/g)].map((match) => match[1])).toEqual(["true", "false"]);
+    expect(shown).toContain("does not hold");
+  });
+
+  it("of an offline host is its last word", () => {
+    const shown = html(<IsolationCard host={host({ online: false })} report={report("confirmed")} />);
+    expect(shown).toContain("Not known to be true now");
+  });
+});
+
+describe("actions", () => {
+  const buttons = (role: Role, isolation: IsolationReport | null) =>
+    [...html(<Actions host={host({ isolation })} orders={[]} onSent={() => {}} />, { role }).matchAll(/data-act="(\w+)"/g)].map(
+      (match) => match[1],
+    );
+
+  it("are none for those who may not", () => {
+    for (const role of ["viewer", "engineer", "auditor"] as Role[]) {
+      expect(html(<Actions host={host()} orders={[]} onSent={() => {}} />, { role })).toBe("");
+    }
+  });
+
+  it("are what is possible now", () => {
+    for (const role of ["responder", "admin"] as const) {
+      expect(buttons(role, null)).toEqual(["isolate"]);
+      expect(buttons(role, report("failed"))).toEqual(["isolate"]);
+      expect(buttons(role, report("released"))).toEqual(["isolate"]);
+      expect(buttons(role, report("confirmed"))).toEqual(["extend", "release"]);
+      expect(buttons(role, report("unproven", { lease_expires_at: null }))).toEqual(["release"]);
+    }
+  });
+
+  it("tell how an order on its way fares, and are silent about old ones", () => {
+    const shown = (state: Order["state"]) => html(<Actions host={host()} orders={[{ ...order, state }]} onSent={() => {}} />);
+    expect(shown("delivered")).toContain("Order to release: delivered");
+    expect(shown("done")).not.toContain("Order to");
+  });
+});
+
+describe("orders", () => {
+  it("mark as signed only what the host signed", () => {
+    const shown = html(<OrdersCard orders={[order]} />);
+    const steps = [...shown.matchAll(/data-step="(\w+)" data-signed="(\w+)"/g)].map((match) => match.slice(1));
+    expect(steps).toEqual([
+      ["queued", "false"],
+      ["delivered", "false"],
+      ["started", "true"],
+      ["done", "true"],
+    ]);
+    expect(shown.match(/signed by the host/g)).toHaveLength(2);
+  });
+
+  it("come newest first, and a long list says what it leaves out", () => {
+    const many = Array.from({ length: 22 }, (_, n) => ({
+      ...order,
+      id: `o${n}`,
+      reason: `reason ${n}.`,
+      issued_at: new Date(n * 1_000).toISOString(),
+    }));
+    const shown = html(<OrdersCard orders={many} />);
+    expect(shown.indexOf("reason 21.")).toBeLessThan(shown.indexOf("reason 20."));
+    expect(shown).not.toContain("reason 1.");
+    expect(shown).toContain("2 older orders are not shown");
+  });
+});
+
+describe("what comes first", () => {
+  it("is the failed isolation, then the isolated, then what needs a look, then the rest by name", () => {
+    const hosts = [
+      host({ name: "ep10" }),
+      host({ name: "ep2" }),
+      host({ name: "proc", sensor_mode: "proc" }),
+      host({ name: "shut", isolation: report("confirmed") }),
+      host({ name: "failed", isolation: report("failed") }),
+    ];
+    expect(hosts.sort(byConcern).map(({ name }) => name)).toEqual(["failed", "shut", "proc", "ep2", "ep10"]);
+  });
+
+  it("counts loss, silence and reduced sight as needing attention", () => {
+    const beat = { rss_bytes: 1, cpu_micros: 1, events_seen: 1, events_lost: 1, spool_records: 0, spool_bytes: 0, isolated: false };
+    expect(needsAttention(host())).toBe(false);
+    expect(needsAttention(host({ isolation: report("confirmed") }))).toBe(false);
+    for (const odd of [{ online: false }, { sensor_mode: "proc" }, { heartbeat: beat }, { isolation: report("unproven") }])
+      expect(needsAttention(host(odd))).toBe(true);
+  });
+
+  it("is the most severe incident, then the newest", () => {
+    const rows = [
+      { severity: "low", opened_at: "2026-11-24T03:00:00Z" },
+      { severity: "critical", opened_at: "2026-11-24T01:00:00Z" },
+      { severity: "critical", opened_at: "2026-11-24T02:00:00Z" },
+    ] as IncidentRow[];
+    expect(rows.sort(byUrgency).map((row) => row.opened_at.slice(11, 13))).toEqual(["02", "01", "03"]);
+  });
+
+  it("is the worst detection, and nothing when there is none", () => {
+    const of = (verdict: Detection["verdict"]["verdict"], score: number) => ({
+      ...detection,
+      verdict: { ...detection.verdict, verdict, score },
+    });
+    expect(lead([of("suspicious", 0.9), of("malicious", 0.8), of("malicious", 0.85)])?.verdict.score).toBe(0.85);
+    expect(lead([])).toBeUndefined();
+  });
+});
