@@ -157,7 +157,7 @@ impl StoreError {
         move |source| Self::Damaged { what, source }
     }
 
-    pub(crate) fn unknown(what: &'static str, id: impl ToString) -> Self {
+    pub(crate) fn unknown(what: &'static str, id: &(impl ToString + ?Sized)) -> Self {
         Self::Unknown {
             what,
             id: id.to_string(),

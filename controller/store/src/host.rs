@@ -216,7 +216,7 @@ impl Store {
             .await
             .map_err(StoreError::on(ACT))?;
         if done.rows_affected() == 0 {
-            return Err(StoreError::unknown("host", id));
+            return Err(StoreError::unknown("host", &id));
         }
         self.commit(work, ACT).await
     }
@@ -245,7 +245,7 @@ impl Store {
         .await
         .map_err(StoreError::on(ACT))?;
         if done.rows_affected() == 0 {
-            return Err(StoreError::unknown("host", id));
+            return Err(StoreError::unknown("host", &id));
         }
         self.commit(work, ACT).await
     }
@@ -356,7 +356,7 @@ pub(crate) async fn host_key(
         .fetch_optional(&mut **work)
         .await
         .map_err(StoreError::on(act))?;
-    found.ok_or_else(|| StoreError::unknown("host", id))
+    found.ok_or_else(|| StoreError::unknown("host", &id))
 }
 
 async fn add_key(

@@ -139,7 +139,7 @@ impl Store {
             .await
             .map_err(StoreError::on(ACT))?;
         if done.rows_affected() == 0 {
-            return Err(StoreError::unknown("incident", id));
+            return Err(StoreError::unknown("incident", &id));
         }
         self.commit(work, ACT).await
     }

@@ -168,7 +168,7 @@ impl Store {
             .fetch_optional(&mut *work)
             .await
             .map_err(StoreError::on(ACT))?
-            .ok_or_else(|| StoreError::unknown("order", id))?;
+            .ok_or_else(|| StoreError::unknown("order", &id))?;
         let state: OrderState = row.named("state")?;
         if !state.may_become(OrderState::Delivered) {
             return Ok(false);

@@ -43,7 +43,7 @@ impl Store {
         envelope: &Envelope,
         pushed_by: &str,
         now: Timestamp,
-    ) -> Result<()> {
+    ) -> Result<PolicyRow> {
         const ACT: &str = "keep a policy";
         let mut work = self.begin(ACT).await?;
         let newest: Option<i64> =
@@ -60,10 +60,10 @@ impl Store {
                 newest,
             });
         }
-        sqlx::query(
+        let added = sqlx::query(
             "INSERT INTO policies
                 (host_group, version, sha256, document, envelope, pushed_at, pushed_by)
-             VALUES (?, ?, ?, ?, ?, ?, ?)",
+             VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING *",
         )
         .bind(&policy.group)
         .bind(policy.version.cast_signed())
@@ -72,10 +72,11 @@ impl Store {
         .bind(json(envelope))
         .bind(micros(now))
         .bind(pushed_by)
-        .execute(&mut *work)
+        .fetch_one(&mut *work)
         .await
         .map_err(StoreError::on(ACT))?;
-        self.commit(work, ACT).await
+        self.commit(work, ACT).await?;
+        PolicyRow::read(&added)
     }
 
     /// The policy that a group's hosts should hold.

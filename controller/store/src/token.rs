@@ -56,14 +56,14 @@ impl JoinToken {
 }
 
 impl Store {
-    /// Keeps a new token.
-    pub async fn add_join_token(&self, token: &NewJoinToken, now: Timestamp) -> Result<()> {
+    /// Keeps a new token and says how it is listed.
+    pub async fn add_join_token(&self, token: &NewJoinToken, now: Timestamp) -> Result<JoinToken> {
         const ACT: &str = "add a join token";
         let mut work = self.begin(ACT).await?;
-        sqlx::query(
+        let added = sqlx::query(
             "INSERT INTO join_tokens
                 (hash, name, host_group, uses, uses_left, created_at, expires_at, created_by)
-             VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6, ?7)",
+             VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6, ?7) RETURNING *",
         )
         .bind(token.hash.bytes())
         .bind(token.hash.name())
@@ -72,10 +72,11 @@ impl Store {
         .bind(micros(now))
         .bind(micros(token.expires_at))
         .bind(&token.created_by)
-        .execute(&mut *work)
+        .fetch_one(&mut *work)
         .await
         .map_err(StoreError::on(ACT))?;
-        self.commit(work, ACT).await
+        self.commit(work, ACT).await?;
+        JoinToken::read(&added)
     }
 
     /// All tokens, used-up and expired ones too, newest first.

@@ -1,0 +1,160 @@
+//! Orders: typed, signed with the controller's online key, and only what the group's policy lets
+//! that key sign. The agent checks the same again.
+
+use std::time::Duration;
+
+use cordon_proto::envelope::sign;
+use cordon_proto::id::{HostId, OrderId};
+use cordon_proto::order::{Order, Verb};
+use cordon_store::{Host, OrderRow, StoreError};
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::{Instant, timeout_at};
+
+use crate::Fleet;
+
+/// How long an order may wait for its host, unless asked otherwise.
+pub const ORDER_LIFETIME: SignedDuration = SignedDuration::from_mins(10);
+const LONGEST_LIFETIME: SignedDuration = SignedDuration::from_hours(24 * 30);
+const LONGEST_REASON: usize = 1000;
+
+/// What somebody wants a host to do.
+#[derive(Clone, Debug)]
+pub struct OrderRequest {
+    /// Which host.
+    pub host: HostId,
+    /// What.
+    pub verb: Verb,
+    /// Why; at most 1000 characters.
+    pub reason: String,
+    /// Account that asks.
+    pub requested_by: String,
+    /// [`ORDER_LIFETIME`] unless there is a reason; at most 30 days.
+    pub lifetime: SignedDuration,
+}
+
+/// Why there is no such order.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// Not in the fleet.
+    #[error("there is no host {0}")]
+    UnknownHost(HostId),
+    /// Was turned out.
+    #[error("host {0} was evicted and takes no orders")]
+    Evicted(HostId),
+    /// Nobody could read that.
+    #[error("the reason has {0} characters, at most {LONGEST_REASON} are kept")]
+    LongReason(usize),
+    /// Not a time from now.
+    #[error("an order may wait from a second to 30 days")]
+    Lifetime,
+    /// The agent would refuse it.
+    #[error(
+        "the policy of group {group} does not let this controller's key sign {verb:?}; push a policy that lists the key under order_keys with that verb"
+    )]
+    NotAllowed {
+        /// The host's group.
+        group: String,
+        /// Name of the verb.
+        verb: &'static str,
+    },
+    /// No such order.
+    #[error("there is no order {0}")]
+    UnknownOrder(OrderId),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Fleet {
+    /// Signs and queues an order and wakes its host's session. The order is on the disk on return.
+    pub async fn create_order(&self, request: OrderRequest) -> Result<OrderRow, OrderError> {
+        let now = Timestamp::now();
+        check(&request)?;
+        let host = self.orderable_host(request.host).await?;
+        self.check_allowed(&host, &request.verb).await?;
+        let order = Order {
+            id: OrderId::generate(),
+            host: request.host,
+            verb: request.verb,
+            reason: request.reason,
+            requested_by: request.requested_by,
+            issued_at: now,
+            expires_at: now
+                .checked_add(request.lifetime)
+                .map_err(|_| OrderError::Lifetime)?,
+        };
+        let envelope = sign(&order, &self.0.site.order_key);
+        self.store().add_order(&order, &envelope).await?;
+        self.0.live.wake(order.host);
+        let target = format!(
+            "{} {} ({:?}), order {}: {:?}",
+            order.verb.name(),
+            order.host,
+            host.name,
+            order.id,
+            order.reason
+        );
+        self.audit(&order.requested_by, "order.create", &target)
+            .await;
+        self.find_order(order.id).await
+    }
+
+    /// Waits until an order stands in a final state, at most `limit`, and answers how it stands then.
+    pub async fn wait_final(&self, id: OrderId, limit: Duration) -> Result<OrderRow, OrderError> {
+        let deadline = Instant::now() + limit;
+        let mut changes = self.store().changes();
+        loop {
+            // Seen before the read: a change that comes after it wakes.
+            changes.borrow_and_update();
+            let order = self.find_order(id).await?;
+            if order.state.is_final() {
+                return Ok(order);
+            }
+            match timeout_at(deadline, changes.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return Ok(order),
+            }
+        }
+    }
+
+    async fn find_order(&self, id: OrderId) -> Result<OrderRow, OrderError> {
+        let found = self.store().order(id).await?;
+        found.ok_or(OrderError::UnknownOrder(id))
+    }
+
+    async fn orderable_host(&self, id: HostId) -> Result<Host, OrderError> {
+        let host = self.store().host(id).await?;
+        let host = host.ok_or(OrderError::UnknownHost(id))?;
+        if host.evicted_at.is_some() {
+            return Err(OrderError::Evicted(id));
+        }
+        Ok(host)
+    }
+
+    async fn check_allowed(&self, host: &Host, verb: &Verb) -> Result<(), OrderError> {
+        let policy = self.store().policy_for(&host.group).await?;
+        let ours = self.0.site.order_key.verifying_key();
+        let allowed = policy.is_some_and(|row| {
+            let keys = row.policy.order_keys_for(verb.name());
+            keys.contains(&ours)
+        });
+        if allowed {
+            return Ok(());
+        }
+        Err(OrderError::NotAllowed {
+            group: host.group.clone(),
+            verb: verb.name(),
+        })
+    }
+}
+
+fn check(request: &OrderRequest) -> Result<(), OrderError> {
+    let length = request.reason.chars().count();
+    if length > LONGEST_REASON {
+        return Err(OrderError::LongReason(length));
+    }
+    if request.lifetime < SignedDuration::from_secs(1) || request.lifetime > LONGEST_LIFETIME {
+        return Err(OrderError::Lifetime);
+    }
+    Ok(())
+}
