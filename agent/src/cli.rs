@@ -1,0 +1,208 @@
+//! The command line.
+
+mod doctor;
+mod hands_on;
+mod judge;
+mod output;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use cordon_contain::Containment;
+use cordon_proto::AGENT_SOCKET_MARK;
+use jiff::Timestamp;
+use serde_json::json;
+
+pub use judge::{MAX_LINE_BYTES, judge_lines};
+
+use crate::config::Config;
+use crate::daemon;
+use crate::enroll::{self, Invitation};
+use crate::host::HostFacts;
+use crate::trust::Fingerprint;
+use output::Output;
+
+/// The command failed, or the host is not as it was asked to be.
+pub const FAILED: u8 = 1;
+/// `judge`: some lines could not be judged.
+pub const BAD_LINES: u8 = 3;
+/// `doctor`: the agent works, not in full.
+pub const DEGRADED: u8 = 4;
+/// `status`: the daemon is not running.
+pub const NOT_RUNNING: u8 = 5;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed; the last line on stderr says what, on what, and what to do
+  2  wrong arguments
+  3  judge: some lines could not be judged; each has an error record
+  4  doctor: degraded
+  5  status: the daemon is not running";
+
+/// Watches this host, judges what it sees, and cuts the host off when the policy says so.
+#[derive(Debug, clap::Parser)]
+#[command(name = "cordon-agent", version, after_help = EXIT_CODES)]
+pub struct Arguments {
+    /// Configuration file; the default one may be missing.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON, one object a line.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Run the daemon.
+    Run,
+    /// Trade a join token for this host's identity.
+    Enroll {
+        /// The controller's agent port.
+        #[arg(long, value_name = "HOST:PORT")]
+        controller: String,
+        /// SHA-256 of the controller's CA, as `cordon-controller init` printed it.
+        #[arg(long, value_name = "HEX")]
+        ca_fingerprint: Fingerprint,
+        /// From `cordonctl token create`.
+        #[arg(long)]
+        token: String,
+        /// Replace the identity that this host has.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Say what works on this host, what does not, and what would mend it.
+    Doctor,
+    /// Say how the daemon stands.
+    Status,
+    /// Judge stories, one JSON object a line, and print one verdict a line.
+    Judge {
+        /// `-` is standard input.
+        #[arg(default_value = "-")]
+        file: PathBuf,
+        /// The model artifact, in place of the configured one.
+        #[arg(long, value_name = "DIR")]
+        model: Option<PathBuf>,
+    },
+    /// Cut this host off now.
+    Isolate {
+        /// Why; it is reported.
+        #[arg(long)]
+        reason: String,
+        /// The host opens by itself after this; 0: only a release opens it. The policy's when absent.
+        #[arg(long, value_name = "SECONDS")]
+        lease: Option<u64>,
+    },
+    /// Open this host again. Works without a daemon and without a network.
+    Release {
+        /// Why; it is reported.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Put an isolation on disk back into the kernel; for the boot unit.
+    Restore,
+    /// Print the version.
+    Version,
+}
+
+/// Runs a command.
+pub fn run(arguments: Arguments) -> Result<ExitCode> {
+    let Arguments {
+        config,
+        json,
+        command,
+    } = arguments;
+    let out = Output::new(json);
+    let load = || Config::load(config.as_deref());
+    match command {
+        Command::Run => {
+            log_to_stderr();
+            daemon::run(&load()?).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Enroll {
+            controller,
+            ca_fingerprint,
+            token,
+            force,
+        } => {
+            let invitation = Invitation {
+                controller,
+                ca_fingerprint,
+                token,
+                force,
+            };
+            enroll(&load()?, &invitation, &out)
+        }
+        Command::Doctor => doctor::run(config.as_deref(), &out),
+        Command::Status => status::run(&load()?, &out),
+        Command::Judge { file, model } => judge::run(&file, model, config.as_deref()),
+        Command::Isolate { reason, lease } => hands_on::isolate(&load()?, reason, lease, &out),
+        Command::Release { reason } => hands_on::release(&load()?, reason, &out),
+        Command::Restore => restore(&load()?, &out),
+        Command::Version => {
+            let version = env!("CARGO_PKG_VERSION");
+            out.say(&json!({ "version": version }), || {
+                format!("cordon-agent {version}")
+            })?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn enroll(config: &Config, invitation: &Invitation, out: &Output) -> Result<ExitCode> {
+    let facts = HostFacts::read().context("cannot read the boot id: mount /proc")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let identity = runtime.block_on(enroll::enroll(&config.state_dir, &facts, invitation))?;
+    let object = json!({
+        "host": identity.host,
+        "site": identity.audience.site,
+        "group": identity.audience.group,
+        "controller": identity.controller,
+        "certificate_until": identity.validity.until,
+    });
+    out.say(&object, || {
+        let (site, group) = (&identity.audience.site, &identity.audience.group);
+        let host = identity.host;
+        format!(
+            "enrolled as host {host} in {site}/{group}\nstart the agent: systemctl enable --now cordon-agent"
+        )
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn restore(config: &Config, out: &Output) -> Result<ExitCode> {
+    log_to_stderr();
+    let containment = Containment::open(&config.state_dir, AGENT_SOCKET_MARK)?;
+    let recovered = containment.recover()?;
+    let over = containment
+        .current()
+        .filter(|spec| spec.is_over(Timestamp::now()));
+    if let Some(spec) = &over {
+        // The daemon reports it: it finds nothing in force and the lease in its records.
+        containment.release()?;
+        tracing::info!(id = %spec.id, "the lease was over");
+    }
+    let isolated = containment.current().map(|spec| spec.id);
+    out.say(
+        &json!({ "isolated": isolated.is_some(), "isolation": isolated }),
+        || format!("{recovered:?}"),
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("CORDON_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+}

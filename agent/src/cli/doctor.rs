@@ -1,0 +1,237 @@
+//! `doctor`: what works on this host, what does not, and what would mend it.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use cordon_model::Model;
+use cordon_sensor::{Coverage, Sensor};
+use cordon_spool::{Options, Spool};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::DEGRADED;
+use super::output::{Output, plain};
+use crate::config::Config;
+use crate::daemon;
+use crate::host::HostFacts;
+use crate::identity::Identity;
+use crate::local::{self, Answer, LocalError, Question};
+use crate::policy_store::PolicyStore;
+
+/// One thing that the agent needs.
+#[derive(Serialize)]
+struct Check {
+    name: &'static str,
+    ok: bool,
+    /// What was found, or what is wrong and the remedy.
+    detail: String,
+}
+
+#[derive(Serialize)]
+struct Seen {
+    class: &'static str,
+    source: &'static str,
+    covered: bool,
+    why: Option<String>,
+    remedy: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    ok: bool,
+    checks: Vec<Check>,
+    coverage: Vec<Seen>,
+}
+
+pub(super) fn run(path: Option<&Path>, out: &Output) -> Result<ExitCode> {
+    let config = Config::load(path)?;
+    let coverage: Vec<Seen> = Sensor::probe().into_iter().map(Seen::from).collect();
+    let mut checks = vec![
+        sensor(&coverage),
+        check(
+            "isolation",
+            cordon_contain::supported().map(|()| "nftables takes the rules"),
+            &|e| crate::chain(e),
+        ),
+        check(
+            "model",
+            Model::load(&config.model_dir).map(|model| model.id().to_owned()),
+            &|e| crate::chain(e),
+        ),
+    ];
+    checks.extend(identity(&config));
+    checks.push(outbox_or_daemon(&config));
+    let ok = checks.iter().all(|check| check.ok);
+    let report = Report {
+        ok,
+        checks,
+        coverage,
+    };
+    out.say(&report, || in_words(&report))?;
+    Ok(ExitCode::from(if ok { 0 } else { DEGRADED }))
+}
+
+fn check<E>(
+    name: &'static str,
+    found: Result<impl Into<String>, E>,
+    why: &dyn Fn(&E) -> String,
+) -> Check {
+    match found {
+        Ok(detail) => Check {
+            name,
+            ok: true,
+            detail: detail.into(),
+        },
+        Err(error) => Check {
+            name,
+            ok: false,
+            detail: why(&error),
+        },
+    }
+}
+
+/// The eBPF mode sees connections; without them most of what the model looks for is missing.
+fn sensor(coverage: &[Seen]) -> Check {
+    let missing = coverage
+        .iter()
+        .find(|seen| seen.class == "connect" && !seen.covered);
+    Check {
+        name: "sensor",
+        ok: missing.is_none(),
+        detail: missing.map_or("eBPF".to_owned(), |seen| {
+            let why = seen.why.clone().unwrap_or_default();
+            seen.remedy
+                .map_or(why.clone(), |remedy| format!("{why}; {remedy}"))
+        }),
+    }
+}
+
+fn identity(config: &Config) -> Vec<Check> {
+    let identity = match Identity::load(&config.state_dir) {
+        Ok(identity) => identity,
+        Err(error) => {
+            return vec![Check {
+                name: "identity",
+                ok: false,
+                detail: crate::chain(&error),
+            }];
+        }
+    };
+    let until = identity.validity.until;
+    let (site, group) = (&identity.audience.site, &identity.audience.group);
+    let is_good = until > Timestamp::now();
+    let expiry = if is_good {
+        format!("good until {until}")
+    } else {
+        format!("expired at {until}: check the clock, or enroll again with --force")
+    };
+    vec![
+        Check {
+            name: "identity",
+            ok: true,
+            detail: format!("host {} in {site}/{group}", identity.host),
+        },
+        Check {
+            name: "certificate",
+            ok: is_good,
+            detail: expiry,
+        },
+        policy(config, &identity),
+    ]
+}
+
+fn policy(config: &Config, identity: &Identity) -> Check {
+    let store = PolicyStore::load(&config.state_dir, identity);
+    let stale = store.stale_since(Timestamp::now());
+    let detail = match (store.version(), stale) {
+        (0, _) => "none in force: push one with `cordonctl policy push`".to_owned(),
+        (version, Some(since)) => {
+            format!(
+                "version {version} is past its expiry since {since}; it stays in force, push a newer one"
+            )
+        }
+        (version, None) => format!("version {version}"),
+    };
+    Check {
+        name: "policy",
+        ok: store.version() > 0 && stale.is_none(),
+        detail,
+    }
+}
+
+/// The outbox belongs to the daemon while it runs.
+fn outbox_or_daemon(config: &Config) -> Check {
+    let (ok, detail) = match local::ask(&config.socket(), &Question::Status) {
+        Ok(Answer::Status(status)) => {
+            let waiting = status.spool_records;
+            let detail = match (&status.last_uplink_error, status.connected) {
+                (Some(why), false) => format!("running, {waiting} records wait: {why}"),
+                _ => format!("running, {waiting} records wait"),
+            };
+            (status.connected && status.degraded.is_empty(), detail)
+        }
+        Ok(_) => (false, "the daemon answered another question".to_owned()),
+        Err(LocalError::NotRunning(_)) => return outbox(config),
+        Err(error) => (false, crate::chain(&error)),
+    };
+    Check {
+        name: "daemon",
+        ok,
+        detail,
+    }
+}
+
+fn outbox(config: &Config) -> Check {
+    let options = Options {
+        max_bytes: config.spool_max_bytes,
+    };
+    let dir = daemon::spool_dir(config);
+    if !dir.exists() {
+        return Check {
+            name: "outbox",
+            ok: true,
+            detail: "none yet; the daemon is not running".to_owned(),
+        };
+    }
+    let boot_id = HostFacts::read()
+        .map(|facts| facts.boot_id)
+        .unwrap_or_default();
+    let found = Spool::open(&dir, &boot_id, options).map(|spool| {
+        let waiting = spool.stats().records;
+        format!("{waiting} records wait; the daemon is not running")
+    });
+    check("outbox", found, &|error| crate::chain(error))
+}
+
+impl From<Coverage> for Seen {
+    fn from(coverage: Coverage) -> Self {
+        Self {
+            class: coverage.class,
+            source: coverage.source,
+            covered: coverage.covered,
+            why: coverage.why,
+            remedy: coverage.remedy,
+        }
+    }
+}
+
+fn in_words(report: &Report) -> String {
+    let checks = report.checks.iter().map(|check| {
+        let mark = if check.ok { "ok" } else { "NOT OK" };
+        format!("{mark:<7} {:<12} {}", check.name, plain(&check.detail))
+    });
+    let seen = report.coverage.iter().map(|seen| {
+        let mark = if seen.covered { "yes" } else { "no" };
+        let why = seen.why.as_deref().unwrap_or_default();
+        format!(
+            "{mark:<4} {:<11} {}  {}",
+            seen.class,
+            seen.source,
+            plain(why)
+        )
+    });
+    let heading = "\nwhat is seen of this host:".to_owned();
+    let lines: Vec<String> = checks.chain([heading]).chain(seen).collect();
+    lines.join("\n")
+}

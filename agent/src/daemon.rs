@@ -1,0 +1,249 @@
+//! Starting and stopping, in the order that leaves no gap.
+//!
+//! An isolation on disk comes first: before the network, the model and the sensor. The sensor is attached
+//! before the controller hears of this host, so a host that is online is a host that is watched.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use cordon_contain::{Containment, IsolationSpec, Recovered};
+use cordon_judge::Judge;
+use cordon_model::Model;
+use cordon_proto::AGENT_SOCKET_MARK;
+use cordon_sensor::{Coverage, Mode, Sensor};
+use cordon_spool::{Options, Spool};
+use jiff::Timestamp;
+use nix::fcntl::{Flock, FlockArg};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::config::Config;
+use crate::durable::{self, DiskError};
+use crate::engine::{Caps, Engine, Inbox, Parts};
+use crate::hands::Hands;
+use crate::host::HostFacts;
+use crate::identity::Identity;
+use crate::isolation::Isolation;
+use crate::judging;
+use crate::local;
+use crate::orders::Orders;
+use crate::pins::Pins;
+use crate::policy_store::PolicyStore;
+use crate::recorder::Recorder;
+use crate::uplink::{Presence, Uplink};
+use crate::vitals::Vitals;
+
+const DOWNLINK: usize = 16;
+const REQUESTS: usize = 16;
+const FLUSH_LIMIT: Duration = Duration::from_secs(5);
+
+/// Runs the daemon until it is told to stop. An isolation in force stays in force when it stops.
+pub fn run(config: &Config) -> Result<()> {
+    let _lock = claim(&config.run_dir)?;
+    durable::make_folder(&config.state_dir)?;
+    let containment = Containment::open(&config.state_dir, AGENT_SOCKET_MARK)?;
+    let recovered = recover(&containment);
+    let identity = Identity::load(&config.state_dir)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(serve(config, identity, containment, recovered))
+}
+
+/// What there was of an isolation at the start.
+pub struct Found {
+    /// How the kernel and the disk were found.
+    pub recovered: Recovered,
+    /// The isolation in force.
+    pub spec: Option<IsolationSpec>,
+}
+
+/// Puts an isolation on disk back into the kernel. What fails here is tried again by the engine.
+pub fn recover(containment: &Containment) -> Found {
+    match containment.recover() {
+        Ok(recovered) => {
+            tracing::info!(?recovered, "isolation at the start");
+            let spec = match &recovered {
+                Recovered::Adopted(spec)
+                | Recovered::Reapplied(spec, _)
+                | Recovered::FromKernel(spec) => Some(spec.clone()),
+                _ => None,
+            };
+            Found { recovered, spec }
+        }
+        Err(error) => {
+            tracing::error!(error = %crate::chain(&error), "isolation could not be recovered, trying again");
+            let spec = containment.current();
+            let recovered = spec.clone().map_or(Recovered::Open, Recovered::Adopted);
+            Found { recovered, spec }
+        }
+    }
+}
+
+async fn serve(
+    config: &Config,
+    identity: Identity,
+    containment: Containment,
+    found: Found,
+) -> Result<()> {
+    let facts = HostFacts::read().context("cannot read the boot id: mount /proc")?;
+    let spool = Arc::new(open_spool(config, &facts)?);
+    let written = Arc::new(Notify::new());
+    let recorder = Recorder::start(Arc::clone(&spool), &config.state_dir, Arc::clone(&written))?;
+    let policy = PolicyStore::load(&config.state_dir, &identity);
+    let (thresholds, judge_by) = watch::channel(policy.policy().and_then(|p| p.thresholds));
+    let (vitals, findings) = start_watching(config, judge_by, Arc::clone(&spool))?;
+    let vitals = Arc::new(vitals);
+    let (hands, outcomes) = Hands::start(containment, recorder.clone())?;
+    let pins = Arc::new(Pins::load(&config.state_dir, &identity.controller));
+    let (presence, presence_seen) = watch::channel(Presence::default());
+    let (down, downlink) = mpsc::channel(DOWNLINK);
+    let (asking, requests) = mpsc::channel(REQUESTS);
+    let parts = Parts {
+        orders: Orders::load(&config.state_dir, identity.host, &identity.key)?,
+        isolation: Isolation::restart(found.spec.as_ref(), hands, Timestamp::now()),
+        caps: Caps::load(&config.state_dir),
+        facts: facts.clone(),
+        identity: identity.clone(),
+        policy,
+        recorder: recorder.clone(),
+        pins: Arc::clone(&pins),
+        presence,
+        thresholds,
+        vitals: Arc::clone(&vitals),
+    };
+    let inbox = Inbox::new(outcomes, findings, downlink, requests, stop_signal()?);
+    let engine = Engine::new(parts, inbox, &found.recovered);
+    let uplink = Uplink {
+        state_dir: config.state_dir.clone(),
+        presence: presence_seen,
+        downlink: down,
+        heartbeat: config.heartbeat,
+        identity,
+        facts,
+        pins,
+        spool,
+        written,
+        vitals,
+    };
+    tokio::spawn(local::serve(local::bind(&config.socket())?, asking));
+    let uplink = tokio::spawn(uplink.run());
+    engine.run().await;
+    uplink.abort();
+    if !recorder.flush(FLUSH_LIMIT) {
+        tracing::error!("stopping with records that are not on disk");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn open_spool(config: &Config, facts: &HostFacts) -> Result<Spool> {
+    let options = Options {
+        max_bytes: config.spool_max_bytes,
+    };
+    let spool = Spool::open(&spool_dir(config), &facts.boot_id, options)?;
+    tracing::info!(opened = ?spool.opened(), stats = ?spool.stats(), "outbox");
+    Ok(spool)
+}
+
+/// Where the outbox lies.
+pub fn spool_dir(config: &Config) -> std::path::PathBuf {
+    config.state_dir.join("spool")
+}
+
+/// Loads the model, starts the judge and attaches the sensor. What is missing is named in the vitals and the
+/// rest goes on: an agent without a model still isolates when it is ordered to.
+fn start_watching(
+    config: &Config,
+    thresholds: watch::Receiver<Option<cordon_proto::policy::Thresholds>>,
+    spool: Arc<Spool>,
+) -> Result<(Vitals, mpsc::Receiver<judging::Finding>)> {
+    let mut degraded = Vec::new();
+    let judge = load_judge(config).map_err(|why| degraded.push(why)).ok();
+    let model = judge.as_ref().map(|judge| judge.model_id().to_owned());
+    let (intake, counts, findings) = judging::start(judge, thresholds)?;
+    let started = Sensor::start(config.sensor.clone(), move |event| intake.take(event));
+    let sensor = started.map_err(|error| degraded.push(error.chain())).ok();
+    if let Some(sensor) = sensor.as_ref().filter(|sensor| sensor.mode() != Mode::Ebpf) {
+        degraded.extend(sensor.coverage().iter().filter_map(lacks));
+    }
+    if let Err(error) = cordon_contain::supported() {
+        degraded.push(format!(
+            "this host cannot be isolated: {}",
+            crate::chain(&error)
+        ));
+    }
+    for what in &degraded {
+        tracing::error!(what, "degraded");
+    }
+    tracing::info!(
+        sensor = sensor
+            .as_ref()
+            .map_or("none".to_owned(), |s| s.mode().to_string()),
+        model = model.as_deref().unwrap_or("none"),
+        "watching"
+    );
+    let vitals = Vitals::new(sensor, model, degraded, counts, spool);
+    Ok((vitals, findings))
+}
+
+/// A class that the mode at hand does not see, or not in full.
+fn lacks(coverage: &Coverage) -> Option<String> {
+    let why = coverage.why.as_ref()?;
+    let is_here = coverage.covered || coverage.class == "connect";
+    is_here.then(|| {
+        let remedy = coverage
+            .remedy
+            .map_or(String::new(), |remedy| format!("; {remedy}"));
+        format!("sensor, {}: {why}{remedy}", coverage.class)
+    })
+}
+
+fn load_judge(config: &Config) -> Result<Judge, String> {
+    let model = Model::load(&config.model_dir)
+        .map_err(|error| format!("nothing is judged: {}", crate::chain(&error)))?;
+    Ok(Judge::new(
+        Arc::new(model),
+        cordon_judge::Options::default(),
+    ))
+}
+
+/// One daemon a run directory.
+fn claim(run_dir: &Path) -> Result<Flock<File>> {
+    durable::make_folder(run_dir)?;
+    let path = run_dir.join("agent.lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
+    let file = file.map_err(DiskError::of("open", &path))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
+        anyhow::anyhow!(
+            "another cordon-agent is running (it holds {}): stop it first",
+            path.display()
+        )
+    })
+}
+
+/// True from the first SIGTERM or SIGINT on.
+fn stop_signal() -> Result<watch::Receiver<bool>> {
+    let (stop, stopped) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.send_replace(true);
+        // Held until the daemon ends: a second signal must not end it sooner.
+        std::future::pending::<()>().await;
+    });
+    Ok(stopped)
+}

@@ -1,0 +1,338 @@
+//! The one loop that owns policy, orders and isolation: it selects an action, then applies it.
+//!
+//! Everything slow is elsewhere: the kernel's rules and probes in [`crate::hands`], the outbox in
+//! [`crate::recorder`], judging in [`crate::judging`], the network in [`crate::uplink`]. What the loop writes itself
+//! are the small files that must be on disk before it acts: a policy, an order. Those are rare.
+
+mod caps;
+mod detections;
+mod obedience;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cordon_contain::Recovered;
+use cordon_proto::policy::Thresholds;
+use cordon_proto::record::{PolicyReport, RecordBody};
+use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+pub use caps::Caps;
+use detections::Reported;
+use obedience::Waiter;
+
+use crate::hands::Outcome;
+use crate::host::HostFacts;
+use crate::identity::Identity;
+use crate::isolation::{Isolation, News};
+use crate::judging::{Finding, Judged};
+use crate::local::{Answer, Request, Status};
+use crate::losses::Losses;
+use crate::orders::Orders;
+use crate::pins::Pins;
+use crate::policy_store::{Offer, PolicyStore};
+use crate::recorder::Recorder;
+use crate::uplink::{Downlink, Presence};
+use crate::vitals::Vitals;
+
+const TICK: Duration = Duration::from_millis(500);
+/// Losses are summed up this many ticks before they are reported.
+const TICKS_A_LOSS_REPORT: u32 = 10;
+
+/// What happened, and is to be dealt with.
+enum Action {
+    CameBack(Outcome),
+    Judged(Box<Judged>),
+    Lost { source: String, count: u64 },
+    PolicyOffered(Vec<u8>),
+    Ordered(Vec<u8>),
+    Asked(Request),
+    Tick,
+    Stop,
+}
+
+/// Where actions come from. The first ones are the most urgent.
+pub struct Inbox {
+    /// From the threads that change and probe.
+    pub outcomes: mpsc::Receiver<Outcome>,
+    /// From the judging thread.
+    pub findings: mpsc::Receiver<Finding>,
+    /// From the controller.
+    pub downlink: mpsc::Receiver<Downlink>,
+    /// From commands at this machine.
+    pub requests: mpsc::Receiver<Request>,
+    /// The daemon is to stop.
+    pub stop: watch::Receiver<bool>,
+    ticks: Interval,
+}
+
+/// The parts that the engine works with.
+pub struct Parts {
+    /// The host.
+    pub facts: HostFacts,
+    /// Who it is.
+    pub identity: Identity,
+    /// The last good policy.
+    pub policy: PolicyStore,
+    /// The orders taken.
+    pub orders: Orders,
+    /// The isolation.
+    pub isolation: Isolation,
+    /// What this agent did by itself in the last hour.
+    pub caps: Caps,
+    /// The way to the outbox.
+    pub recorder: Recorder,
+    /// The controller's addresses.
+    pub pins: Arc<Pins>,
+    /// What the uplink tells of this host.
+    pub presence: watch::Sender<Presence>,
+    /// What the judge names verdicts by.
+    pub thresholds: watch::Sender<Option<Thresholds>>,
+    /// Counters for status and heartbeats.
+    pub vitals: Arc<Vitals>,
+}
+
+/// The engine.
+pub struct Engine {
+    parts: Parts,
+    inbox: Inbox,
+    reported: Reported,
+    losses: Losses,
+    waiters: Vec<Waiter>,
+    ticks: u32,
+}
+
+impl Inbox {
+    /// Channels to hear from.
+    pub fn new(
+        outcomes: mpsc::Receiver<Outcome>,
+        findings: mpsc::Receiver<Finding>,
+        downlink: mpsc::Receiver<Downlink>,
+        requests: mpsc::Receiver<Request>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            outcomes,
+            findings,
+            downlink,
+            requests,
+            stop,
+            ticks,
+        }
+    }
+
+    async fn select(&mut self) -> Action {
+        tokio::select! {
+            biased;
+            Some(outcome) = self.outcomes.recv() => Action::CameBack(outcome),
+            _ = self.stop.wait_for(|stop| *stop) => Action::Stop,
+            _ = self.ticks.tick() => Action::Tick,
+            Some(request) = self.requests.recv() => Action::Asked(request),
+            Some(down) = self.downlink.recv() => match down {
+                Downlink::Policy(json) => Action::PolicyOffered(json),
+                Downlink::Order(json) => Action::Ordered(json),
+            },
+            Some(finding) = self.findings.recv() => match finding {
+                Finding::Judged(judged) => Action::Judged(judged),
+                Finding::Lost { source, count } => Action::Lost { source, count },
+            },
+        }
+    }
+}
+
+impl Engine {
+    /// An engine that has not yet begun. `recovered` is what the start found of an isolation.
+    pub fn new(parts: Parts, inbox: Inbox, recovered: &Recovered) -> Self {
+        let mut engine = Self {
+            parts,
+            inbox,
+            reported: Reported::default(),
+            losses: Losses::default(),
+            waiters: Vec::new(),
+            ticks: 0,
+        };
+        engine.take_up(recovered, Timestamp::now());
+        engine
+    }
+
+    /// Runs until it is told to stop.
+    pub async fn run(mut self) {
+        loop {
+            match self.inbox.select().await {
+                Action::Stop => return,
+                action => self.apply(action, Timestamp::now()),
+            }
+        }
+    }
+
+    fn apply(&mut self, action: Action, now: Timestamp) {
+        match action {
+            Action::CameBack(outcome) => {
+                let news = self.parts.isolation.came_back(outcome, now);
+                self.tell(news, now);
+            }
+            Action::Judged(judged) => self.judged(*judged, now),
+            Action::Lost { source, count } => {
+                self.losses.add(
+                    &format!("ring:{source}"),
+                    "the kernel's ring was full",
+                    count,
+                );
+            }
+            Action::PolicyOffered(json) => self.offered(&json, now),
+            Action::Ordered(json) => self.ordered(&json, now),
+            Action::Asked(request) => self.asked(request, now),
+            Action::Tick => self.tick(now),
+            Action::Stop => {}
+        }
+    }
+
+    fn tick(&mut self, now: Timestamp) {
+        let news = self.parts.isolation.tick(now);
+        self.tell(news, now);
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(TICKS_A_LOSS_REPORT) {
+            self.report_losses();
+        }
+    }
+
+    /// Records what became of the isolation, lets the uplink know, and settles who waits for it.
+    fn tell(&mut self, news: News, now: Timestamp) {
+        let changed = !news.reports.is_empty();
+        for report in &news.reports {
+            tracing::info!(id = %report.id, state = ?report.state, reason = %report.reason, "isolation");
+        }
+        if let Some(tamper) = news.tamper {
+            self.parts.recorder.record(RecordBody::Tamper(tamper));
+        }
+        for report in &news.reports {
+            let body = RecordBody::Isolation(Box::new(report.clone()));
+            self.parts.recorder.record(body);
+        }
+        self.settle_waiters(&news.reports, now);
+        if changed && self.parts.isolation.is_open() {
+            // What goes on in an opened host is news again.
+            self.reported.clear();
+        }
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let isolation = &self.parts.isolation;
+        let policy = self.parts.policy.in_force();
+        let presence = Presence {
+            policy_version: self.parts.policy.version(),
+            policy_sha256: policy.map_or_else(String::new, |policy| policy.sha256.clone()),
+            isolated: !isolation.is_open(),
+            isolation: isolation.latest().cloned(),
+        };
+        self.parts.presence.send_if_modified(|current| {
+            let is_new = *current != presence;
+            *current = presence;
+            is_new
+        });
+    }
+
+    fn offered(&mut self, json: &[u8], now: Timestamp) {
+        let report = match self.parts.policy.offer(json) {
+            Offer::Same => return,
+            Offer::Taken(version) => {
+                tracing::info!(version, "policy in force");
+                self.policy_changed(now);
+                PolicyReport {
+                    version,
+                    applied: true,
+                    detail: String::new(),
+                }
+            }
+            Offer::Refused { version, why } => {
+                let detail = crate::chain(&why);
+                tracing::warn!(version, %detail, "policy not taken up");
+                PolicyReport {
+                    version,
+                    applied: false,
+                    detail,
+                }
+            }
+        };
+        self.parts.recorder.record(RecordBody::Policy(report));
+        self.publish();
+    }
+
+    fn policy_changed(&self, now: Timestamp) {
+        let policy = self.parts.policy.policy();
+        self.parts
+            .thresholds
+            .send_replace(policy.and_then(|policy| policy.thresholds));
+        if let Some(since) = self.parts.policy.stale_since(now) {
+            tracing::warn!(%since, "the policy is past its expiry; it stays in force");
+        }
+    }
+
+    fn report_losses(&mut self) {
+        let overflowed = self.parts.vitals.take_overflowed();
+        self.losses
+            .add("judge", "the queue before the judge was full", overflowed);
+        let unrecorded = self.parts.recorder.take_lost();
+        self.losses
+            .add("spool", "the disk did not keep up", unrecorded);
+        for report in self.losses.take() {
+            tracing::warn!(source = %report.source, count = report.count, reason = %report.reason, "telemetry lost");
+            self.parts.recorder.record(RecordBody::Loss(report));
+        }
+    }
+
+    fn asked(&mut self, request: Request, now: Timestamp) {
+        use crate::local::Question;
+        match request.question {
+            Question::Status => {
+                let status = Answer::Status(Box::new(self.status(now)));
+                obedience::answer(request.answer, status);
+            }
+            Question::Isolate {
+                reason,
+                lease_seconds,
+            } => self.isolate_locally(reason, lease_seconds, request.answer, now),
+            Question::Release { reason } => self.release_locally(&reason, request.answer, now),
+        }
+    }
+
+    fn status(&self, now: Timestamp) -> Status {
+        let Parts {
+            identity,
+            policy,
+            isolation,
+            vitals,
+            ..
+        } = &self.parts;
+        let usage = vitals.usage();
+        let spool = vitals.spool_stats();
+        let events = vitals.events();
+        Status {
+            host: identity.host,
+            site: identity.audience.site.clone(),
+            group: identity.audience.group.clone(),
+            controller: identity.controller.clone(),
+            connected: vitals.is_connected(),
+            last_uplink_error: vitals.uplink_error(),
+            isolated: !isolation.is_open(),
+            isolation: isolation.latest().cloned(),
+            policy_version: policy.version(),
+            policy_stale_since: policy.stale_since(now),
+            sensor_mode: vitals.sensor_mode.clone(),
+            events_seen: events.seen,
+            events_lost: events.lost,
+            stories_judged: vitals.stories_judged(),
+            model: vitals.model.clone(),
+            spool_records: spool.records,
+            spool_bytes: spool.bytes,
+            certificate_until: identity.validity.until,
+            rss_bytes: usage.rss_bytes,
+            cpu_micros: usage.cpu_micros,
+            degraded: vitals.degraded.clone(),
+        }
+    }
+}

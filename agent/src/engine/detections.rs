@@ -1,0 +1,184 @@
+//! What a verdict leads to.
+
+use cordon_proto::policy::WithoutProof;
+use cordon_proto::record::{Detection, Record, RecordBody};
+use cordon_proto::verdict::VerdictKind;
+use cordon_respond::isolation::Intent;
+use cordon_respond::{Action, Decision, Standing, Subject, decide};
+use jiff::{SignedDuration, Timestamp};
+
+use super::Engine;
+use crate::hands::Ends;
+use crate::host;
+use crate::isolation::{Circumstances, forbidden_ends};
+use crate::judging::Judged;
+use crate::recent::Recent;
+
+/// Trees whose worst report is remembered.
+const TREES: usize = 4096;
+
+/// What was reported of each tree: a tree is reported again when it is worse, or when more is done about it.
+#[derive(Debug)]
+pub(super) struct Reported(Recent<String, (VerdictKind, Action)>);
+
+impl Default for Reported {
+    fn default() -> Self {
+        Self(Recent::new(TREES))
+    }
+}
+
+impl Reported {
+    /// Whether this is news. If so, it is not the next time.
+    pub(super) fn is_news(&mut self, tree: &str, kind: VerdictKind, action: Action) -> bool {
+        let key = tree.to_owned();
+        let (known_kind, known_action) = match self.0.get(&key) {
+            Some(known) => *known,
+            None => (VerdictKind::NotEvaluable, Action::Record),
+        };
+        let is_news = kind > known_kind || action > known_action;
+        if is_news {
+            self.0
+                .put(key, (kind.max(known_kind), action.max(known_action)));
+        }
+        is_news
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl Engine {
+    pub(super) fn judged(&mut self, judged: Judged, now: Timestamp) {
+        let process = judged.story.process.as_ref();
+        let subject = Subject {
+            exe: process.map_or_else(String::new, |process| process.exe.clone()),
+        };
+        let standing = Standing {
+            isolated: !self.parts.isolation.is_open(),
+            isolations_last_hour: self.parts.caps.last_hour(now),
+        };
+        let policy = self.parts.policy.policy();
+        let decision = decide(&judged.verdict, &subject, policy, &standing, now);
+        let tree = self.parts.facts.tree_name(judged.tree);
+        let is_news = self
+            .reported
+            .is_news(&tree, judged.verdict.verdict, decision.action);
+        if decision.action == Action::Record || !(is_news || decision.action == Action::Isolate) {
+            return;
+        }
+        tracing::warn!(
+            %tree, exe = %subject.exe, score = judged.verdict.score, verdict = ?judged.verdict.verdict,
+            decision = decision.action.name(), reason = %decision.reason, "detection"
+        );
+        let detection = self.detection(judged, tree, &decision);
+        if decision.action == Action::Isolate {
+            self.isolate_by_itself(detection, now);
+        } else {
+            self.parts
+                .recorder
+                .record(RecordBody::Detection(Box::new(detection)));
+        }
+    }
+
+    fn detection(&self, judged: Judged, tree: String, decision: &Decision) -> Detection {
+        Detection {
+            tree,
+            pid: judged.process.pid,
+            story: judged.story,
+            verdict: judged.verdict,
+            policy_version: self.parts.policy.version(),
+            decision: decision.action.name().to_owned(),
+            decision_reason: decision.reason.clone(),
+            event_mono_ns: judged.cause_mono_ns,
+        }
+    }
+
+    /// The detection goes to disk with the intent, before the drop: see [`crate::recorder`].
+    fn isolate_by_itself(&mut self, detection: Detection, now: Timestamp) {
+        let Some(policy) = self.parts.policy.policy() else {
+            return;
+        };
+        let ends = self.ends();
+        let intent = Intent {
+            reason: reason_of(&detection),
+            tree: Some(detection.tree.clone()),
+            policy_version: policy.version,
+            without_proof: policy.isolation.without_proof,
+            event_mono_ns: Some(detection.event_mono_ns),
+            ..new_intent(policy.isolation.lease_seconds, now)
+        };
+        let circumstances = Circumstances {
+            forbidden: forbidden_ends(&detection.story.connections, &ends, &host::addresses()),
+            ends,
+            controller_is_reachable: self.parts.vitals.is_connected(),
+            detection: Some(Box::new(Record {
+                at: now,
+                body: RecordBody::Detection(Box::new(detection)),
+            })),
+        };
+        let id = intent.id;
+        let news = self.parts.isolation.isolate(intent, circumstances, now);
+        self.parts.caps.count(id, now);
+        self.tell(news, now);
+    }
+
+    /// What stays reachable, by what is known now.
+    pub(super) fn ends(&self) -> Ends {
+        let policy = self.parts.policy.policy();
+        Ends {
+            controllers: self.parts.pins.known(),
+            allow: policy.map_or_else(Vec::new, |policy| policy.isolation.allow.clone()),
+        }
+    }
+}
+
+/// An intent by nobody yet. A lease of 0 seconds never ends.
+pub(super) fn new_intent(lease_seconds: u64, now: Timestamp) -> Intent {
+    let lease = SignedDuration::from_secs(i64::try_from(lease_seconds).unwrap_or(i64::MAX));
+    Intent {
+        id: cordon_proto::id::IsolationId::generate(),
+        reason: String::new(),
+        tree: None,
+        started_at: now,
+        lease_expires_at: (lease_seconds > 0)
+            .then(|| now.checked_add(lease).unwrap_or(Timestamp::MAX)),
+        policy_version: 0,
+        without_proof: WithoutProof::StayShut,
+        event_mono_ns: None,
+    }
+}
+
+fn reason_of(detection: &Detection) -> String {
+    let process = detection.story.process.as_ref();
+    let exe = process.map_or("a process", |process| process.exe.as_str());
+    let techniques = detection.verdict.techniques.join(", ");
+    let named = if techniques.is_empty() {
+        String::new()
+    } else {
+        format!(" ({techniques})")
+    };
+    format!(
+        "{exe} judged malicious, score {:.2}{named}",
+        detection.verdict.score
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_is_news_once_for_each_step_up() {
+        use VerdictKind::{Malicious, Suspicious};
+        let mut reported = Reported::default();
+        assert!(reported.is_news("t", Suspicious, Action::Alert));
+        assert!(!reported.is_news("t", Suspicious, Action::Alert));
+        assert!(reported.is_news("t", Malicious, Action::Alert));
+        assert!(!reported.is_news("t", Suspicious, Action::Alert));
+        assert!(reported.is_news("t", Malicious, Action::Isolate));
+        assert!(reported.is_news("other", Suspicious, Action::Alert));
+        reported.clear();
+        assert!(reported.is_news("t", Suspicious, Action::Alert));
+    }
+}

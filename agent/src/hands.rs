@@ -1,0 +1,326 @@
+//! The threads that do what takes time: one changes the kernel's rules, one probes, one watches.
+//!
+//! The changing thread does its jobs one after the other in the order given; that order is what the
+//! isolation machine relies on. Probing has a thread of its own, because a probe waits for silence and a repair
+//! must not wait for a probe.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+
+use cordon_contain::{
+    Applied, ContainError, Containment, Health, IsolationSpec, NftWatch, ProbeTarget,
+};
+use cordon_proto::policy::AllowRule;
+use cordon_proto::record::Record;
+use cordon_respond::isolation::{Input, Intent};
+use cordon_respond::proof::Evidence;
+use tokio::sync::mpsc;
+
+use crate::recorder::Recorder;
+
+const JOBS: usize = 64;
+const OUTCOMES: usize = 64;
+/// The rules are also looked at this often when nothing was heard of them.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+const WATCH_RETRY: Duration = Duration::from_secs(5);
+
+/// What stays reachable, known at the moment of the decision: nothing is resolved later.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// The controller's pinned addresses.
+    pub controllers: Vec<SocketAddr>,
+    /// By policy.
+    pub allow: Vec<AllowRule>,
+}
+
+/// Work on the kernel's rules.
+pub enum Job {
+    /// Write the intent to disk; first of all the detection that led to it, if one did.
+    Persist {
+        /// What is wanted.
+        intent: Intent,
+        /// What stays reachable.
+        ends: Ends,
+        /// The detection.
+        detection: Option<Box<Record>>,
+    },
+    /// Put the rules in.
+    Drop(Intent),
+    /// Take them out.
+    Open,
+    /// Look whether they are whole.
+    Check {
+        /// When something was heard.
+        noticed: Instant,
+    },
+}
+
+/// A look at whether the isolation holds.
+pub struct ProbeJob {
+    /// Which rules are meant: the number of drops before it.
+    pub generation: u64,
+    /// What must be out of reach.
+    pub forbidden: Vec<ProbeTarget>,
+    /// Whether the controller answered before the drop.
+    pub controller_was_reachable: bool,
+}
+
+/// What came of a job.
+#[derive(Debug)]
+pub enum Outcome {
+    /// For the isolation machine.
+    Step(Input),
+    /// The rules went in; what else there is to say of it.
+    Dropped(Applied),
+    /// The rules are not as they were put in.
+    Damaged {
+        /// How.
+        health: Health,
+        /// When something was heard.
+        noticed: Instant,
+    },
+    /// The answer to [`ProbeJob`].
+    Probed {
+        /// As in the job.
+        generation: u64,
+        /// What was found.
+        evidence: Evidence,
+    },
+}
+
+/// The way to the threads.
+#[derive(Clone)]
+pub struct Hands {
+    jobs: SyncSender<Job>,
+    probes: SyncSender<ProbeJob>,
+}
+
+impl Hands {
+    /// Starts the threads. Dropping every handle ends them, the watcher aside, which ends with the process.
+    pub fn start(
+        containment: Containment,
+        recorder: Recorder,
+    ) -> std::io::Result<(Self, mpsc::Receiver<Outcome>)> {
+        let containment = Arc::new(containment);
+        let (outcomes, received) = mpsc::channel(OUTCOMES);
+        let (jobs, job_queue) = sync_channel(JOBS);
+        let (probes, probe_queue) = sync_channel(1);
+        let prober = Arc::clone(&containment);
+        let proofs = outcomes.clone();
+        spawn("cordon-probe", move || {
+            probe(&prober, &probe_queue, &proofs)
+        })?;
+        let pending = Arc::new(AtomicBool::new(false));
+        let watching = (jobs.clone(), Arc::clone(&pending));
+        spawn("cordon-watch", move || watch(&watching.0, &watching.1))?;
+        let in_force = containment.current();
+        let mut worker = Worker {
+            containment,
+            recorder,
+            outcomes,
+            check_pending: pending,
+            unsupported: false,
+            in_force,
+        };
+        spawn("cordon-contain", move || worker.run(&job_queue))?;
+        Ok((Self { jobs, probes }, received))
+    }
+
+    /// Queues a job.
+    pub fn job(&self, job: Job) {
+        if self.jobs.try_send(job).is_err() {
+            // The machine asks again by itself; more than this many unanswered jobs is a stuck nft.
+            tracing::error!("containment is stuck: a job is dropped");
+        }
+    }
+
+    /// Asks for a proof; while one is under way another is not begun, the machine asks again.
+    pub fn probe(&self, job: ProbeJob) {
+        match self.probes.try_send(job) {
+            Ok(()) | Err(TrySendError::Full(_)) => {}
+            Err(TrySendError::Disconnected(_)) => tracing::error!("the probing thread is gone"),
+        }
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    let builder = std::thread::Builder::new().name(name.to_owned());
+    builder.spawn(work).map(drop)
+}
+
+struct Worker {
+    containment: Arc<Containment>,
+    recorder: Recorder,
+    outcomes: mpsc::Sender<Outcome>,
+    check_pending: Arc<AtomicBool>,
+    /// The last drop failed: look whether this host can be isolated before the next intent is written.
+    unsupported: bool,
+    /// The isolation that was last written to disk, until the host is opened: for when somebody deletes the file.
+    in_force: Option<IsolationSpec>,
+}
+
+impl Worker {
+    fn run(&mut self, jobs: &Receiver<Job>) {
+        self.unsupported = cordon_contain::supported().is_err();
+        while let Ok(job) = jobs.recv() {
+            let Some(outcome) = self.work(job) else {
+                continue;
+            };
+            if self.outcomes.blocking_send(outcome).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn work(&mut self, job: Job) -> Option<Outcome> {
+        Some(match job {
+            Job::Persist {
+                intent,
+                ends,
+                detection,
+            } => Outcome::Step(self.persist(&intent, ends, detection)),
+            Job::Drop(intent) => self.drop(&intent),
+            Job::Open => Outcome::Step(self.open()),
+            Job::Check { noticed } => return self.check(noticed),
+        })
+    }
+
+    /// The detection's `fsync` runs beside the intent's, on the recorder's thread.
+    fn persist(&mut self, intent: &Intent, ends: Ends, detection: Option<Box<Record>>) -> Input {
+        if let Some(record) = detection {
+            self.recorder.record_journaled(&record);
+        }
+        if self.unsupported
+            && let Err(error) = cordon_contain::supported()
+        {
+            return Input::PersistFailed(crate::chain(&error));
+        }
+        let spec = self.spec(intent, ends);
+        match self.containment.intend(&spec) {
+            Ok(()) => {
+                self.in_force = Some(spec);
+                Input::Persisted
+            }
+            Err(error) => Input::PersistFailed(crate::chain(&error)),
+        }
+    }
+
+    /// A longer lease keeps what was pinned when the isolation began.
+    fn spec(&self, intent: &Intent, ends: Ends) -> IsolationSpec {
+        let in_force = self.in_force.as_ref().filter(|spec| spec.id == intent.id);
+        let (controllers, allow) = match in_force {
+            Some(spec) => (spec.controllers.clone(), spec.allow.clone()),
+            None => (ends.controllers, ends.allow),
+        };
+        IsolationSpec {
+            id: intent.id,
+            reason: intent.reason.clone(),
+            tree: intent.tree.clone(),
+            started_at: intent.started_at,
+            lease_expires_at: intent.lease_expires_at,
+            controllers,
+            allow,
+            policy_version: intent.policy_version,
+        }
+    }
+
+    fn drop(&mut self, intent: &Intent) -> Outcome {
+        let applied = match self.containment.apply(intent.id) {
+            Err(ContainError::NotIntended(_)) => self.apply_again(intent),
+            other => other,
+        };
+        self.unsupported = applied.is_err();
+        match applied {
+            Ok(applied) => Outcome::Dropped(applied),
+            Err(error) => Outcome::Step(Input::DropFailed(crate::chain(&error))),
+        }
+    }
+
+    /// Somebody deleted the state of the isolation: it is written again from memory.
+    fn apply_again(&self, intent: &Intent) -> Result<Applied, ContainError> {
+        let known = self.in_force.as_ref().filter(|spec| spec.id == intent.id);
+        let spec = known.ok_or(ContainError::NotIntended(intent.id))?;
+        self.containment.intend(spec)?;
+        self.containment.apply(spec.id)
+    }
+
+    fn open(&mut self) -> Input {
+        match self.containment.release() {
+            Ok(_) => {
+                self.in_force = None;
+                Input::Opened
+            }
+            Err(error) => {
+                let why = crate::chain(&error);
+                tracing::error!(%why, "the host could not be opened, trying again");
+                Input::OpenFailed(why)
+            }
+        }
+    }
+
+    fn check(&self, noticed: Instant) -> Option<Outcome> {
+        // Before the look: a change during it is looked at again.
+        self.check_pending.store(false, Ordering::Release);
+        self.in_force.as_ref()?;
+        match self.containment.verify() {
+            Ok(Health::Whole) => None,
+            Ok(health) => Some(Outcome::Damaged { health, noticed }),
+            Err(error) => {
+                tracing::warn!(error = %crate::chain(&error), "the rules could not be listed");
+                None
+            }
+        }
+    }
+}
+
+fn probe(containment: &Containment, jobs: &Receiver<ProbeJob>, outcomes: &mpsc::Sender<Outcome>) {
+    while let Ok(job) = jobs.recv() {
+        let evidence = containment
+            .current()
+            .map_or_else(Evidence::default, |spec| Evidence {
+                probes: containment.prove(&spec, &job.forbidden),
+                rules_whole: matches!(containment.verify(), Ok(Health::Whole)),
+                controller_was_reachable: job.controller_was_reachable,
+            });
+        let generation = job.generation;
+        let outcome = Outcome::Probed {
+            generation,
+            evidence,
+        };
+        if outcomes.blocking_send(outcome).is_err() {
+            return;
+        }
+    }
+}
+
+fn watch(jobs: &SyncSender<Job>, pending: &AtomicBool) {
+    loop {
+        if let Err(error) = watch_until_it_fails(jobs, pending) {
+            tracing::warn!(error = %crate::chain(&error), "cannot watch nftables, looking at the rules instead");
+            ask_for_check(jobs, pending);
+            std::thread::sleep(WATCH_RETRY);
+        }
+    }
+}
+
+fn watch_until_it_fails(jobs: &SyncSender<Job>, pending: &AtomicBool) -> Result<(), ContainError> {
+    let changes = NftWatch::open()?;
+    loop {
+        changes.wait(Some(LOOK_AGAIN))?;
+        ask_for_check(jobs, pending);
+    }
+}
+
+/// One check at a time is queued, however many changes there are.
+fn ask_for_check(jobs: &SyncSender<Job>, pending: &AtomicBool) {
+    if pending.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let noticed = Instant::now();
+    if jobs.try_send(Job::Check { noticed }).is_err() {
+        pending.store(false, Ordering::Release);
+    }
+}

@@ -1,0 +1,185 @@
+//! From events to verdicts, on a thread of its own.
+//!
+//! The sensor's thread must not wait, so it hands events over through a bounded queue; what does not
+//! fit is counted as lost. This thread keeps the process graph, writes down the story of each process that an
+//! event makes worth judging, and judges it. What is suspicious or worse goes to the engine, which decides.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash as _, Hasher as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Instant;
+
+use cordon_behavior::story::Story;
+use cordon_behavior::{Behavior, Limits, Trigger};
+use cordon_judge::Judge;
+use cordon_proto::policy::Thresholds;
+use cordon_proto::verdict::{Verdict, VerdictKind};
+use cordon_sensor::{Event, EventBody, ProcessKey};
+use tokio::sync::{mpsc, watch};
+
+use crate::recent::Recent;
+
+/// Events between sensor and judge: at 20,000 a second a fifth of one, and at most some 30 MB.
+const EVENTS: usize = 4096;
+const FINDINGS: usize = 256;
+/// Processes whose last judged story is remembered.
+const REMEMBERED: usize = 8192;
+
+/// A judged story that is suspicious or worse.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// The process.
+    pub process: ProcessKey,
+    /// The first process of its tree.
+    pub tree: ProcessKey,
+    /// What was judged.
+    pub story: Story,
+    /// What the judge said.
+    pub verdict: Verdict,
+    /// Kernel's stamp of the event that led to it, CLOCK_MONOTONIC nanoseconds.
+    pub cause_mono_ns: u64,
+}
+
+/// What the judging thread says.
+#[derive(Debug)]
+pub enum Finding {
+    /// A verdict.
+    Judged(Box<Judged>),
+    /// Events that the kernel did not hand over.
+    Lost {
+        /// The sensor's name of the source.
+        source: String,
+        /// How many.
+        count: u64,
+    },
+}
+
+/// How much went through.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Events that found the queue full.
+    pub overflowed: AtomicU64,
+    /// Stories judged.
+    pub judged: AtomicU64,
+    /// Triggers that nobody could judge, because there is no model.
+    pub unjudged: AtomicU64,
+}
+
+/// Where the sensor puts events. Never waits.
+pub struct Intake {
+    events: SyncSender<Event>,
+    counts: Arc<Counts>,
+}
+
+impl Intake {
+    /// Takes one event, or counts it as lost.
+    pub fn take(&self, event: Event) {
+        if self.events.try_send(event).is_err() {
+            self.counts.overflowed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Starts the thread. It ends when the intake is dropped. Without a judge nothing is judged, and each
+/// trigger is counted.
+pub fn start(
+    judge: Option<Judge>,
+    thresholds: watch::Receiver<Option<Thresholds>>,
+) -> std::io::Result<(Intake, Arc<Counts>, mpsc::Receiver<Finding>)> {
+    let (events, queue) = sync_channel(EVENTS);
+    let (out, findings) = mpsc::channel(FINDINGS);
+    let counts = Arc::new(Counts::default());
+    let mut bench = Bench {
+        behavior: Behavior::new(Limits::default()),
+        judge,
+        thresholds,
+        last_judged: Recent::new(REMEMBERED),
+        counts: Arc::clone(&counts),
+        out,
+    };
+    std::thread::Builder::new()
+        .name("cordon-judge".to_owned())
+        .spawn(move || bench.run(&queue))?;
+    let intake = Intake {
+        events,
+        counts: Arc::clone(&counts),
+    };
+    Ok((intake, counts, findings))
+}
+
+struct Bench {
+    behavior: Behavior,
+    judge: Option<Judge>,
+    thresholds: watch::Receiver<Option<Thresholds>>,
+    last_judged: Recent<ProcessKey, u64>,
+    counts: Arc<Counts>,
+    out: mpsc::Sender<Finding>,
+}
+
+impl Bench {
+    fn run(&mut self, events: &Receiver<Event>) {
+        while let Ok(event) = events.recv() {
+            for finding in self.apply(&event) {
+                // Waits when the engine is behind: the queue before this thread fills, and that is counted.
+                if self.out.blocking_send(finding).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, event: &Event) -> Vec<Finding> {
+        if let EventBody::Loss { source, count } = &event.body {
+            return vec![Finding::Lost {
+                source: source.clone(),
+                count: *count,
+            }];
+        }
+        let triggers = self.behavior.apply(event);
+        let judged = triggers
+            .into_iter()
+            .filter_map(|trigger| self.judge(trigger));
+        judged
+            .map(|judged| Finding::Judged(Box::new(judged)))
+            .collect()
+    }
+
+    fn judge(&mut self, trigger: Trigger) -> Option<Judged> {
+        let story = self.behavior.story(trigger.process)?;
+        let Some(judge) = &mut self.judge else {
+            self.counts.unjudged.fetch_add(1, Ordering::Relaxed);
+            return None;
+        };
+        // A story that did not grow was answered already.
+        let hash = hash_of(&story);
+        if self.last_judged.get(&trigger.process) == Some(&hash) {
+            return None;
+        }
+        self.last_judged.put(trigger.process, hash);
+        let began = Instant::now();
+        let thresholds = *self.thresholds.borrow();
+        let mut verdict = judge.judge(&story, thresholds);
+        verdict.micros = began.elapsed().as_micros() as u64;
+        self.counts.judged.fetch_add(1, Ordering::Relaxed);
+        (verdict.verdict >= VerdictKind::Suspicious).then(|| Judged {
+            process: trigger.process,
+            tree: self
+                .behavior
+                .tree_root(trigger.process)
+                .unwrap_or(trigger.process),
+            story,
+            verdict,
+            cause_mono_ns: trigger.cause_mono_ns,
+        })
+    }
+}
+
+fn hash_of(story: &Story) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    serde_json::to_vec(story)
+        .unwrap_or_default()
+        .hash(&mut hasher);
+    hasher.finish()
+}

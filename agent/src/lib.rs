@@ -1,0 +1,48 @@
+//! The endpoint agent: a daemon with one event loop, and its command line.
+//!
+//! - [`config`], [`identity`], [`enroll`]: what the agent is told, and who it is.
+//! - [`judging`]: the thread that turns events into stories and stories into verdicts.
+//! - [`isolation`]: the shell around the isolation state machine; its blocking work is on threads of its own.
+//! - [`recorder`]: what is reported goes to disk here, before anything is sent.
+//! - [`engine`]: the one loop that owns policy, orders and isolation.
+//! - [`uplink`]: the session with the controller. The engine never waits for it.
+//! - [`local`]: the socket by which root at the machine talks to the daemon.
+//! - [`cli`]: the commands.
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod config;
+pub mod daemon;
+mod durable;
+pub mod engine;
+pub mod enroll;
+pub mod hands;
+pub mod host;
+pub mod identity;
+pub mod isolation;
+pub mod judging;
+pub mod local;
+pub mod losses;
+pub mod orders;
+pub mod pins;
+pub mod policy_store;
+pub mod recent;
+pub mod recorder;
+pub mod trust;
+pub mod uplink;
+pub mod vitals;
+
+/// An error with its causes, each once, on one line.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}
