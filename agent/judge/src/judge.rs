@@ -1,0 +1,286 @@
+//! The cascade.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use cordon_behavior::story::Story;
+use cordon_model::Model;
+use cordon_model::model::{Input, Part};
+use cordon_proto::policy::Thresholds;
+use cordon_proto::verdict::{Reason, Stage, Verdict, VerdictKind};
+
+use crate::cache::{Cache, Entry, Key};
+use crate::evaluable;
+use crate::occlude::excerpt;
+use crate::part::{self, parts};
+use crate::reasons::{self, Bounds, Found};
+use crate::wording;
+
+/// Bounds of a [`Judge`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Most bytes of remembered verdicts; 0 remembers none.
+    pub cache_bytes: usize,
+    /// Most reasons of a verdict.
+    pub reasons: usize,
+    /// Most times that the network is run to find a verdict's reasons, the verdict's own run
+    /// aside.
+    pub occlusions: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 4 * 1024 * 1024,
+            reasons: 5,
+            occlusions: 24,
+        }
+    }
+}
+
+/// What a [`Judge`] did since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Stories that were judged, by whatever part.
+    pub judged: u64,
+    /// Answered from the cache.
+    pub cached: u64,
+    /// Answered by the gate.
+    pub gate: u64,
+    /// Answered by the network.
+    pub network: u64,
+    /// `not_evaluable`, for whatever reason.
+    pub not_evaluable: u64,
+    /// Runs of the model to find reasons.
+    pub occlusions: u64,
+    /// Verdicts that the cache forgot for lack of room.
+    pub forgotten: u64,
+    /// Bytes of the verdicts that the cache holds now.
+    pub cache_bytes: usize,
+}
+
+/// Judges stories with one model. One owner, no locks: give each thread its own.
+pub struct Judge {
+    model: Arc<Model>,
+    options: Options,
+    cache: Cache,
+    counters: Counters,
+}
+
+impl Judge {
+    /// A judge that has seen nothing yet.
+    pub fn new(model: Arc<Model>, options: Options) -> Self {
+        Self {
+            model,
+            options,
+            cache: Cache::new(options.cache_bytes),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Judges one story. `thresholds` are the policy's; without them, or with senseless ones, the
+    /// model's own are used.
+    ///
+    /// The same story gets the same verdict, cached or not. [`Verdict::micros`] is 0: the caller
+    /// has the clock.
+    pub fn judge(&mut self, story: &Story, thresholds: Option<Thresholds>) -> Verdict {
+        self.answer(story, thresholds, true)
+    }
+
+    /// [`Judge::judge`] without looking for reasons, which costs up to [`Options::occlusions`] runs
+    /// of the network: for who has to act first and explain later. [`Judge::judge`] then takes
+    /// the score from the cache and adds the reasons.
+    pub fn judge_without_reasons(
+        &mut self,
+        story: &Story,
+        thresholds: Option<Thresholds>,
+    ) -> Verdict {
+        self.answer(story, thresholds, false)
+    }
+
+    /// `name@sha256-prefix` of the model.
+    pub fn model_id(&self) -> &str {
+        self.model.id()
+    }
+
+    /// What it did so far.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            forgotten: self.cache.forgotten(),
+            cache_bytes: self.cache.bytes(),
+            ..self.counters
+        }
+    }
+
+    fn answer(
+        &mut self,
+        story: &Story,
+        thresholds: Option<Thresholds>,
+        is_explained: bool,
+    ) -> Verdict {
+        self.counters.judged += 1;
+        if let Some(why) = evaluable::lacking(story) {
+            return self.not_evaluable(story, Stage::Gate, why);
+        }
+        let input = self.model.read(story);
+        if input.tokens.is_empty() {
+            return self.not_evaluable(story, Stage::Gate, "nothing in the story is readable");
+        }
+        let key = Key::of(&input);
+        let mut entry = self.recall(&key).unwrap_or_else(|| self.assess(&input));
+        if !entry.score.is_finite() {
+            return self.not_evaluable(story, entry.stage, "the model has no finite score for it");
+        }
+        let kind = name(
+            entry.score,
+            thresholds
+                .filter(|offered| makes_sense(*offered))
+                .unwrap_or_else(|| self.own_thresholds()),
+        );
+        let reasons = if is_explained && kind >= VerdictKind::Suspicious {
+            self.reasons(story, &mut entry)
+        } else {
+            Vec::new()
+        };
+        let verdict = self.verdict(story, kind, &entry, reasons);
+        self.cache.put(key, entry);
+        verdict
+    }
+
+    fn recall(&mut self, key: &Key) -> Option<Arc<Entry>> {
+        let entry = self.cache.get(key)?;
+        self.counters.cached += 1;
+        Some(entry)
+    }
+
+    fn assess(&mut self, input: &Input) -> Arc<Entry> {
+        let assessment = self.model.assess_input(input);
+        let stage = match assessment.part {
+            Part::Gate => Stage::Gate,
+            Part::Network => Stage::Model,
+        };
+        match stage {
+            Stage::Gate => self.counters.gate += 1,
+            _ => self.counters.network += 1,
+        }
+        Arc::new(Entry {
+            score: assessment.probability,
+            stage,
+            techniques: assessment
+                .techniques
+                .into_iter()
+                .map(|(id, _)| id)
+                .collect(),
+            found: None,
+        })
+    }
+
+    /// The reasons in words of `story`; searched for where the entry has none that fit it.
+    fn reasons(&mut self, story: &Story, entry: &mut Arc<Entry>) -> Vec<Reason> {
+        let story = excerpt(story);
+        let parts = parts(&story);
+        let known = entry.found.clone().filter(|found| found.fits(&parts));
+        let found = known.unwrap_or_else(|| {
+            let found = self.search(&story, &parts, entry.stage);
+            *entry = Arc::new(Entry {
+                found: Some(found.clone()),
+                ..Entry::clone(entry)
+            });
+            found
+        });
+        let in_words = |(at, weight): (Range<usize>, f32)| Reason {
+            text: wording::of(&story, &parts, at),
+            weight: weight.clamp(-1.0, 1.0),
+        };
+        found.reasons.into_iter().map(in_words).collect()
+    }
+
+    /// Asks the part of the cascade that decided.
+    fn search(&mut self, story: &Story, parts: &[part::Part], stage: Stage) -> Found {
+        let bounds = Bounds {
+            reasons: self.options.reasons,
+            runs: self.options.occlusions,
+        };
+        let model = Arc::clone(&self.model);
+        let (found, runs) = reasons::find(story, parts, bounds, &|story| {
+            let input = model.read(story);
+            match stage {
+                Stage::Gate => log_odds(model.gate_of(&input)),
+                _ => model.log_odds(&input),
+            }
+        });
+        self.counters.occlusions += runs as u64;
+        found
+    }
+
+    fn verdict(
+        &self,
+        story: &Story,
+        kind: VerdictKind,
+        entry: &Entry,
+        reasons: Vec<Reason>,
+    ) -> Verdict {
+        let is_suspect = kind >= VerdictKind::Suspicious;
+        Verdict {
+            id: story.id.clone(),
+            score: entry.score,
+            verdict: kind,
+            // Of a benign story the technique is only the least unlikely one.
+            techniques: if is_suspect {
+                entry.techniques.clone()
+            } else {
+                Vec::new()
+            },
+            reasons,
+            stage: entry.stage,
+            model: self.model.id().to_owned(),
+            micros: 0,
+        }
+    }
+
+    fn not_evaluable(&mut self, story: &Story, stage: Stage, why: &str) -> Verdict {
+        self.counters.not_evaluable += 1;
+        Verdict {
+            id: story.id.clone(),
+            score: 0.0,
+            verdict: VerdictKind::NotEvaluable,
+            techniques: Vec::new(),
+            reasons: vec![Reason {
+                text: why.to_owned(),
+                weight: 0.0,
+            }],
+            stage,
+            model: self.model.id().to_owned(),
+            micros: 0,
+        }
+    }
+
+    fn own_thresholds(&self) -> Thresholds {
+        let own = self.model.thresholds();
+        Thresholds {
+            suspicious: own.suspicious,
+            malicious: own.malicious,
+        }
+    }
+}
+
+/// False for numbers that are not numbers, with which every score would be benign.
+fn makes_sense(thresholds: Thresholds) -> bool {
+    0.0 <= thresholds.suspicious
+        && thresholds.suspicious <= thresholds.malicious
+        && thresholds.malicious <= 1.0
+}
+
+fn name(score: f32, thresholds: Thresholds) -> VerdictKind {
+    if score >= thresholds.malicious {
+        VerdictKind::Malicious
+    } else if score >= thresholds.suspicious {
+        VerdictKind::Suspicious
+    } else {
+        VerdictKind::Benign
+    }
+}
+
+fn log_odds(probability: f32) -> f32 {
+    (probability / (1.0 - probability)).ln()
+}

@@ -1,0 +1,25 @@
+//! Pure: Story in, verdict out: cache, gate, model, calibration, reasons.
+//!
+//! No clock, no disk, no network: the model was loaded by the caller, and [`Verdict::micros`] is 0
+//! for the caller to fill in.
+//!
+//! Cheapest first: a story that was read before is answered from the cache; the model's gate
+//! answers for what is far below suspicion; its network answers for the rest. A verdict of
+//! `suspicious` or worse carries reasons, found by asking the model again without parts of the
+//! story; the module `reasons` says how their weights are to be read.
+//!
+//! A story that lacks what a judgement needs, and a score that is not a number, are
+//! `not_evaluable`: never benign.
+//!
+//! [`Verdict::micros`]: cordon_proto::verdict::Verdict::micros
+#![forbid(unsafe_code)]
+
+mod cache;
+mod evaluable;
+mod judge;
+mod occlude;
+mod part;
+mod reasons;
+mod wording;
+
+pub use judge::{Counters, Judge, Options};

@@ -1,0 +1,219 @@
+//! A story taken apart: what can be left out of it.
+
+use std::ops::Range;
+
+use cordon_behavior::story::{Connection, Process, StdioKind, Story};
+use cordon_model::place;
+
+/// Most items of one list, or pieces of one text, that are parts of their own; the last one stands
+/// for all that follow.
+const MOST: usize = 32;
+/// Arguments longer than this are taken apart.
+const LONG: usize = 48;
+
+/// Which text a [`Part::Text`] is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Text {
+    Argument(usize),
+    Command,
+    Line(usize),
+}
+
+/// Standard input, output and error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stdio {
+    Input,
+    Output,
+    Error,
+}
+
+/// What can be left out. Ranges are of indices in the story's lists, or of bytes in a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The image and the name that it was given.
+    Program,
+    Text(Text, Range<usize>),
+    /// All arguments from here on.
+    Arguments(usize),
+    Directory,
+    Stdio(Stdio),
+    Terminal,
+    User,
+    DeletedExe,
+    Memfd,
+    Ancestors(Range<usize>),
+    Children(Range<usize>),
+    /// The first connection of its class; it stands for all of them, since the model reads the class.
+    Connections(usize),
+    Names(Range<usize>),
+    Files(Range<usize>),
+    /// All session lines from here on.
+    Lines(usize),
+}
+
+impl Part {
+    /// Parts of one group stand together in [`parts`] and are tried together first.
+    pub(crate) fn group(&self) -> u8 {
+        match self {
+            Self::Program => 0,
+            Self::Text(Text::Argument(_), _) | Self::Arguments(_) => 1,
+            Self::Directory => 2,
+            Self::Stdio(_) => 3,
+            Self::Terminal | Self::User | Self::DeletedExe | Self::Memfd => 4,
+            Self::Ancestors(_) => 5,
+            Self::Children(_) => 6,
+            Self::Connections(_) => 7,
+            Self::Names(_) => 8,
+            Self::Files(_) => 9,
+            Self::Text(Text::Command, _) => 10,
+            Self::Text(Text::Line(_), _) | Self::Lines(_) => 11,
+        }
+    }
+}
+
+/// Every part of `story`, group by group. There are a few hundred at most.
+pub(crate) fn parts(story: &Story) -> Vec<Part> {
+    let mut parts = Vec::new();
+    if let Some(process) = &story.process {
+        program(process, &mut parts);
+        state(process, &mut parts);
+    }
+    parts.extend(items(story.ancestors.len()).map(Part::Ancestors));
+    parts.extend(items(story.children.len()).map(Part::Children));
+    parts.extend(
+        classes(&story.connections)
+            .into_iter()
+            .map(Part::Connections),
+    );
+    parts.extend(items(story.dns.len()).map(Part::Names));
+    parts.extend(items(story.files.len()).map(Part::Files));
+    if let Some(command) = &story.command {
+        parts.extend(pieces(command).map(|at| Part::Text(Text::Command, at)));
+    }
+    lines(&story.session, &mut parts);
+    parts
+}
+
+fn program(process: &Process, parts: &mut Vec<Part>) {
+    if !process.exe.is_empty() || !process.argv.is_empty() {
+        parts.push(Part::Program);
+    }
+    for (index, argument) in process.argv.iter().enumerate().skip(1) {
+        if index > MOST {
+            parts.push(Part::Arguments(index));
+            break;
+        }
+        let text = Text::Argument(index);
+        if argument.len() > LONG {
+            parts.extend(pieces(argument).map(|at| Part::Text(text, at)));
+        } else {
+            parts.push(Part::Text(text, 0..argument.len()));
+        }
+    }
+    if !process.cwd.is_empty() {
+        parts.push(Part::Directory);
+    }
+}
+
+fn state(process: &Process, parts: &mut Vec<Part>) {
+    for (which, kind) in [
+        (Stdio::Input, process.stdin),
+        (Stdio::Output, process.stdout),
+        (Stdio::Error, process.stderr),
+    ] {
+        if kind != StdioKind::Unknown {
+            parts.push(Part::Stdio(which));
+        }
+    }
+    for (is_there, part) in [
+        (process.tty.is_some(), Part::Terminal),
+        (process.uid.is_some() || process.euid.is_some(), Part::User),
+        (process.deleted_exe, Part::DeletedExe),
+        (process.memfd, Part::Memfd),
+    ] {
+        if is_there {
+            parts.push(part);
+        }
+    }
+}
+
+fn lines(session: &[String], parts: &mut Vec<Part>) {
+    if let [line] = session {
+        parts.extend(pieces(line).map(|at| Part::Text(Text::Line(0), at)));
+        return;
+    }
+    for (index, line) in session.iter().enumerate() {
+        if index >= MOST {
+            parts.push(Part::Lines(index));
+            break;
+        }
+        parts.push(Part::Text(Text::Line(index), 0..line.len()));
+    }
+}
+
+/// Each index by itself, and what is beyond [`MOST`] together.
+fn items(count: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..count.min(MOST)).map(move |index| index..if index + 1 == MOST { count } else { index + 1 })
+}
+
+/// The first connection of each class.
+fn classes(connections: &[Connection]) -> Vec<usize> {
+    let mut firsts: Vec<usize> = Vec::new();
+    for (index, one) in connections.iter().enumerate().take(256) {
+        if !firsts
+            .iter()
+            .any(|first| is_like(&connections[*first], one))
+        {
+            firsts.push(index);
+        }
+    }
+    firsts.truncate(MOST);
+    firsts
+}
+
+/// Whether the model reads both as the same.
+pub(crate) fn is_like(a: &Connection, b: &Connection) -> bool {
+    let class = |one: &Connection| {
+        let address = one.address.parse().map_or("", place::address);
+        (
+            one.direction == "in",
+            one.protocol == "udp",
+            address,
+            place::port(one.port),
+        )
+    };
+    class(a) == class(b)
+}
+
+/// A text cut at what ends a shell statement; at spaces where there is only one. Quotes are not
+/// looked at: a piece is left out to see what the model makes of the rest, not to be run.
+fn pieces(text: &str) -> impl Iterator<Item = Range<usize>> + use<> {
+    let mut cuts = cut(text, |c| matches!(c, ';' | '|' | '&' | '\n'));
+    if cuts.len() < 2 {
+        cuts = cut(text, char::is_whitespace);
+    }
+    if cuts.len() > MOST {
+        let last = cuts[MOST - 1].start..text.len();
+        cuts.truncate(MOST - 1);
+        cuts.push(last);
+    }
+    cuts.into_iter()
+}
+
+fn cut(text: &str, is_end: impl Fn(char) -> bool) -> Vec<Range<usize>> {
+    let mut cuts = Vec::new();
+    let mut start = 0;
+    for (at, c) in text.char_indices().filter(|(_, c)| is_end(*c)) {
+        if !text[start..at].trim().is_empty() {
+            cuts.push(start..at);
+        }
+        start = at + c.len_utf8();
+        if cuts.len() > MOST {
+            return cuts;
+        }
+    }
+    if !text[start..].trim().is_empty() {
+        cuts.push(start..text.len());
+    }
+    cuts
+}
