@@ -1,0 +1,423 @@
+//! The files of a model: `manifest.json` names the others with their sizes and SHA-256.
+//!
+//! Sizes are checked before a file is read, hashes before it is parsed, shapes before a tensor is allocated, and
+//! every weight must be finite. Whatever is wrong, the caller keeps the model it has.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{Cursor, Read as _};
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use candle_core::quantized::{GgmlDType, gguf_file};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::calibration::Calibration;
+use crate::gate::Gate;
+use crate::model::Model;
+use crate::network::{Linear, Network};
+use crate::shape::Shape;
+
+/// The weights.
+pub const WEIGHTS: &str = "model.gguf";
+/// [`Shape`].
+pub const TOKENIZER: &str = "tokenizer.json";
+/// [`Calibration`].
+pub const CALIBRATION: &str = "calibration.json";
+/// For people.
+pub const CARD: &str = "card.md";
+/// [`Manifest`].
+pub const MANIFEST: &str = "manifest.json";
+
+const MOST_JSON: u64 = 256 * 1024;
+const MOST_WEIGHTS: u64 = 8 * 1024 * 1024;
+
+/// What a model consists of and what it was made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The model's name.
+    pub name: String,
+    /// The files beside the manifest.
+    pub files: BTreeMap<String, FileEntry>,
+    /// SHA-256 of each file that training read.
+    pub data: BTreeMap<String, String>,
+    /// How it was trained: seed, epochs and the like.
+    pub training: BTreeMap<String, String>,
+}
+
+/// One file of a [`Manifest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// Its size.
+    pub bytes: u64,
+    /// Its hash, hex.
+    pub sha256: String,
+}
+
+/// Why a model was refused. The one in use stays in use.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The file cannot be read.
+    #[error("cannot read model file {path}: install the model artifact there")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file cannot be written.
+    #[error("cannot write model file {path}")]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not as large as the manifest says, or larger than any model may be.
+    #[error("model file {path} has {found} bytes, wanted {wanted}: fetch the artifact again")]
+    Size {
+        /// Which.
+        path: PathBuf,
+        /// Its size.
+        found: u64,
+        /// The manifest's size or the limit.
+        wanted: String,
+    },
+    /// Not the file that the manifest names.
+    #[error(
+        "model file {path} has sha256 {found}, the manifest says {wanted}: fetch the artifact again"
+    )]
+    Hash {
+        /// Which.
+        path: PathBuf,
+        /// Its hash.
+        found: String,
+        /// The manifest's.
+        wanted: String,
+    },
+    /// The manifest lacks a file.
+    #[error("manifest {path} does not name {file}")]
+    Unnamed {
+        /// The manifest.
+        path: PathBuf,
+        /// The file.
+        file: &'static str,
+    },
+    /// Not the JSON that it should be.
+    #[error("model file {path} is not valid")]
+    Json {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Valid JSON, senseless numbers.
+    #[error("model file {path} is refused: {why}")]
+    Senseless {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// Not GGUF.
+    #[error("model file {path} is not a readable GGUF file")]
+    Gguf {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: candle_core::Error,
+    },
+    /// A tensor is missing, foreign, of another shape or type.
+    #[error("tensor {name} of the model {why}")]
+    Tensor {
+        /// Which.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A weight is NaN or infinite.
+    #[error("tensor {name} of the model holds a value that is not finite")]
+    NotFinite {
+        /// Which.
+        name: String,
+    },
+}
+
+/// SHA-256 in hex.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+pub(crate) fn load(dir: &Path) -> Result<Model, ModelError> {
+    let manifest_path = dir.join(MANIFEST);
+    let manifest_bytes = read_bounded(&manifest_path, MOST_JSON)?;
+    let manifest: Manifest = json(&manifest_path, &manifest_bytes)?;
+    let shape: Shape = json(
+        &dir.join(TOKENIZER),
+        &verified(dir, &manifest, TOKENIZER, MOST_JSON)?,
+    )?;
+    shape.check().map_err(|why| ModelError::Senseless {
+        path: dir.join(TOKENIZER),
+        why,
+    })?;
+    let calibration: Calibration = json(
+        &dir.join(CALIBRATION),
+        &verified(dir, &manifest, CALIBRATION, MOST_JSON)?,
+    )?;
+    calibration.check().map_err(|why| ModelError::Senseless {
+        path: dir.join(CALIBRATION),
+        why,
+    })?;
+    let weights = verified(dir, &manifest, WEIGHTS, MOST_WEIGHTS)?;
+    let mut tensors = Tensors::open(dir.join(WEIGHTS), weights, &shape)?;
+    let network = tensors.network(&shape)?;
+    let gate = tensors.gate()?;
+    let id = format!("{}@{}", manifest.name, &sha256(&manifest_bytes)[..12]);
+    Ok(Model {
+        id,
+        shape,
+        calibration,
+        network,
+        gate,
+    })
+}
+
+fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, ModelError> {
+    let fail = |source| ModelError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(fail)?;
+    let size = file.metadata().map_err(fail)?.len();
+    if size > most {
+        return Err(ModelError::Size {
+            path: path.to_owned(),
+            found: size,
+            wanted: format!("at most {most}"),
+        });
+    }
+    let mut bytes = Vec::with_capacity(size as usize);
+    // The file may grow between the two calls; what is beyond the bound is never read.
+    file.take(most).read_to_end(&mut bytes).map_err(fail)?;
+    Ok(bytes)
+}
+
+fn verified(
+    dir: &Path,
+    manifest: &Manifest,
+    file: &'static str,
+    most: u64,
+) -> Result<Vec<u8>, ModelError> {
+    let path = dir.join(file);
+    let Some(entry) = manifest.files.get(file) else {
+        return Err(ModelError::Unnamed {
+            path: dir.join(MANIFEST),
+            file,
+        });
+    };
+    let bytes = read_bounded(&path, most)?;
+    if bytes.len() as u64 != entry.bytes {
+        return Err(ModelError::Size {
+            path,
+            found: bytes.len() as u64,
+            wanted: entry.bytes.to_string(),
+        });
+    }
+    let found = sha256(&bytes);
+    if found != entry.sha256 {
+        return Err(ModelError::Hash {
+            path,
+            found,
+            wanted: entry.sha256.clone(),
+        });
+    }
+    Ok(bytes)
+}
+
+fn json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, ModelError> {
+    serde_json::from_slice(bytes).map_err(|source| ModelError::Json {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+struct Tensors {
+    path: PathBuf,
+    content: gguf_file::Content,
+    bytes: Cursor<Vec<u8>>,
+}
+
+impl Tensors {
+    /// Reads the header and holds it against the shape; no tensor is allocated yet.
+    fn open(path: PathBuf, bytes: Vec<u8>, shape: &Shape) -> Result<Self, ModelError> {
+        let mut bytes = Cursor::new(bytes);
+        let content = gguf_file::Content::read(&mut bytes).map_err(|source| ModelError::Gguf {
+            path: path.clone(),
+            source,
+        })?;
+        let wanted = shape.tensors();
+        for (name, dims, quantized) in &wanted {
+            let refuse = |why: String| {
+                Err(ModelError::Tensor {
+                    name: name.clone(),
+                    why,
+                })
+            };
+            let Some(info) = content.tensor_infos.get(name) else {
+                return refuse("is missing".to_owned());
+            };
+            if info.shape.dims() != dims {
+                return refuse(format!(
+                    "has shape {:?}, wanted {dims:?}",
+                    info.shape.dims()
+                ));
+            }
+            let dtype = if *quantized {
+                GgmlDType::Q8_0
+            } else {
+                GgmlDType::F32
+            };
+            if info.ggml_dtype != dtype {
+                return refuse(format!("has type {:?}, wanted {dtype:?}", info.ggml_dtype));
+            }
+        }
+        let known: BTreeSet<&str> = wanted.iter().map(|(name, ..)| name.as_str()).collect();
+        if let Some(foreign) = content
+            .tensor_infos
+            .keys()
+            .find(|name| !known.contains(name.as_str()))
+        {
+            return Err(ModelError::Tensor {
+                name: foreign.clone(),
+                why: "is not of this network".to_owned(),
+            });
+        }
+        Ok(Self {
+            path,
+            content,
+            bytes,
+        })
+    }
+
+    fn floats(&mut self, name: &str) -> Result<Vec<f32>, ModelError> {
+        let read = |source| ModelError::Gguf {
+            path: self.path.clone(),
+            source,
+        };
+        let tensor = self
+            .content
+            .tensor(&mut self.bytes, name, &Device::Cpu)
+            .map_err(read)?;
+        let values: Vec<f32> = tensor
+            .dequantize(&Device::Cpu)
+            .and_then(|tensor| tensor.flatten_all()?.to_vec1())
+            .map_err(read)?;
+        if values.iter().all(|value| value.is_finite()) {
+            Ok(values)
+        } else {
+            Err(ModelError::NotFinite {
+                name: name.to_owned(),
+            })
+        }
+    }
+
+    fn linear(&mut self, name: &str) -> Result<Linear, ModelError> {
+        let weights = self.floats(&format!("{name}.weight"))?;
+        let bias = self.floats(&format!("{name}.bias"))?;
+        Ok(Linear::new(&weights, bias))
+    }
+
+    fn network(&mut self, shape: &Shape) -> Result<Network, ModelError> {
+        let embedding = self.floats("embedding.weight")?;
+        let mut convolutions = Vec::with_capacity(shape.widths.len());
+        for width in &shape.widths {
+            convolutions.push((*width, self.linear(&format!("conv{width}"))?));
+        }
+        let hidden = self.linear("hidden")?;
+        let heads = self.linear("heads")?;
+        Ok(Network::new(
+            shape.clone(),
+            &embedding,
+            convolutions,
+            hidden,
+            heads,
+        ))
+    }
+
+    fn gate(&mut self) -> Result<Gate, ModelError> {
+        Ok(Gate {
+            weights: self.floats("gate.weight")?,
+            facts: self.floats("gate.facts")?,
+            bias: self.floats("gate.bias")?[0],
+        })
+    }
+}
+
+/// Writes an artifact. The manifest goes last: without it, or with an older one, nothing half written is accepted.
+pub struct Writer<'a> {
+    /// Where to.
+    pub dir: &'a Path,
+    /// `tokenizer.json`.
+    pub shape: &'a Shape,
+    /// `model.gguf`.
+    pub weights: &'a [u8],
+    /// Hashes of the training data.
+    pub data: &'a BTreeMap<String, String>,
+    /// How it was trained.
+    pub training: &'a BTreeMap<String, String>,
+}
+
+impl Writer<'_> {
+    /// Writes every file and loads the model back.
+    pub fn write(&self, calibration: &Calibration, card: &str) -> Result<Model, ModelError> {
+        std::fs::create_dir_all(self.dir).map_err(|source| ModelError::Write {
+            path: self.dir.to_owned(),
+            source,
+        })?;
+        let contents = [
+            (WEIGHTS, self.weights.to_vec()),
+            (TOKENIZER, pretty(self.shape)),
+            (CALIBRATION, pretty(calibration)),
+            (CARD, card.as_bytes().to_vec()),
+        ];
+        let mut files = BTreeMap::new();
+        for (name, bytes) in contents {
+            self.put(name, &bytes)?;
+            files.insert(
+                name.to_owned(),
+                FileEntry {
+                    bytes: bytes.len() as u64,
+                    sha256: sha256(&bytes),
+                },
+            );
+        }
+        let manifest = Manifest {
+            name: "behavior-1".to_owned(),
+            files,
+            data: self.data.clone(),
+            training: self.training.clone(),
+        };
+        self.put(MANIFEST, &pretty(&manifest))?;
+        Model::load(self.dir)
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), ModelError> {
+        let path = self.dir.join(name);
+        std::fs::write(&path, bytes).map_err(|source| ModelError::Write { path, source })
+    }
+}
+
+fn pretty<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes =
+        serde_json::to_vec_pretty(value).expect("artifact documents have string keys only");
+    bytes.push(b'\n');
+    bytes
+}

@@ -1,0 +1,103 @@
+//! From logits to probabilities, and from probabilities to names: `calibration.json` of an artifact.
+
+use serde::{Deserialize, Serialize};
+
+/// Platt scaling: `p = sigmoid(slope * logit + offset)`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Platt {
+    /// Always positive: calibration never turns the order around.
+    pub slope: f32,
+    /// Shift.
+    pub offset: f32,
+}
+
+impl Platt {
+    /// Leaves logits as they are.
+    pub const IDENTITY: Self = Self {
+        slope: 1.0,
+        offset: 0.0,
+    };
+
+    /// The probability of a logit.
+    pub fn probability(self, logit: f32) -> f32 {
+        sigmoid(self.slope * logit + self.offset)
+    }
+}
+
+/// The logistic function.
+pub fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// Where probabilities get their names. Defaults of the model; a policy may say otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Thresholds {
+    /// A gate probability below it is benign without asking the network.
+    pub gate: f32,
+    /// At or above: suspicious.
+    pub suspicious: f32,
+    /// At or above: malicious.
+    pub malicious: f32,
+}
+
+/// All that is measured on held-out data and used in judging.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// Of the network's malice logit.
+    pub network: Platt,
+    /// Of the gate's logit.
+    pub gate: Platt,
+    /// Names of probabilities.
+    pub thresholds: Thresholds,
+    /// A technique is named when its share is at least this.
+    pub technique: f32,
+}
+
+impl Calibration {
+    /// Why this calibration is refused, if it is.
+    pub fn check(&self) -> Result<(), String> {
+        let t = self.thresholds;
+        let ordered = 0.0 <= t.suspicious && t.suspicious <= t.malicious && t.malicious <= 1.0;
+        if !ordered || !(0.0..=1.0).contains(&t.gate) || !(0.0..=1.0).contains(&self.technique) {
+            return Err("thresholds must satisfy 0 <= suspicious <= malicious <= 1".to_owned());
+        }
+        for platt in [self.network, self.gate] {
+            if !(platt.slope > 0.0 && platt.slope.is_finite() && platt.offset.is_finite()) {
+                return Err("a slope must be positive and finite, an offset finite".to_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn senseless_calibrations_are_refused() {
+        let good = Calibration {
+            network: Platt::IDENTITY,
+            gate: Platt::IDENTITY,
+            thresholds: Thresholds {
+                gate: 0.01,
+                suspicious: 0.5,
+                malicious: 0.9,
+            },
+            technique: 0.2,
+        };
+        good.check().unwrap();
+        let mut bad = good;
+        bad.thresholds.suspicious = 0.95;
+        assert!(bad.check().is_err());
+        bad = good;
+        bad.network.slope = f32::NAN;
+        assert!(bad.check().is_err());
+        bad = good;
+        bad.thresholds.malicious = f32::NAN;
+        assert!(bad.check().is_err());
+    }
+}

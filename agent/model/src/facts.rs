@@ -1,0 +1,368 @@
+//! Typed facts of a story as numbers in about [0, 1]: what no text says.
+//!
+//! A fact is never a verdict: what it weighs, alone and together with others, is learned.
+
+use cordon_behavior::story::{Process, StdioKind, Story};
+
+use crate::place;
+
+/// Length of the vector. Rows of the quantized network are multiples of 32.
+pub const FACTS: usize = 64;
+
+/// Names of the facts, in order; the rest of the vector is zero and free for later ones.
+pub const NAMES: [&str; 56] = [
+    "has_process",
+    "has_command",
+    "has_session",
+    "stdin_socket",
+    "stdout_socket",
+    "stderr_socket",
+    "stdio_all_socket",
+    "stdin_tty",
+    "stdout_tty",
+    "stdin_pipe",
+    "stdout_pipe",
+    "stdin_null",
+    "stdio_unknown",
+    "stdin_unix",
+    "tty",
+    "deleted_exe",
+    "memfd",
+    "uid_root",
+    "uid_service",
+    "uid_person",
+    "euid_raised",
+    "exe_world_writable",
+    "exe_hidden",
+    "exe_home",
+    "shell",
+    "interpreter",
+    "shell_interactive",
+    "shell_on_socket",
+    "inline_code",
+    "parent_interpreter",
+    "near_interpreter",
+    "ancestor_world_writable",
+    "child_shell",
+    "children",
+    "out_public",
+    "out_private",
+    "out_loopback",
+    "in_any",
+    "out_high_port",
+    "out_web_port",
+    "out_low_port",
+    "remotes",
+    "connections",
+    "written",
+    "renamed",
+    "unlinked",
+    "read",
+    "chmod",
+    "written_etc",
+    "written_dot",
+    "dns",
+    "dns_longest_label",
+    "text_length",
+    "text_symbols",
+    "longest_argument",
+    "lines",
+];
+
+/// The facts of `story`. Work is bounded however large it is.
+pub fn of(story: &Story) -> [f32; FACTS] {
+    let mut vector = Vector::default();
+    vector.set("has_process", story.process.is_some());
+    vector.set("has_command", story.command.is_some());
+    vector.set("has_session", !story.session.is_empty());
+    if let Some(own) = &story.process {
+        process(own, &mut vector);
+    }
+    kin(story, &mut vector);
+    connections(story, &mut vector);
+    files(story, &mut vector);
+    text(story, &mut vector);
+    vector.0
+}
+
+struct Vector([f32; FACTS]);
+
+impl Default for Vector {
+    fn default() -> Self {
+        Self([0.0; FACTS])
+    }
+}
+
+impl Vector {
+    fn set(&mut self, name: &str, value: bool) {
+        self.put(name, f32::from(u8::from(value)));
+    }
+
+    fn put(&mut self, name: &str, value: f32) {
+        if let Some(index) = NAMES.iter().position(|known| *known == name) {
+            self.0[index] = value.clamp(0.0, 1.0);
+        }
+    }
+
+    /// Counts on a logarithmic scale: 0 is 0, `full` and more are 1.
+    fn count(&mut self, name: &str, count: usize, full: f32) {
+        self.put(name, (count as f32).ln_1p() / full.ln_1p());
+    }
+}
+
+/// A command interpreter that people type into.
+pub fn is_shell(exe: &str) -> bool {
+    matches!(
+        place::base(exe),
+        "sh" | "bash"
+            | "dash"
+            | "ash"
+            | "zsh"
+            | "ksh"
+            | "mksh"
+            | "fish"
+            | "csh"
+            | "tcsh"
+            | "rbash"
+            | "busybox"
+    )
+}
+
+/// A language runtime: runs code that no image on disk holds.
+pub fn is_interpreter(exe: &str) -> bool {
+    let name =
+        place::base(exe).trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
+    matches!(
+        name,
+        "python"
+            | "pypy"
+            | "perl"
+            | "ruby"
+            | "php"
+            | "node"
+            | "nodejs"
+            | "deno"
+            | "bun"
+            | "lua"
+            | "luajit"
+            | "tclsh"
+            | "expect"
+            | "awk"
+            | "gawk"
+            | "mawk"
+            | "java"
+            | "php-fpm"
+            | "php-cgi"
+            | "R"
+            | "Rscript"
+            | "guile"
+    )
+}
+
+fn process(own: &Process, vector: &mut Vector) {
+    let stdio = [own.stdin, own.stdout, own.stderr];
+    let is = |index: usize, kind: StdioKind| stdio[index] == kind;
+    vector.set("stdin_socket", is(0, StdioKind::Socket));
+    vector.set("stdout_socket", is(1, StdioKind::Socket));
+    vector.set("stderr_socket", is(2, StdioKind::Socket));
+    vector.set(
+        "stdio_all_socket",
+        stdio.iter().all(|kind| *kind == StdioKind::Socket),
+    );
+    vector.set("stdin_tty", is(0, StdioKind::Tty));
+    vector.set("stdout_tty", is(1, StdioKind::Tty));
+    vector.set("stdin_pipe", is(0, StdioKind::Pipe));
+    vector.set("stdout_pipe", is(1, StdioKind::Pipe));
+    vector.set("stdin_null", is(0, StdioKind::Null));
+    vector.set("stdin_unix", is(0, StdioKind::UnixSocket));
+    vector.set(
+        "stdio_unknown",
+        stdio.iter().all(|kind| *kind == StdioKind::Unknown),
+    );
+    vector.set("tty", own.tty == Some(true));
+    vector.set("deleted_exe", own.deleted_exe);
+    vector.set("memfd", own.memfd);
+    vector.set("uid_root", own.uid == Some(0));
+    vector.set(
+        "uid_service",
+        own.uid.is_some_and(|uid| matches!(uid, 1..1000 | 65_534)),
+    );
+    vector.set(
+        "uid_person",
+        own.uid.is_some_and(|uid| uid >= 1000 && uid != 65_534),
+    );
+    vector.set(
+        "euid_raised",
+        own.euid == Some(0) && own.uid.is_some_and(|uid| uid != 0),
+    );
+    vector.set("exe_world_writable", place::is_world_writable(&own.exe));
+    vector.set("exe_hidden", place::base(&own.exe).starts_with('.'));
+    vector.set("exe_home", place::is_home(&own.exe));
+    let shell = is_shell(&own.exe);
+    vector.set("shell", shell);
+    vector.set("interpreter", is_interpreter(&own.exe));
+    let asks = |option: &str| {
+        own.argv
+            .iter()
+            .skip(1)
+            .take(4)
+            .any(|argument| argument == option)
+    };
+    vector.set(
+        "shell_interactive",
+        shell && (own.argv.len() <= 1 || asks("-i")),
+    );
+    vector.set(
+        "shell_on_socket",
+        shell && stdio.contains(&StdioKind::Socket),
+    );
+    let inline = ["-c", "-e", "-r", "-E"].iter().any(|option| asks(option));
+    vector.set("inline_code", inline && (shell || is_interpreter(&own.exe)));
+    let longest = own.argv.iter().take(64).map(String::len).max().unwrap_or(0);
+    vector.count("longest_argument", longest, 4096.0);
+}
+
+fn kin(story: &Story, vector: &mut Vector) {
+    let near = || story.ancestors.iter().take(3);
+    vector.set(
+        "parent_interpreter",
+        near().take(1).any(|kin| is_interpreter(&kin.exe)),
+    );
+    vector.set(
+        "near_interpreter",
+        near().any(|kin| is_interpreter(&kin.exe)),
+    );
+    vector.set(
+        "ancestor_world_writable",
+        near().any(|kin| place::is_world_writable(&kin.exe)),
+    );
+    let mut children = story.children.iter().take(64);
+    vector.set("child_shell", children.any(|kin| is_shell(&kin.exe)));
+    vector.count("children", story.children.len(), 64.0);
+}
+
+fn connections(story: &Story, vector: &mut Vector) {
+    let mut remotes: Vec<&str> = Vec::new();
+    for connection in story.connections.iter().take(256) {
+        if connection.direction == "in" {
+            vector.set("in_any", true);
+            continue;
+        }
+        match connection.address.parse().map_or("", place::address) {
+            "@private" | "@linklocal" => vector.set("out_private", true),
+            "@loopback" | "@any" => vector.set("out_loopback", true),
+            "" => {}
+            _ => vector.set("out_public", true),
+        }
+        match place::port(connection.port) {
+            ":high" => vector.set("out_high_port", true),
+            ":http" | ":https" => vector.set("out_web_port", true),
+            _ => vector.set("out_low_port", true),
+        }
+        if !remotes.contains(&connection.address.as_str()) {
+            remotes.push(&connection.address);
+        }
+    }
+    vector.count("remotes", remotes.len(), 64.0);
+    vector.count("connections", story.connections.len(), 256.0);
+}
+
+fn files(story: &Story, vector: &mut Vector) {
+    let count = |op: &str| {
+        story
+            .files
+            .iter()
+            .take(4096)
+            .filter(|file| file.op == op)
+            .count()
+    };
+    vector.count("written", count("write") + count("create"), 1024.0);
+    vector.count("renamed", count("rename"), 1024.0);
+    vector.count("unlinked", count("unlink"), 1024.0);
+    vector.count("read", count("read"), 1024.0);
+    vector.count("chmod", count("chmod"), 64.0);
+    let mut changed = story
+        .files
+        .iter()
+        .take(4096)
+        .filter(|file| file.op != "read");
+    vector.set(
+        "written_etc",
+        changed.clone().any(|file| file.path.starts_with("/etc/")),
+    );
+    vector.set(
+        "written_dot",
+        changed.any(|file| place::is_home(&file.path) && file.path.contains("/.")),
+    );
+    vector.count("dns", story.dns.len(), 64.0);
+    let labels = story
+        .dns
+        .iter()
+        .take(64)
+        .flat_map(|name| name.split('.').take(16));
+    vector.put(
+        "dns_longest_label",
+        labels.map(str::len).max().unwrap_or(0) as f32 / 63.0,
+    );
+}
+
+fn text(story: &Story, vector: &mut Vector) {
+    let argv = story
+        .process
+        .iter()
+        .flat_map(|own| own.argv.iter().take(64));
+    let (mut length, mut symbols) = (0usize, 0usize);
+    for part in argv
+        .chain(story.command.iter())
+        .chain(story.session.iter().take(64))
+    {
+        let bytes = &part.as_bytes()[..part.len().min(4096)];
+        length += bytes.len();
+        symbols += bytes
+            .iter()
+            .filter(|byte| byte.is_ascii_punctuation())
+            .count();
+    }
+    vector.count("text_length", length, 8192.0);
+    vector.put("text_symbols", 2.0 * symbols as f32 / length.max(1) as f32);
+    vector.count("lines", story.session.len(), 64.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fact(story: &Story, name: &str) -> f32 {
+        of(story)[NAMES.iter().position(|known| *known == name).unwrap()]
+    }
+
+    #[test]
+    fn every_fact_that_is_set_has_a_name() {
+        // `put` drops unknown names silently, so each name in the source must be known.
+        let source = include_str!("facts.rs")
+            .split("#[cfg(test)]")
+            .next()
+            .unwrap();
+        for call in [".set(\"", ".count(\"", ".put(\""] {
+            for part in source.split(call).skip(1) {
+                let name = part.split('"').next().unwrap();
+                assert!(NAMES.contains(&name), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_shell_on_a_socket_is_a_fact_and_its_address_is_not() {
+        let json = |address: &str| {
+            format!(
+                r#"{{"id":"f","process":{{"exe":"/bin/sh","argv":["sh","-i"],"stdin":"socket"}},
+                "connections":[{{"direction":"out","protocol":"tcp","address":"{address}","port":9001}}]}}"#
+            )
+        };
+        let story = Story::from_json(json("198.51.100.7").as_bytes()).unwrap();
+        let other = Story::from_json(json("203.0.113.77").as_bytes()).unwrap();
+        assert_eq!(fact(&story, "shell_on_socket"), 1.0);
+        assert_eq!(fact(&story, "out_high_port"), 1.0);
+        assert_eq!(of(&story), of(&other));
+    }
+}

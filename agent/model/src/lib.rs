@@ -1,0 +1,28 @@
+//! The behaviour model: tokenizer, network, GGUF artifact, quantized inference and training.
+//!
+//! - [`text`], [`tokens`], [`facts`]: a story becomes a bounded stream of normalised pieces and a vector of typed facts.
+//! - [`network`], [`gate`]: the quantized network and the linear gate before it.
+//! - [`artifact`]: the files of a model, verified before anything is allocated for them.
+//! - [`model`]: what the judge calls.
+//! - [`train`]: how the artifact is made; nothing of it runs in the agent.
+//!
+//! Absent: no clock, no network, no list of bad words. What a story means is learned.
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests may"))]
+
+pub mod artifact;
+pub mod calibration;
+pub mod facts;
+pub mod gate;
+mod hash;
+pub mod model;
+pub mod network;
+pub mod place;
+pub mod shape;
+pub mod text;
+pub mod tokens;
+pub mod train;
+
+pub use artifact::ModelError;
+pub use calibration::Thresholds;
+pub use model::{Assessment, Model};

@@ -1,0 +1,231 @@
+//! The quantized network: hashed embedding, convolutions of several widths, max pooling, typed facts, two layers.
+//!
+//! Weights are Q8_0 blocks from the GGUF file and every product is candle's own Q8_0 dot product. `QMatMul` itself
+//! is not called: on the CPU it hands each product to candle's process-wide pool, which has a spinning worker for
+//! every core and takes its size from the environment only; on an endpoint that would cost all cores to save one
+//! a millisecond. A test holds the two equal. An embedding row is a whole number of blocks, so a window of tokens
+//! is a run of blocks: the unfolded matrix of the convolution is never made.
+
+use candle_core::quantized::GgmlType;
+use candle_core::quantized::k_quants::BlockQ8_0;
+
+use crate::facts::FACTS;
+use crate::hash;
+use crate::shape::{BLOCK, ROWS_PER_TOKEN, Shape};
+use crate::tokens::{FIELDS, Field, Tokens};
+
+/// The rows of one token and what each weighs. Rows that weigh nothing are not read.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rows {
+    /// Row numbers.
+    pub rows: [u32; ROWS_PER_TOKEN],
+    /// Their weights.
+    pub weights: [f32; ROWS_PER_TOKEN],
+}
+
+impl Rows {
+    /// The rows of `piece` in `field`, in a table of `table` rows.
+    pub fn of(field: Field, piece: &str, table: u32) -> Self {
+        let mut one = Self::default();
+        one.put(0, field as u32, 1.0);
+        let words = table - FIELDS;
+        let bytes = piece.as_bytes();
+        one.put(1, FIELDS + hash::row(hash::hash(1, bytes), words), 1.0);
+        // Trigrams of the word with its ends marked; of long words, as many as there is room for, spread evenly.
+        if bytes.len() >= 3 {
+            let room = ROWS_PER_TOKEN - 2;
+            let count = bytes.len().min(room);
+            for index in 0..count {
+                let at = index * bytes.len() / count;
+                let trigram = [
+                    if at == 0 { b'^' } else { bytes[at - 1] },
+                    bytes[at],
+                    bytes.get(at + 1).copied().unwrap_or(b'$'),
+                ];
+                one.put(
+                    2 + index,
+                    FIELDS + hash::row(hash::hash(2, &trigram), words),
+                    1.0 / count as f32,
+                );
+            }
+        }
+        one
+    }
+
+    fn put(&mut self, slot: usize, row: u32, weight: f32) {
+        self.rows[slot] = row;
+        self.weights[slot] = weight;
+    }
+}
+
+/// A matrix of Q8_0 rows with a bias.
+pub(crate) struct Linear {
+    blocks: Vec<BlockQ8_0>,
+    bias: Vec<f32>,
+    inputs: usize,
+}
+
+impl Linear {
+    /// `weights` are dequantized values of a Q8_0 tensor, row by row: taking them back gives the same blocks.
+    pub(crate) fn new(weights: &[f32], bias: Vec<f32>) -> Self {
+        let inputs = weights.len() / bias.len();
+        Self {
+            blocks: quantize(weights),
+            bias,
+            inputs,
+        }
+    }
+
+    fn outputs(&self) -> usize {
+        self.bias.len()
+    }
+
+    fn dot(&self, output: usize, input: &[BlockQ8_0]) -> f32 {
+        let row = self.inputs / BLOCK;
+        BlockQ8_0::vec_dot(self.inputs, &self.blocks[output * row..][..row], input)
+    }
+
+    pub(crate) fn forward(&self, input: &[f32]) -> Vec<f32> {
+        let input = quantize(input);
+        (0..self.outputs())
+            .map(|output| self.dot(output, &input) + self.bias[output])
+            .collect()
+    }
+}
+
+fn quantize(values: &[f32]) -> Vec<BlockQ8_0> {
+    let mut blocks = vec![BlockQ8_0::zeros(); values.len() / BLOCK];
+    BlockQ8_0::from_float(values, &mut blocks);
+    blocks
+}
+
+/// The network, ready to run on one core.
+pub struct Network {
+    pub(crate) shape: Shape,
+    pub(crate) embedding: Vec<BlockQ8_0>,
+    pub(crate) convolutions: Vec<(usize, Linear)>,
+    pub(crate) hidden: Linear,
+    pub(crate) heads: Linear,
+}
+
+impl Network {
+    pub(crate) fn new(
+        shape: Shape,
+        embedding: &[f32],
+        convolutions: Vec<(usize, Linear)>,
+        hidden: Linear,
+        heads: Linear,
+    ) -> Self {
+        Self {
+            shape,
+            embedding: quantize(embedding),
+            convolutions,
+            hidden,
+            heads,
+        }
+    }
+
+    /// Logits: malice first, then the techniques.
+    pub fn logits(&self, tokens: &Tokens, facts: &[f32; FACTS]) -> Vec<f32> {
+        let stream = self.embed(tokens);
+        let mut features = Vec::with_capacity(self.shape.pooled());
+        for (width, convolution) in &self.convolutions {
+            self.pool(*width, convolution, &stream, &mut features);
+        }
+        features.extend_from_slice(facts);
+        let mut hidden = self.hidden.forward(&features);
+        for value in &mut hidden {
+            *value = value.max(0.0);
+        }
+        self.heads.forward(&hidden)
+    }
+
+    /// Embedded tokens, then as many empty ones as the widest convolution spans: in training streams are padded to
+    /// one length, so every convolution sees an empty window there; it has to see one here too.
+    fn embed(&self, tokens: &Tokens) -> Vec<BlockQ8_0> {
+        let dim = self.shape.dim;
+        let mut stream = vec![0f32; (tokens.len() + self.shape.widest()) * dim];
+        let mut row = vec![0f32; dim];
+        for ((field, piece), out) in tokens.iter().zip(stream.chunks_exact_mut(dim)) {
+            let one = Rows::of(field, piece, self.shape.rows);
+            for (index, weight) in one.rows.into_iter().zip(one.weights) {
+                if weight > 0.0 {
+                    let blocks = dim / BLOCK;
+                    BlockQ8_0::to_float(
+                        &self.embedding[index as usize * blocks..][..blocks],
+                        &mut row,
+                    );
+                    for (sum, value) in out.iter_mut().zip(&row) {
+                        *sum += weight * value;
+                    }
+                }
+            }
+        }
+        quantize(&stream)
+    }
+
+    fn pool(
+        &self,
+        width: usize,
+        convolution: &Linear,
+        stream: &[BlockQ8_0],
+        features: &mut Vec<f32>,
+    ) {
+        let token = self.shape.dim / BLOCK;
+        let windows = stream.len() / token + 1 - width;
+        for channel in 0..convolution.outputs() {
+            let most = (0..windows)
+                .map(|at| convolution.dot(channel, &stream[at * token..][..width * token]))
+                .fold(f32::NEG_INFINITY, f32::max);
+            features.push((most + convolution.bias[channel]).max(0.0));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
+    use candle_core::{Device, Module as _, Tensor};
+
+    /// What the module's comment promises: this is `QMatMul`, without its pool.
+    #[test]
+    fn products_equal_qmatmul() {
+        let (outputs, inputs, rows) = (24, 320, 7);
+        let wave = |index: usize, step: f32| (index as f32 * step).sin();
+        let weights: Vec<f32> = (0..outputs * inputs)
+            .map(|index| wave(index, 0.37))
+            .collect();
+        let input: Vec<f32> = (0..rows * inputs)
+            .map(|index| 2.0 * wave(index, 0.11))
+            .collect();
+        let tensor = Tensor::from_vec(weights, (outputs, inputs), &Device::Cpu).unwrap();
+        let quantized = QTensor::quantize(&tensor, GgmlDType::Q8_0).unwrap();
+        let stored: Vec<f32> = quantized
+            .dequantize(&Device::Cpu)
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .to_vec1()
+            .unwrap();
+        let ours = Linear::new(&stored, vec![0.0; outputs]);
+        let theirs = QMatMul::from_qtensor(quantized).unwrap();
+        let x = Tensor::from_slice(&input, (rows, inputs), &Device::Cpu).unwrap();
+        let wanted: Vec<Vec<f32>> = theirs.forward(&x).unwrap().to_vec2().unwrap();
+        for (row, wanted) in input.chunks(inputs).zip(wanted) {
+            for (found, wanted) in ours.forward(row).into_iter().zip(wanted) {
+                assert!((found - wanted).abs() < 1e-3, "{found} is not {wanted}");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_stay_in_the_table_and_weigh_the_same_for_every_word() {
+        for piece in ["a", "ab", "abc", "abcdefghijklmnopqrstuvwxyz", "\u{202e}x"] {
+            let one = Rows::of(Field::Line, piece, 64);
+            assert!(one.rows.iter().all(|row| *row < 64), "{piece}");
+            let trigrams: f32 = one.weights[2..].iter().sum();
+            assert!(piece.len() < 3 || (trigrams - 1.0).abs() < 1e-5, "{piece}");
+        }
+    }
+}

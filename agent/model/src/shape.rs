@@ -1,0 +1,174 @@
+//! The network's shape and the tokenizer's numbers: `tokenizer.json` of an artifact, checked before use.
+
+use serde::{Deserialize, Serialize};
+
+use crate::facts::{FACTS, NAMES};
+use crate::tokens::FIELDS;
+
+/// Format of the tokens, the facts and the tensors. A model of another format is refused.
+pub const FORMAT: u32 = 1;
+/// Hashed rows of one token: its field, its word, and at most six character trigrams.
+pub const ROWS_PER_TOKEN: usize = 8;
+/// Weights a Q8_0 block holds.
+pub const BLOCK: usize = 32;
+
+/// Shape of a network and its gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Most tokens of a story.
+    pub tokens: usize,
+    /// Rows of the embedding table, the first [`FIELDS`] of them for fields.
+    pub rows: u32,
+    /// Width of an embedding.
+    pub dim: usize,
+    /// How many tokens each convolution spans.
+    pub widths: Vec<usize>,
+    /// Channels of each convolution.
+    pub channels: usize,
+    /// Width of the hidden layer.
+    pub hidden: usize,
+    /// Weights of the gate.
+    pub gate_rows: u32,
+    /// Names of the typed facts, in order.
+    pub facts: Vec<String>,
+    /// Technique ids, in the order of the outputs after the first.
+    pub techniques: Vec<String>,
+}
+
+impl Shape {
+    /// The shape that training makes.
+    pub fn standard(techniques: Vec<String>) -> Self {
+        Self {
+            format: FORMAT,
+            tokens: 256,
+            rows: 16_384,
+            dim: 64,
+            widths: vec![1, 2, 3, 5],
+            channels: 64,
+            hidden: 128,
+            gate_rows: 32_768,
+            facts: NAMES.iter().map(|name| (*name).to_owned()).collect(),
+            techniques,
+        }
+    }
+
+    /// Why this shape is refused, if it is. Bounds keep every later size small.
+    pub fn check(&self) -> Result<(), String> {
+        let within = |what: &str, value: usize, low: usize, high: usize| {
+            if (low..=high).contains(&value) {
+                Ok(())
+            } else {
+                Err(format!("{what} is {value}, wanted {low} to {high}"))
+            }
+        };
+        within(
+            "format",
+            self.format as usize,
+            FORMAT as usize,
+            FORMAT as usize,
+        )?;
+        within("tokens", self.tokens, 16, 1024)?;
+        within("rows", self.rows as usize, FIELDS as usize * 2, 1 << 16)?;
+        within("dim", self.dim, BLOCK, 256)?;
+        within("widths", self.widths.len(), 1, 8)?;
+        for width in &self.widths {
+            within("width", *width, 1, 9)?;
+        }
+        within("channels", self.channels, BLOCK, 256)?;
+        within("hidden", self.hidden, BLOCK, 1024)?;
+        within("gate rows", self.gate_rows as usize, BLOCK, 1 << 20)?;
+        within("techniques", self.techniques.len(), 0, 1024)?;
+        for (what, value) in [
+            ("dim", self.dim),
+            ("channels", self.channels),
+            ("hidden", self.hidden),
+            ("gate rows", self.gate_rows as usize),
+        ] {
+            if value % BLOCK != 0 {
+                return Err(format!("{what} is {value}, wanted a multiple of {BLOCK}"));
+            }
+        }
+        if self.facts != NAMES {
+            return Err("facts differ from this agent's facts".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The widest convolution: so many empty tokens end every stream.
+    pub fn widest(&self) -> usize {
+        self.widths.iter().copied().max().unwrap_or(1)
+    }
+
+    /// What enters the hidden layer: every pooled channel, then the facts.
+    pub fn pooled(&self) -> usize {
+        self.widths.len() * self.channels + FACTS
+    }
+
+    /// Malice, then the techniques.
+    pub fn outputs(&self) -> usize {
+        1 + self.techniques.len()
+    }
+
+    /// Every tensor of the artifact: name, dimensions, and whether it is quantized.
+    pub fn tensors(&self) -> Vec<(String, Vec<usize>, bool)> {
+        let mut all = vec![(
+            "embedding.weight".to_owned(),
+            vec![self.rows as usize, self.dim],
+            true,
+        )];
+        for width in &self.widths {
+            all.push((
+                format!("conv{width}.weight"),
+                vec![self.channels, width * self.dim],
+                true,
+            ));
+            all.push((format!("conv{width}.bias"), vec![self.channels], false));
+        }
+        all.push((
+            "hidden.weight".to_owned(),
+            vec![self.hidden, self.pooled()],
+            true,
+        ));
+        all.push(("hidden.bias".to_owned(), vec![self.hidden], false));
+        all.push((
+            "heads.weight".to_owned(),
+            vec![self.outputs(), self.hidden],
+            true,
+        ));
+        all.push(("heads.bias".to_owned(), vec![self.outputs()], false));
+        all.push((
+            "gate.weight".to_owned(),
+            vec![self.gate_rows as usize / BLOCK, BLOCK],
+            true,
+        ));
+        all.push(("gate.facts".to_owned(), vec![FACTS], false));
+        all.push(("gate.bias".to_owned(), vec![1], false));
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absurd_shapes_are_refused() {
+        let good = Shape::standard(vec!["T1059.004".into()]);
+        good.check().unwrap();
+        for spoil in [
+            |shape: &mut Shape| shape.rows = u32::MAX,
+            |shape: &mut Shape| shape.dim = 33,
+            |shape: &mut Shape| shape.widths = vec![0],
+            |shape: &mut Shape| shape.hidden = usize::MAX,
+            |shape: &mut Shape| shape.facts.clear(),
+            |shape: &mut Shape| shape.format = 9,
+        ] {
+            let mut bad = good.clone();
+            spoil(&mut bad);
+            assert!(bad.check().is_err());
+        }
+    }
+}

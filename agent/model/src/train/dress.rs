@@ -1,0 +1,493 @@
+//! Shell text becomes what a sensor would have seen of it.
+//!
+//! Who started the work, on what descriptors and as whom is drawn from the same tables whatever the label is, so that
+//! none of it can become the answer. What a sensor sees beyond text (a socket as standard input, say) comes from
+//! recordings and from [`super::sockets`].
+
+use cordon_behavior::story::{Connection, Process, Relative, StdioKind, Story};
+
+use super::draw::Draw;
+use super::shell;
+
+/// A lineage: images with arguments, nearest first, and the users and descriptors found under it.
+struct Chain {
+    links: &'static [(&'static str, &'static str)],
+    users: &'static [u32],
+    stdin: &'static [StdioKind],
+    stdout: &'static [StdioKind],
+}
+
+use StdioKind::{File, Null, Pipe, Tty, UnixSocket};
+
+const SYSTEMD: (&str, &str) = ("/usr/lib/systemd/systemd", "/sbin/init");
+const CHAINS: [Chain; 20] = [
+    Chain {
+        links: &[
+            ("/bin/bash", "-bash"),
+            ("/usr/sbin/sshd", "sshd: {u}@pts/0"),
+            ("/usr/sbin/sshd", "sshd: {u} [priv]"),
+            ("/usr/sbin/sshd", "/usr/sbin/sshd -D"),
+        ],
+        users: &[0, 1000, 1001],
+        stdin: &[Tty],
+        stdout: &[Tty, Tty, Pipe, File],
+    },
+    Chain {
+        links: &[
+            ("/usr/sbin/sshd", "sshd: {u}@notty"),
+            ("/usr/sbin/sshd", "sshd: {u} [priv]"),
+            SYSTEMD,
+        ],
+        users: &[0, 1000],
+        stdin: &[Pipe, UnixSocket],
+        stdout: &[Pipe, UnixSocket],
+    },
+    Chain {
+        links: &[
+            ("/usr/bin/sudo", "sudo -i"),
+            ("/bin/bash", "-bash"),
+            ("/usr/sbin/sshd", "sshd: {u}@pts/1"),
+            SYSTEMD,
+        ],
+        users: &[0],
+        stdin: &[Tty],
+        stdout: &[Tty, Pipe],
+    },
+    Chain {
+        links: &[
+            ("/usr/bin/sudo", "sudo su -"),
+            ("/bin/bash", "bash"),
+            SYSTEMD,
+        ],
+        users: &[0],
+        stdin: &[Tty],
+        stdout: &[Tty],
+    },
+    Chain {
+        links: &[
+            ("/usr/sbin/dropbear", "dropbear -F -R -p 22"),
+            ("/usr/sbin/dropbear", "dropbear -F -R"),
+        ],
+        users: &[0, 1000],
+        stdin: &[Pipe, Tty, UnixSocket],
+        stdout: &[Pipe, Tty, UnixSocket],
+    },
+    Chain {
+        links: &[
+            ("/usr/sbin/cron", "/usr/sbin/CRON -f"),
+            ("/usr/sbin/cron", "/usr/sbin/cron -f"),
+            SYSTEMD,
+        ],
+        users: &[0, 33, 1000],
+        stdin: &[Null, Pipe],
+        stdout: &[Pipe],
+    },
+    Chain {
+        links: &[SYSTEMD],
+        users: &[0, 997, 33, 1000],
+        stdin: &[Null],
+        stdout: &[UnixSocket],
+    },
+    Chain {
+        links: &[
+            ("/usr/sbin/php-fpm8.2", "php-fpm: pool www"),
+            ("/usr/sbin/php-fpm8.2", "php-fpm: master process"),
+            SYSTEMD,
+        ],
+        users: &[33],
+        stdin: &[Null, Pipe],
+        stdout: &[Pipe],
+    },
+    Chain {
+        links: &[
+            ("/usr/sbin/apache2", "/usr/sbin/apache2 -k start"),
+            ("/usr/sbin/apache2", "/usr/sbin/apache2 -k start"),
+        ],
+        users: &[33],
+        stdin: &[Pipe, Null],
+        stdout: &[Pipe],
+    },
+    Chain {
+        links: &[("/usr/bin/node", "node /srv/{w}/server.js"), SYSTEMD],
+        users: &[1000, 998, 0],
+        stdin: &[Pipe],
+        stdout: &[Pipe],
+    },
+    Chain {
+        links: &[
+            ("/usr/bin/java", "java -Xmx2g -jar /opt/{w}/{w}.jar"),
+            SYSTEMD,
+        ],
+        users: &[998, 1000],
+        stdin: &[Pipe],
+        stdout: &[Pipe],
+    },
+    Chain {
+        links: &[
+            (
+                "/usr/bin/python3.11",
+                "/usr/bin/python3 /srv/{w}/manage.py runserver",
+            ),
+            SYSTEMD,
+        ],
+        users: &[33, 1000],
+        stdin: &[Null, Pipe],
+        stdout: &[Pipe],
+    },
+    Chain {
+        links: &[
+            (
+                "/usr/lib/postgresql/15/bin/postgres",
+                "postgres: 15/main: {w} {w} COPY",
+            ),
+            SYSTEMD,
+        ],
+        users: &[105],
+        stdin: &[Null],
+        stdout: &[Pipe],
+    },
+    Chain {
+        links: &[
+            ("/usr/bin/dpkg", "/usr/bin/dpkg --configure --pending"),
+            ("/usr/bin/apt-get", "apt-get install -y {w}"),
+            ("/bin/bash", "bash"),
+        ],
+        users: &[0],
+        stdin: &[Tty, Pipe],
+        stdout: &[Tty, Pipe],
+    },
+    Chain {
+        links: &[
+            (
+                "/usr/bin/python3.11",
+                "/usr/bin/python3 /home/{u}/.ansible/tmp/ansible-tmp-1/AnsiballZ_command.py",
+            ),
+            ("/bin/sh", "/bin/sh -c /usr/bin/python3"),
+            ("/usr/sbin/sshd", "sshd: {u}@notty"),
+        ],
+        users: &[0, 1000],
+        stdin: &[Pipe, Null],
+        stdout: &[Pipe],
+    },
+    Chain {
+        links: &[
+            (
+                "/opt/runner/bin/Runner.Worker",
+                "/opt/runner/bin/Runner.Worker spawnclient",
+            ),
+            ("/opt/runner/bin/Runner.Listener", "Runner.Listener run"),
+            SYSTEMD,
+        ],
+        users: &[1003, 1000],
+        stdin: &[Pipe, Null],
+        stdout: &[Pipe],
+    },
+    Chain {
+        links: &[
+            ("/usr/bin/make", "make all"),
+            ("/bin/bash", "bash"),
+            ("/usr/bin/tmux", "tmux"),
+        ],
+        users: &[1000, 0],
+        stdin: &[Tty],
+        stdout: &[Tty, Pipe],
+    },
+    Chain {
+        links: &[
+            (
+                "/usr/bin/containerd-shim-runc-v2",
+                "containerd-shim-runc-v2 -namespace moby",
+            ),
+            SYSTEMD,
+        ],
+        users: &[0, 1000],
+        stdin: &[Null, Pipe],
+        stdout: &[Pipe],
+    },
+    Chain {
+        links: &[
+            ("/usr/sbin/zabbix_agentd", "zabbix_agentd: listener #1"),
+            SYSTEMD,
+        ],
+        users: &[110],
+        stdin: &[Null],
+        stdout: &[Pipe],
+    },
+    Chain {
+        links: &[
+            ("/usr/bin/node", "node /usr/bin/assistant"),
+            ("/bin/zsh", "-zsh"),
+            ("/usr/bin/tmux", "tmux"),
+        ],
+        users: &[1000],
+        stdin: &[Null, Pipe],
+        stdout: &[Pipe],
+    },
+];
+
+/// One line in one of the ways in which it may be seen.
+pub fn line(text: &str, draw: &mut Draw) -> Option<Story> {
+    let commands = shell::commands(text)?;
+    let started: Vec<Vec<String>> = commands
+        .into_iter()
+        .filter(|argv| shell::starts_process(argv))
+        .collect();
+    let form = draw.unit();
+    if form < 0.25 {
+        return Some(Story {
+            command: Some(text.to_owned()),
+            ..Story::default()
+        });
+    }
+    if form < 0.32 {
+        return Some(Story {
+            session: vec![text.to_owned()],
+            ..Story::default()
+        });
+    }
+    let single = started.len() == 1 && !text.contains(['|', '<', '>', '&', ';']);
+    let mut story = if single && form < 0.62 {
+        process(started[0].clone(), draw)
+    } else if form < 0.72 && !started.is_empty() {
+        under(typed_shell(draw), &started)
+    } else {
+        under(shell_with(text, draw), &started)
+    };
+    surround(&mut story, draw);
+    connect(&mut story, &started, draw);
+    Some(story)
+}
+
+/// Several lines of one shell: as text, or as the processes that a shell started.
+pub fn session(lines: &[String], draw: &mut Draw) -> Option<Story> {
+    let whole = lines.join("\n");
+    let started: Vec<Vec<String>> = lines
+        .iter()
+        .filter_map(|line| shell::commands(line))
+        .flatten()
+        .filter(|argv| shell::starts_process(argv))
+        .collect();
+    let mut story = match draw.below(4) {
+        0 | 1 => {
+            return Some(Story {
+                session: lines.to_vec(),
+                ..Story::default()
+            });
+        }
+        2 if !started.is_empty() => under(typed_shell(draw), &started),
+        2 => return None,
+        _ => under(shell_with(&whole, draw), &started),
+    };
+    surround(&mut story, draw);
+    connect(&mut story, &started, draw);
+    Some(story)
+}
+
+fn process(mut argv: Vec<String>, draw: &mut Draw) -> Story {
+    let exe = image(&argv[0], draw);
+    // `sudo x` is seen as x with another user.
+    if argv[0] == "sudo" && argv.len() > 1 && !argv[1].starts_with('-') && draw.chance(0.5) {
+        argv.remove(0);
+    }
+    Story {
+        process: Some(Process {
+            exe,
+            argv,
+            ..Process::default()
+        }),
+        ..Story::default()
+    }
+}
+
+fn under(shell: Process, started: &[Vec<String>]) -> Story {
+    let children = started.iter().take(16).map(|argv| Relative {
+        exe: if argv[0].contains('/') {
+            argv[0].clone()
+        } else {
+            format!("/usr/bin/{}", argv[0])
+        },
+        argv: argv.clone(),
+        uid: None,
+    });
+    Story {
+        process: Some(shell),
+        children: children.collect(),
+        ..Story::default()
+    }
+}
+
+fn typed_shell(draw: &mut Draw) -> Process {
+    let (exe, name) = *draw.one(&[
+        ("/bin/bash", "-bash"),
+        ("/bin/bash", "bash"),
+        ("/bin/sh", "sh"),
+        ("/usr/bin/zsh", "-zsh"),
+        ("/bin/sh", "-sh"),
+    ]);
+    let mut argv = vec![name.to_owned()];
+    if draw.chance(0.15) {
+        argv.push("-i".to_owned());
+    }
+    Process {
+        exe: exe.to_owned(),
+        argv,
+        ..Process::default()
+    }
+}
+
+fn shell_with(text: &str, draw: &mut Draw) -> Process {
+    let (exe, name) = *draw.one(&[
+        ("/bin/sh", "sh"),
+        ("/bin/sh", "/bin/sh"),
+        ("/bin/bash", "bash"),
+        ("/usr/bin/dash", "sh"),
+        ("/bin/bash", "/bin/bash"),
+    ]);
+    let option = draw.pick(&["-c", "-c", "-c", "-lc", "-ec"]);
+    Process {
+        exe: exe.to_owned(),
+        argv: vec![name.to_owned(), option.to_owned(), text.to_owned()],
+        ..Process::default()
+    }
+}
+
+/// Where a command's image would be.
+pub fn image(name: &str, draw: &mut Draw) -> String {
+    if name.contains('/') {
+        return name.to_owned();
+    }
+    format!(
+        "{}/{name}",
+        draw.pick(&[
+            "/usr/bin",
+            "/bin",
+            "/usr/bin",
+            "/usr/sbin",
+            "/sbin",
+            "/usr/local/bin"
+        ])
+    )
+}
+
+/// Lineage, descriptors, user and directory, drawn.
+pub fn surround(story: &mut Story, draw: &mut Draw) {
+    let chain = draw.one(&CHAINS);
+    story.ancestors.extend(lineage(chain, draw));
+    let Some(own) = &mut story.process else {
+        return;
+    };
+    let uid = *draw.one(chain.users);
+    own.uid = Some(uid);
+    own.euid = Some(uid);
+    own.cwd = draw
+        .pick(&[
+            "/",
+            "/root",
+            "/tmp",
+            "/home/ann",
+            "/srv/app",
+            "/var/www/html",
+            "/opt/app",
+            "/home/ops/src",
+        ])
+        .to_owned();
+    if draw.chance(0.06) {
+        // A sensor without these fields, or a story written by hand.
+        story.ancestors.clear();
+        return;
+    }
+    own.stdin = *draw.one(chain.stdin);
+    own.stdout = *draw.one(chain.stdout);
+    own.stderr = if draw.chance(0.8) {
+        own.stdout
+    } else {
+        *draw.one(&[Null, Pipe, Tty, File])
+    };
+    own.tty = Some(own.stdin == Tty);
+    // Commands below any service may hold a socket: alone it must not become the answer.
+    if draw.chance(0.01) {
+        own.stdin = StdioKind::Socket;
+    }
+}
+
+/// Only the lineage, drawn.
+pub fn drawn_lineage(draw: &mut Draw) -> Vec<Relative> {
+    let chain = draw.one(&CHAINS);
+    lineage(chain, draw)
+}
+
+fn lineage(chain: &Chain, draw: &mut Draw) -> Vec<Relative> {
+    let mut links = Vec::with_capacity(chain.links.len() + 1);
+    if draw.chance(0.25) {
+        let (exe, text) = *draw.one(&[
+            ("/bin/bash", "bash /opt/{w}/{w}.sh"),
+            ("/bin/sh", "sh -c /usr/local/bin/{w}"),
+            ("/bin/bash", "bash"),
+            ("/usr/bin/env", "env bash {f}"),
+            ("/bin/sh", "/bin/sh {f}"),
+        ]);
+        links.push(relative(exe, text, draw));
+    }
+    for (exe, text) in chain.links {
+        links.push(relative(exe, text, draw));
+    }
+    links
+}
+
+/// An image with its arguments, from one text with holes.
+pub fn relative(exe: &str, text: &str, draw: &mut Draw) -> Relative {
+    let filled = draw.fill(text);
+    // A title such as `sshd: ann@pts/0` is one argument.
+    let argv = if filled.contains(": ") {
+        vec![filled]
+    } else {
+        filled.split(' ').map(str::to_owned).collect()
+    };
+    Relative {
+        exe: exe.to_owned(),
+        argv,
+        uid: None,
+    }
+}
+
+/// Commands that talk to the network have connections.
+fn connect(story: &mut Story, started: &[Vec<String>], draw: &mut Draw) {
+    for argv in started {
+        let port = match argv[0].rsplit('/').next().unwrap_or("") {
+            "curl" | "wget" | "pip" | "pip3" | "npm" | "apt" | "apt-get" | "git" | "docker"
+            | "aws" | "gcloud" | "yum" | "apk" => *draw.one(&[443, 443, 80, 8080]),
+            "ssh" | "scp" | "rsync" | "sftp" | "sshpass" => 22,
+            "nc" | "ncat" | "netcat" | "socat" | "openssl" => draw.port(),
+            "psql" | "pg_dump" => 5432,
+            "mysql" | "mysqldump" => 3306,
+            _ => continue,
+        };
+        if draw.chance(0.6) {
+            story.connections.push(outbound(draw.address(), port));
+        }
+    }
+    if draw.chance(0.04) {
+        let (address, port) = (draw.address(), draw.port());
+        story.connections.push(outbound(address, port));
+    }
+}
+
+/// An outbound TCP connection.
+pub fn outbound(address: String, port: u16) -> Connection {
+    Connection {
+        direction: "out".to_owned(),
+        protocol: "tcp".to_owned(),
+        address,
+        port,
+    }
+}
+
+/// An inbound TCP connection.
+pub fn inbound(address: String, port: u16) -> Connection {
+    Connection {
+        direction: "in".to_owned(),
+        protocol: "tcp".to_owned(),
+        address,
+        port,
+    }
+}

@@ -1,0 +1,222 @@
+//! Measuring: calibration and thresholds on one side, recall and false positives with intervals on another.
+
+use crate::calibration::{Calibration, Platt, Thresholds};
+
+/// What the model said of one held-out story.
+#[derive(Clone, Debug)]
+pub struct Scored {
+    /// Where the story is from.
+    pub source: String,
+    /// Its label.
+    pub malicious: bool,
+    /// The technique it is labelled with.
+    pub technique: Option<String>,
+    /// Malice logit of the quantized network.
+    pub network: f32,
+    /// Logit of the gate.
+    pub gate: f32,
+    /// The likeliest technique.
+    pub named: Option<String>,
+}
+
+/// A share with its 95 % Wilson interval.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share {
+    /// How many.
+    pub hits: usize,
+    /// Of how many.
+    pub of: usize,
+}
+
+impl Share {
+    /// Counts.
+    pub fn of<T>(items: impl IntoIterator<Item = T>, hit: impl Fn(&T) -> bool) -> Self {
+        let mut share = Self { hits: 0, of: 0 };
+        for item in items {
+            share.of += 1;
+            share.hits += usize::from(hit(&item));
+        }
+        share
+    }
+
+    /// The interval's ends.
+    pub fn interval(self) -> (f64, f64) {
+        if self.of == 0 {
+            return (0.0, 1.0);
+        }
+        let (n, p, z) = (self.of as f64, self.hits as f64 / self.of as f64, 1.96f64);
+        let middle = p + z * z / (2.0 * n);
+        let half = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+        let scale = 1.0 + z * z / n;
+        (
+            ((middle - half) / scale).max(0.0),
+            ((middle + half) / scale).min(1.0),
+        )
+    }
+}
+
+impl std::fmt::Display for Share {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.of == 0 {
+            return f.write_str("no stories");
+        }
+        let (low, high) = self.interval();
+        let percent = 100.0 * self.hits as f64 / self.of as f64;
+        write!(
+            f,
+            "{percent:.2} % ({}/{}, 95 % {:.2} to {:.2})",
+            self.hits,
+            self.of,
+            100.0 * low,
+            100.0 * high
+        )
+    }
+}
+
+/// Platt scaling with both classes weighing the same: the probability under even odds, whatever mix was measured.
+pub fn platt(scores: &[(f32, bool)]) -> Platt {
+    let positives = scores.iter().filter(|(_, malicious)| *malicious).count();
+    let negatives = scores.len() - positives;
+    if positives == 0 || negatives == 0 {
+        return Platt::IDENTITY;
+    }
+    let weight = |malicious: bool| 0.5 / if malicious { positives } else { negatives } as f64;
+    let (mut slope, mut offset) = (1.0f64, 0.0f64);
+    for _ in 0..200 {
+        let (mut gs, mut go, mut hss, mut hso, mut hoo) =
+            (1e-3 * (slope - 1.0), 0.0, 1e-3, 0.0, 1e-6);
+        for (score, malicious) in scores {
+            let x = f64::from(*score);
+            let p = 1.0 / (1.0 + (-(slope * x + offset)).exp());
+            let error = weight(*malicious) * (p - f64::from(u8::from(*malicious)));
+            let curve = weight(*malicious) * p * (1.0 - p);
+            gs += error * x;
+            go += error;
+            hss += curve * x * x;
+            hso += curve * x;
+            hoo += curve;
+        }
+        let det = hss * hoo - hso * hso;
+        if det.abs() < 1e-12 {
+            break;
+        }
+        let (ds, d_offset) = ((gs * hoo - go * hso) / det, (go * hss - gs * hso) / det);
+        // Half steps keep Newton from leaving where the curve is flat.
+        slope = (slope - 0.5 * ds).clamp(0.05, 4.0);
+        offset = (offset - 0.5 * d_offset).clamp(-12.0, 12.0);
+    }
+    Platt {
+        slope: slope as f32,
+        offset: offset as f32,
+    }
+}
+
+/// The lowest threshold that at most `share` of `benign` reach.
+pub fn threshold(benign: &mut [f32], share: f64) -> f32 {
+    benign.sort_by(|a, b| b.total_cmp(a));
+    let allowed = (benign.len() as f64 * share) as usize;
+    benign
+        .get(allowed)
+        .map_or(0.5, |score| (score + 1e-4).min(0.9995))
+}
+
+/// False positives that the default thresholds may cost on the calibration side.
+pub const MALICIOUS_BUDGET: f64 = 1e-3;
+/// The same for suspicious.
+pub const SUSPICIOUS_BUDGET: f64 = 1e-2;
+/// Share of what the network would call suspicious that the gate must let through.
+const GATE_RECALL: f64 = 0.995;
+
+/// Calibration and default thresholds from the calibration side.
+pub fn calibrate(scored: &[Scored]) -> Calibration {
+    let pairs = |logit: fn(&Scored) -> f32| -> Vec<(f32, bool)> {
+        scored
+            .iter()
+            .map(|one| (logit(one), one.malicious))
+            .collect()
+    };
+    let network = platt(&pairs(|one| one.network));
+    let gate = platt(&pairs(|one| one.gate));
+    let mut benign: Vec<f32> = scored
+        .iter()
+        .filter(|one| !one.malicious)
+        .map(|one| network.probability(one.network))
+        .collect();
+    let malicious = threshold(&mut benign, MALICIOUS_BUDGET).max(0.5);
+    let suspicious = threshold(&mut benign, SUSPICIOUS_BUDGET).clamp(0.2, malicious);
+    let mut heard: Vec<f32> = scored
+        .iter()
+        .filter(|one| one.malicious && network.probability(one.network) >= suspicious)
+        .map(|one| gate.probability(one.gate))
+        .collect();
+    heard.sort_by(f32::total_cmp);
+    let lost = (heard.len() as f64 * (1.0 - GATE_RECALL)) as usize;
+    // Well below the lowest story that must pass, so that the gate only stops what is far from suspicion.
+    let gate_threshold = heard
+        .get(lost)
+        .map_or(0.0, |lowest| (lowest * 0.5).min(0.25));
+    Calibration {
+        network,
+        gate,
+        thresholds: Thresholds {
+            gate: gate_threshold,
+            suspicious,
+            malicious,
+        },
+        technique: 0.2,
+    }
+}
+
+/// Area under the ROC curve.
+pub fn auc(scored: &[&Scored]) -> f64 {
+    let mut order: Vec<(f32, bool)> = scored
+        .iter()
+        .map(|one| (one.network, one.malicious))
+        .collect();
+    order.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let positives = order.iter().filter(|(_, malicious)| *malicious).count();
+    let negatives = order.len() - positives;
+    let ranks: f64 = order
+        .iter()
+        .enumerate()
+        .filter(|(_, one)| one.1)
+        .map(|(rank, _)| rank as f64 + 1.0)
+        .sum();
+    (ranks - (positives * (positives + 1)) as f64 / 2.0) / (positives * negatives).max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_honest_about_small_counts() {
+        let none = Share { hits: 0, of: 1500 };
+        assert!(none.interval().1 > 0.002);
+        let (low, high) = Share { hits: 9, of: 10 }.interval();
+        assert!(low < 0.6 && high > 0.98);
+    }
+
+    #[test]
+    fn platt_brings_overconfident_logits_down() {
+        let scores: Vec<(f32, bool)> = (0..1000)
+            .map(|index| {
+                (
+                    if index % 2 == 0 { 8.0 } else { -8.0 },
+                    (index % 2 == 0) != (index % 10 == 3 || index % 10 == 4),
+                )
+            })
+            .collect();
+        let platt = platt(&scores);
+        let high = platt.probability(8.0);
+        assert!((0.7..0.9).contains(&high), "{high}");
+        assert!(platt.slope > 0.0);
+    }
+
+    #[test]
+    fn a_threshold_keeps_its_budget() {
+        let mut benign: Vec<f32> = (0..10_000).map(|index| index as f32 / 20_000.0).collect();
+        let at = threshold(&mut benign, 1e-3);
+        assert!(benign.iter().filter(|score| **score >= at).count() <= 10);
+    }
+}

@@ -1,0 +1,364 @@
+//! One training run, from files to artifact.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use cordon_behavior::story::Story;
+
+use super::card::{self, Facts};
+use super::data::{self, Data, Item, Side};
+use super::draw::Draw;
+use super::fit::{self, Example, Fitting};
+use super::float::Float;
+use super::measure::{Scored, calibrate};
+use super::{Arguments, TrainError, dress, services, sockets};
+use crate::artifact;
+use crate::calibration::{Calibration, Platt, Thresholds};
+use crate::facts;
+use crate::model::Model;
+use crate::shape::Shape;
+use crate::tokens::{Limits, Tokens};
+
+/// Stories of our own generator, an epoch: attacks and benign.
+const COMPOSED: (usize, usize) = (2500, 4500);
+/// Sessions mixed of several lines, an epoch: attacks and benign.
+const SESSIONS: (usize, usize) = (1800, 3000);
+/// How often a line of ours, and an attack line of public text, is drawn an epoch.
+const OURS: usize = 8;
+const PUBLIC_ATTACKS: usize = 2;
+
+/// A story with its label.
+struct Labelled {
+    story: Story,
+    malicious: bool,
+    technique: Option<String>,
+    source: String,
+}
+
+/// Trains, measures and writes.
+pub fn run(arguments: &Arguments) -> Result<(), TrainError> {
+    let begun = Instant::now();
+    let mut draw = Draw::new(arguments.seed);
+    let data = data::load(&arguments.corpus, &arguments.recordings, &mut draw)?;
+    let shape = Shape::standard(techniques(&data));
+    let network = Float::new(&shape, &mut draw)?;
+    eprintln!(
+        "{} items, {} techniques",
+        data.items.len(),
+        shape.techniques.len()
+    );
+    let mut fitted = BTreeMap::new();
+    let mut last = Vec::new();
+    let mut fitting: Option<Fitting> = None;
+    for epoch in 1..=arguments.epochs {
+        let stories = epoch_stories(&data, &mut draw);
+        fitted = count(&stories);
+        let mut examples = examples(&stories, &shape);
+        if !examples.iter().any(|example| example.malicious) {
+            return Err(TrainError::NoStories("attack"));
+        }
+        let steps = Fitting::batches(examples.len()) * arguments.epochs;
+        let fitting = match &mut fitting {
+            Some(fitting) => fitting,
+            none => none.insert(Fitting::new(&network, steps)?),
+        };
+        let loss = fitting.epoch(&network, &mut examples, &mut draw, &mut |done| {
+            eprint!(
+                "\repoch {epoch}/{} {:3.0} %  {:.0?} ",
+                arguments.epochs,
+                done * 100.0,
+                begun.elapsed()
+            );
+        })?;
+        eprintln!(
+            "\repoch {epoch}/{}: {} stories, loss {loss:.4}, {:.0?}   ",
+            arguments.epochs,
+            examples.len(),
+            begun.elapsed()
+        );
+        last = examples;
+    }
+    let gate = fit::gate(&last, shape.gate_rows, 6, &mut draw);
+    let training = BTreeMap::from([
+        ("seed".to_owned(), arguments.seed.to_string()),
+        ("epochs".to_owned(), arguments.epochs.to_string()),
+        ("stories an epoch".to_owned(), last.len().to_string()),
+    ]);
+    let weights = network.gguf(&gate)?;
+    let writer = artifact::Writer {
+        dir: &arguments.out,
+        shape: &shape,
+        weights: &weights,
+        data: &data.hashes,
+        training: &training,
+    };
+    let model = writer.write(&uncalibrated(), "not measured yet\n")?;
+    let held_out = |side: Side, draw: &mut Draw| held_out_stories(&data, side, draw);
+    let (calibrating, testing) = (
+        held_out(Side::Calibrate, &mut draw),
+        held_out(Side::Test, &mut draw),
+    );
+    let (scored, _) = score(&model, &calibrating);
+    let calibration = calibrate(&scored);
+    let model = writer.write(&calibration, "not measured yet\n")?;
+    let (tested, micros) = score(&model, &testing);
+    let facts = Facts {
+        shape: &shape,
+        calibration: &calibration,
+        training: &training,
+        fitted: &fitted,
+        difference: difference(&network, &calibration, &testing, &tested)?,
+        bytes: weights.len(),
+        micros,
+    };
+    let text = card::write(&facts, &scored, &tested);
+    let model = writer.write(&calibration, &text)?;
+    eprintln!(
+        "{text}\nwrote {} to {} in {:.0?}",
+        model.id(),
+        arguments.out.display(),
+        begun.elapsed()
+    );
+    Ok(())
+}
+
+/// Until it is measured a model calls nothing anything.
+fn uncalibrated() -> Calibration {
+    Calibration {
+        network: Platt::IDENTITY,
+        gate: Platt::IDENTITY,
+        thresholds: Thresholds {
+            gate: 0.0,
+            suspicious: 1.0,
+            malicious: 1.0,
+        },
+        technique: 0.2,
+    }
+}
+
+/// Techniques that enough training items have.
+fn techniques(data: &Data) -> Vec<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for item in data.items.iter().filter(|item| item.side == Side::Train) {
+        if let Some(technique) = &item.technique {
+            *counts.entry(technique).or_default() += 1;
+        }
+    }
+    counts
+        .into_iter()
+        .filter(|(_, count)| *count >= 3)
+        .map(|(id, _)| id.to_owned())
+        .collect()
+}
+
+fn epoch_stories(data: &Data, draw: &mut Draw) -> Vec<Labelled> {
+    let train: Vec<&Item> = data
+        .items
+        .iter()
+        .filter(|item| item.side == Side::Train)
+        .collect();
+    let mut stories = Vec::new();
+    for item in &train {
+        let times = match (item.source.as_str(), item.malicious) {
+            ("ours", _) => OURS,
+            (source, true) if !source.starts_with("recorded:") => PUBLIC_ATTACKS,
+            _ => 1,
+        };
+        for _ in 0..times {
+            stories.extend(item.story(draw).map(|story| labelled(item, story)));
+        }
+    }
+    let side = |malicious: bool| -> Vec<&Item> {
+        train
+            .iter()
+            .copied()
+            .filter(|item| {
+                item.malicious == malicious
+                    && !matches!(item.body, data::Body::Story(_) | data::Body::Script(_))
+            })
+            .collect()
+    };
+    sessions(&side(true), &side(false), draw, &mut stories);
+    composed(COMPOSED, draw, &mut stories);
+    stories
+}
+
+fn labelled(item: &Item, story: Story) -> Labelled {
+    Labelled {
+        story,
+        malicious: item.malicious,
+        technique: item.technique.clone(),
+        source: item.source.clone(),
+    }
+}
+
+/// Sessions of one shape for both labels: ordinary lines, and in the attacks one to three hostile ones among them.
+fn sessions(hostile: &[&Item], honest: &[&Item], draw: &mut Draw, stories: &mut Vec<Labelled>) {
+    if hostile.is_empty() || honest.is_empty() {
+        return;
+    }
+    for index in 0..SESSIONS.0 + SESSIONS.1 {
+        let malicious = index < SESSIONS.0;
+        let ordinary = draw.between(u32::from(!malicious), 7);
+        let mut lines: Vec<String> = (0..ordinary)
+            .filter_map(|_| pick_ordinary(honest, draw).text(draw))
+            .collect();
+        let mut technique = None;
+        if malicious {
+            for _ in 0..draw.between(1, 3) {
+                let item = *draw.one(hostile);
+                technique.clone_from(&item.technique);
+                let at = draw.below(lines.len() + 1);
+                lines.extend(item.text(draw));
+                let last = lines.len() - 1;
+                lines.swap(at.min(last), last);
+            }
+        }
+        if let Some(story) = dress::session(&lines, draw) {
+            stories.push(Labelled {
+                story,
+                malicious,
+                technique,
+                source: "sessions".to_owned(),
+            });
+        }
+    }
+}
+
+/// Our own lines as often as public ones: people administer hosts more than they try out options.
+fn pick_ordinary<'a>(honest: &[&'a Item], draw: &mut Draw) -> &'a Item {
+    for _ in 0..400 {
+        let item: &Item = *draw.one(honest);
+        if item.source == "ours" || draw.chance(0.02) {
+            return item;
+        }
+    }
+    *draw.one(honest)
+}
+
+fn composed((hostile, honest): (usize, usize), draw: &mut Draw, stories: &mut Vec<Labelled>) {
+    let source = || "composed".to_owned();
+    for _ in 0..hostile {
+        let (story, technique, _) = sockets::hostile(draw);
+        stories.push(Labelled {
+            story,
+            malicious: true,
+            technique: Some(technique.to_owned()),
+            source: source(),
+        });
+    }
+    for _ in 0..honest {
+        let (story, _) = services::honest(draw);
+        stories.push(Labelled {
+            story,
+            malicious: false,
+            technique: None,
+            source: source(),
+        });
+    }
+}
+
+fn count(stories: &[Labelled]) -> BTreeMap<(String, bool), usize> {
+    let mut counts = BTreeMap::new();
+    for one in stories {
+        *counts
+            .entry((one.source.clone(), one.malicious))
+            .or_default() += 1;
+    }
+    counts
+}
+
+fn examples(stories: &[Labelled], shape: &Shape) -> Vec<Example> {
+    let limits = Limits {
+        tokens: shape.tokens,
+    };
+    stories
+        .iter()
+        .map(|one| {
+            let technique = one
+                .technique
+                .as_ref()
+                .and_then(|id| shape.techniques.iter().position(|known| known == id));
+            Example::new(
+                &Tokens::of(&one.story, limits),
+                facts::of(&one.story),
+                shape,
+                one.malicious,
+                technique,
+            )
+        })
+        .collect()
+}
+
+fn held_out_stories(data: &Data, side: Side, draw: &mut Draw) -> Vec<Labelled> {
+    let mut stories = Vec::new();
+    for item in data.items.iter().filter(|item| item.side == side) {
+        // Few attack lines are left out: each is seen in three forms.
+        let times = if item.malicious && !item.source.starts_with("recorded:") {
+            3
+        } else {
+            1
+        };
+        for _ in 0..times {
+            stories.extend(item.story(draw).map(|story| labelled(item, story)));
+        }
+    }
+    composed((400, 1500), draw, &mut stories);
+    stories
+}
+
+/// Scores of the quantized model, and what they cost: gate alone, then everything.
+fn score(model: &Model, stories: &[Labelled]) -> (Vec<Scored>, [(u64, u64); 2]) {
+    let (mut gate_micros, mut all_micros) = (Vec::new(), Vec::new());
+    let mut scored = Vec::with_capacity(stories.len());
+    for one in stories {
+        let begun = Instant::now();
+        let input = model.read(&one.story);
+        let gate = model.gate.logit(&input.tokens, &input.facts);
+        gate_micros.push(begun.elapsed().as_micros() as u64);
+        let logits = model.logits(&input);
+        all_micros.push(begun.elapsed().as_micros() as u64);
+        let best = (1..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b]));
+        scored.push(Scored {
+            source: one.source.clone(),
+            malicious: one.malicious,
+            technique: one.technique.clone(),
+            network: logits[0],
+            gate,
+            named: best.map(|index| model.shape.techniques[index - 1].clone()),
+        });
+    }
+    (scored, [percentiles(gate_micros), percentiles(all_micros)])
+}
+
+fn percentiles(mut micros: Vec<u64>) -> (u64, u64) {
+    micros.sort_unstable();
+    let at = |share: f64| {
+        micros
+            .get((micros.len() as f64 * share) as usize)
+            .copied()
+            .unwrap_or(0)
+    };
+    (at(0.5), at(0.99))
+}
+
+/// How far the quantized network is from the one that was fitted, on the first thousand test stories.
+fn difference(
+    network: &Float,
+    calibration: &Calibration,
+    stories: &[Labelled],
+    scored: &[Scored],
+) -> Result<(f32, f32), TrainError> {
+    let few = &stories[..stories.len().min(1000)];
+    let examples = examples(few, &network.shape);
+    let float = fit::logits(network, &examples.iter().collect::<Vec<_>>())?;
+    let (mut most, mut sum) = (0f32, 0f32);
+    for (float, quantized) in float.iter().zip(scored) {
+        let apart = (calibration.network.probability(*float)
+            - calibration.network.probability(quantized.network))
+        .abs();
+        most = most.max(apart);
+        sum += apart;
+    }
+    Ok((most, sum / few.len().max(1) as f32))
+}

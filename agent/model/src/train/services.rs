@@ -1,0 +1,496 @@
+//! Legitimate work that looks like a shell on a socket: the benign side of [`super::sockets`].
+
+use cordon_behavior::story::{Connection, Process, Relative, StdioKind, Story};
+
+use super::draw::Draw;
+use super::dress::{drawn_lineage, image, inbound, outbound, relative};
+
+/// Interpreters and clients that talk to the network and start commands as part of their work.
+const CLIENTS: [(&str, &str); 22] = [
+    ("/usr/bin/python3.11", "python3|/usr/bin/pip|install|{w}"),
+    (
+        "/usr/bin/python3.11",
+        "/usr/bin/python3|/srv/{w}/manage.py|migrate",
+    ),
+    (
+        "/usr/bin/python3.11",
+        "python3|-c|import requests;print(requests.get(\"https://{h}/health\").status_code)",
+    ),
+    (
+        "/usr/bin/python3",
+        "python3|-c|import socket;s=socket.create_connection((\"{h}\",{p}),2);s.close()",
+    ),
+    ("/usr/bin/python3", "python3|/opt/{w}/{w}.py|--server|{h}"),
+    ("/usr/bin/node", "node|/usr/bin/npm|ci"),
+    ("/usr/bin/node", "node|/srv/{w}/server.js"),
+    ("/usr/bin/ruby3.1", "ruby|/usr/bin/bundle|install"),
+    ("/usr/bin/php8.2", "php|artisan|queue:work"),
+    (
+        "/usr/bin/java",
+        "java|-jar|/opt/{w}/agent.jar|-url|https://{h}/",
+    ),
+    ("/usr/bin/git", "git|fetch|--all|--prune"),
+    ("/usr/bin/curl", "curl|-fsS|https://{h}/{w}"),
+    ("/usr/bin/wget", "wget|-q|https://{h}/{f}"),
+    ("/usr/bin/ssh", "ssh|-o|BatchMode=yes|{u}@{h}|uptime"),
+    (
+        "/usr/bin/rsync",
+        "rsync|-az|--delete|/srv/{w}/|{u}@{h}:/srv/{w}/",
+    ),
+    ("/usr/bin/nc.openbsd", "nc|-z|-w2|{h}|{p}"),
+    (
+        "/usr/bin/socat",
+        "socat|TCP-LISTEN:{p},fork,reuseaddr|TCP:{h}:{p}",
+    ),
+    ("/usr/bin/apt-get", "apt-get|update"),
+    ("/usr/lib/apt/methods/https", "/usr/lib/apt/methods/https"),
+    ("/usr/local/bin/{w}", "{w}|--config|/etc/{w}/{w}.yml"),
+    ("/usr/bin/docker", "docker|pull|{h}/{w}:latest"),
+    ("/usr/bin/cargo", "cargo|build|--release"),
+];
+const CHORES: [&str; 24] = [
+    "git rev-parse HEAD",
+    "ls -la",
+    "df -h",
+    "systemctl restart {w}",
+    "journalctl -u {w} -n 50",
+    "tail -f /var/log/syslog",
+    "ps aux",
+    "ss -tlnp",
+    "id",
+    "uptime",
+    "free -m",
+    "vi /etc/{w}.conf",
+    "apt-get install -y {w}",
+    "dpkg -l",
+    "docker ps",
+    "tar czf /var/backups/{w}.tgz /etc",
+    "grep -r error /var/log/{w}",
+    "make -j4",
+    "gcc -O2 -c {w}.c",
+    "cat /etc/os-release",
+    "whoami",
+    "uname -a",
+    "hostname",
+    "sudo -l",
+];
+
+/// A benign story with its family.
+pub fn honest(draw: &mut Draw) -> (Story, &'static str) {
+    match draw.below(12) {
+        0..=2 => (login(draw), "login-session"),
+        3 => (remote_command(draw), "remote-command"),
+        4 | 5 => (socket_service(draw), "socket-service"),
+        6..=8 => (client(draw), "network-client"),
+        9 => (runner(draw), "job-runner"),
+        10 => (unit(draw), "system-unit"),
+        _ => (outbound_session(draw), "admin-outbound"),
+    }
+}
+
+fn process(exe: &str, text: &str, stdio: [StdioKind; 3], draw: &mut Draw) -> Process {
+    let whole = draw.fill(&format!("{exe}|{text}"));
+    let mut parts = whole.split('|').map(str::to_owned);
+    let exe = parts.next().unwrap_or_default();
+    let uid = *draw.one(&[0, 1000, 1001, 33, 998, 0]);
+    let [stdin, stdout, stderr] = stdio;
+    Process {
+        exe,
+        argv: parts.collect(),
+        cwd: draw
+            .pick(&[
+                "/",
+                "/root",
+                "/home/ann",
+                "/srv/app",
+                "/var/lib/app",
+                "/tmp",
+                "/var/www/html",
+            ])
+            .to_owned(),
+        uid: Some(uid),
+        euid: Some(uid),
+        tty: Some(stdin == StdioKind::Tty || draw.chance(0.1)),
+        stdin,
+        stdout,
+        stderr,
+        ..Process::default()
+    }
+}
+
+fn chores(draw: &mut Draw, most: usize) -> Vec<Relative> {
+    (0..draw.below(most + 1))
+        .map(|_| {
+            let text = draw.pick(&CHORES);
+            let exe = image(text.split(' ').next().unwrap_or(text), draw);
+            relative(&exe, text, draw)
+        })
+        .collect()
+}
+
+fn links(texts: &[(&str, &str)], draw: &mut Draw) -> Vec<Relative> {
+    texts
+        .iter()
+        .map(|(exe, text)| relative(exe, text, draw))
+        .collect()
+}
+
+fn ssh_server(draw: &mut Draw) -> (Vec<Relative>, Vec<Connection>) {
+    let chains: [&[(&str, &str)]; 4] = [
+        &[
+            ("/usr/sbin/sshd", "sshd: {u}@pts/0"),
+            ("/usr/sbin/sshd", "sshd: {u} [priv]"),
+            ("/usr/sbin/sshd", "/usr/sbin/sshd -D"),
+        ],
+        &[
+            ("/usr/sbin/dropbear", "/usr/sbin/dropbear -F -E -R -p {p}"),
+            ("/usr/sbin/dropbear", "/usr/sbin/dropbear -F -E -R -p {p}"),
+        ],
+        &[
+            ("/usr/sbin/dropbear", "dropbear -R -F"),
+            ("/usr/sbin/dropbear", "dropbear -R -F"),
+            ("/usr/lib/systemd/systemd", "/sbin/init"),
+        ],
+        &[
+            ("/usr/lib/openssh/sshd-session", "sshd-session: {u}@pts/2"),
+            ("/usr/sbin/sshd", "/usr/sbin/sshd -D"),
+        ],
+    ];
+    let chain = *draw.one(&chains);
+    let port = *draw.one(&[22, 22, 22, 2222, 2022, 22_022]);
+    let connections = if draw.chance(0.7) {
+        vec![inbound(draw.address(), port)]
+    } else {
+        Vec::new()
+    };
+    (links(chain, draw), connections)
+}
+
+/// Somebody logged in over ssh.
+fn login(draw: &mut Draw) -> Story {
+    let (ancestors, mut connections) = ssh_server(draw);
+    let (exe, text) = *draw.one(&[
+        ("/bin/bash", "-bash"),
+        ("/bin/sh", "-sh"),
+        ("/bin/bash", "bash"),
+        ("/usr/bin/zsh", "-zsh"),
+        ("/bin/bash", "bash|-i"),
+        ("/bin/sh", "sh|-i"),
+    ]);
+    let kind = *draw.one(&[
+        StdioKind::Tty,
+        StdioKind::Tty,
+        StdioKind::Tty,
+        StdioKind::Pipe,
+    ]);
+    let own = process(exe, text, [kind; 3], draw);
+    if draw.chance(0.3) {
+        connections.push(outbound(
+            draw.address(),
+            *draw.one(&[443, 22, 80, 5432, 53]),
+        ));
+    }
+    Story {
+        process: Some(own),
+        ancestors,
+        children: chores(draw, 10),
+        connections,
+        ..Story::default()
+    }
+}
+
+/// `ssh host command`: no terminal.
+fn remote_command(draw: &mut Draw) -> Story {
+    let (ancestors, connections) = ssh_server(draw);
+    let kind = *draw.one(&[
+        StdioKind::Pipe,
+        StdioKind::UnixSocket,
+        StdioKind::UnixSocket,
+    ]);
+    let chore = draw.pick(&CHORES).to_owned();
+    let text = format!(
+        "{}|-c|{chore}",
+        draw.pick(&["bash", "sh", "-sh", "/bin/sh"])
+    );
+    let own = process(draw.pick(&["/bin/bash", "/bin/sh"]), &text, [kind; 3], draw);
+    let children = vec![relative(
+        &image(chore.split(' ').next().unwrap_or("ls"), draw),
+        &chore,
+        draw,
+    )];
+    Story {
+        process: Some(own),
+        ancestors,
+        children,
+        connections,
+        ..Story::default()
+    }
+}
+
+/// inetd, socket units and `socat EXEC`: a service that really has a socket as its standard input.
+fn socket_service(draw: &mut Draw) -> Story {
+    let socket = StdioKind::Socket;
+    let (exe, text) = *draw.one(&[
+        ("/bin/sh", "/bin/sh|/usr/local/lib/{w}/serve.sh"),
+        ("/bin/bash", "/bin/bash|/opt/{w}/health.sh"),
+        ("/bin/sh", "sh|-c|/usr/local/bin/{w} --stdio"),
+        ("/usr/bin/python3.11", "python3|/usr/lib/{w}/inetd.py"),
+        (
+            "/usr/bin/git-daemon",
+            "git-daemon|--inetd|--base-path=/srv/git",
+        ),
+        (
+            "/usr/lib/git-core/git-upload-pack",
+            "git-upload-pack|/srv/git/{w}.git",
+        ),
+        ("/usr/bin/rsync", "rsync|--daemon"),
+        ("/usr/sbin/vsftpd", "vsftpd"),
+        ("/usr/sbin/in.tftpd", "in.tftpd|-s|/srv/tftp"),
+        ("/usr/sbin/sshd", "/usr/sbin/sshd|-i"),
+        ("/usr/bin/check_mk_agent", "check_mk_agent"),
+        ("/bin/bash", "/bin/bash|/usr/bin/check_mk_agent"),
+    ]);
+    let own = process(
+        exe,
+        text,
+        [
+            socket,
+            socket,
+            *draw.one(&[
+                socket,
+                StdioKind::UnixSocket,
+                StdioKind::Null,
+                StdioKind::Pipe,
+            ]),
+        ],
+        draw,
+    );
+    let (maker, how) = *draw.one(&[
+        ("/usr/sbin/inetd", "/usr/sbin/inetd"),
+        ("/usr/sbin/xinetd", "/usr/sbin/xinetd -stayalive"),
+        ("/usr/lib/systemd/systemd", "/sbin/init"),
+        (
+            "/usr/bin/socat",
+            "socat TCP-LISTEN:{p},fork,reuseaddr EXEC:/opt/{w}/health.sh",
+        ),
+        ("/usr/bin/tcpserver", "tcpserver 0 {p} /usr/local/bin/{w}"),
+    ]);
+    let mut ancestors = links(&[(maker, how)], draw);
+    if draw.chance(0.4) {
+        ancestors.extend(drawn_lineage(draw));
+    }
+    let port = *draw.one(&[873, 9418, 21, 69, 6556, 8080, 9100, 5000, 7000, 22]);
+    Story {
+        process: Some(own),
+        ancestors,
+        children: chores(draw, 3),
+        connections: vec![inbound(draw.address(), port)],
+        ..Story::default()
+    }
+}
+
+/// A program with connections that runs commands, on ordinary descriptors.
+fn client(draw: &mut Draw) -> Story {
+    let (exe, text) = *draw.one(&CLIENTS);
+    let kind = *draw.one(&[
+        StdioKind::Tty,
+        StdioKind::Pipe,
+        StdioKind::Null,
+        StdioKind::File,
+        StdioKind::UnixSocket,
+    ]);
+    let own = process(
+        exe,
+        text,
+        [
+            kind,
+            *draw.one(&[
+                StdioKind::Tty,
+                StdioKind::Pipe,
+                StdioKind::UnixSocket,
+                StdioKind::File,
+            ]),
+            kind,
+        ],
+        draw,
+    );
+    let connections = (0..draw.below(4))
+        .map(|_| outbound(draw.address(), draw.port()))
+        .collect();
+    let mut children = Vec::new();
+    if draw.chance(0.45) {
+        let chore = draw.pick(&CHORES).replace(' ', "\u{1}");
+        let filled = draw.fill(&chore).replace('\u{1}', " ");
+        children.push(Relative {
+            exe: "/bin/sh".to_owned(),
+            argv: vec!["sh".into(), "-c".into(), filled],
+            uid: None,
+        });
+    }
+    if draw.chance(0.35) {
+        // The command below such a program, which sees its maker's connections.
+        let text = draw.pick(&[
+            "sh|-c|git rev-parse --short HEAD",
+            "sh|-c|uname -s -m",
+            "/bin/sh|-c|ldconfig -p",
+            "sh|-c|node-gyp rebuild",
+            "bash|-e|/tmp/{w}/step.sh",
+            "sh|-c|cc -E -dM - </dev/null",
+            "/bin/sh|./configure",
+        ]);
+        let pipe = StdioKind::Pipe;
+        let shell = process(
+            "/bin/sh",
+            text,
+            [
+                *draw.one(&[pipe, StdioKind::Null, StdioKind::Tty]),
+                pipe,
+                pipe,
+            ],
+            draw,
+        );
+        let mut ancestors = vec![Relative {
+            exe: own.exe,
+            argv: own.argv,
+            uid: own.uid,
+        }];
+        ancestors.extend(drawn_lineage(draw));
+        return Story {
+            process: Some(shell),
+            ancestors,
+            children: chores(draw, 2),
+            connections,
+            ..Story::default()
+        };
+    }
+    Story {
+        process: Some(own),
+        ancestors: drawn_lineage(draw),
+        children,
+        connections,
+        ..Story::default()
+    }
+}
+
+/// CI steps, package scripts and tasks of a queue: shells whose makers talk to a server.
+fn runner(draw: &mut Draw) -> Story {
+    let text = draw.pick(&[
+        "bash|-e|/home/ci/_temp/{w}.sh",
+        "/bin/bash|--noprofile|--norc|-eo|pipefail|/home/ci/_temp/{w}.sh",
+        "sh|-xe|/tmp/jenkins{w}.sh",
+        "bash|-i|-c|npm test",
+        "bash|-l",
+        "sh|-s",
+        "bash",
+    ]);
+    let own = process(
+        "/bin/bash",
+        text,
+        [
+            *draw.one(&[StdioKind::Pipe, StdioKind::Null]),
+            StdioKind::Pipe,
+            StdioKind::Pipe,
+        ],
+        draw,
+    );
+    let chains: [&[(&str, &str)]; 3] = [
+        &[
+            (
+                "/opt/runner/bin/Runner.Worker",
+                "Runner.Worker spawnclient 112 115",
+            ),
+            ("/opt/runner/bin/Runner.Listener", "Runner.Listener run"),
+        ],
+        &[
+            (
+                "/usr/bin/gitlab-runner",
+                "gitlab-runner run --working-directory /home/ci",
+            ),
+            ("/usr/lib/systemd/systemd", "/sbin/init"),
+        ],
+        &[
+            (
+                "/usr/bin/java",
+                "java -jar /opt/agent/remoting.jar -jnlpUrl https://{h}/",
+            ),
+            ("/usr/lib/systemd/systemd", "/sbin/init"),
+        ],
+    ];
+    let chain = *draw.one(&chains);
+    let connections = (0..draw.below(3))
+        .map(|_| {
+            outbound(
+                draw.address(),
+                *draw.one(&[443, 8443, 50_000, 80, 22, 8080]),
+            )
+        })
+        .collect();
+    Story {
+        process: Some(own),
+        ancestors: links(chain, draw),
+        children: chores(draw, 8),
+        connections,
+        ..Story::default()
+    }
+}
+
+/// A unit's shell: standard output is the journal's socket.
+fn unit(draw: &mut Draw) -> Story {
+    let text = draw.pick(&[
+        "/bin/sh|-c|exec /usr/local/bin/{w} --config /etc/{w}.conf",
+        "/bin/bash|/usr/local/sbin/{w}-backup.sh",
+        "/bin/sh|/usr/lib/{w}/daily",
+        "sh|-c|/usr/bin/{w} || true",
+    ]);
+    let own = process(
+        "/bin/sh",
+        text,
+        [
+            StdioKind::Null,
+            StdioKind::UnixSocket,
+            StdioKind::UnixSocket,
+        ],
+        draw,
+    );
+    let connections = (0..draw.below(3))
+        .map(|_| outbound(draw.address(), draw.port()))
+        .collect();
+    Story {
+        process: Some(own),
+        ancestors: links(&[("/usr/lib/systemd/systemd", "/sbin/init")], draw),
+        children: chores(draw, 6),
+        connections,
+        ..Story::default()
+    }
+}
+
+/// A terminal from which other hosts are worked on.
+fn outbound_session(draw: &mut Draw) -> Story {
+    let tty = StdioKind::Tty;
+    let own = process(
+        "/bin/bash",
+        draw.pick(&["bash", "-bash", "bash|-i", "bash|-l"]),
+        [tty; 3],
+        draw,
+    );
+    let mut children = chores(draw, 4);
+    for _ in 0..=draw.below(3) {
+        let (exe, text) = *draw.one(&CLIENTS);
+        let one = process(exe, text, [tty; 3], draw);
+        children.push(Relative {
+            exe: one.exe,
+            argv: one.argv,
+            uid: None,
+        });
+    }
+    let connections = (0..=draw.below(3))
+        .map(|_| outbound(draw.address(), draw.port()))
+        .collect();
+    Story {
+        process: Some(own),
+        ancestors: drawn_lineage(draw),
+        children,
+        connections,
+        ..Story::default()
+    }
+}
