@@ -54,13 +54,6 @@ pub(crate) struct Home {
     _lock: File,
 }
 
-/// Why the database of the right name could not be taken up.
-enum Refused {
-    Missing,
-    Damaged(String),
-    Failed(SpoolError),
-}
-
 impl Home {
     /// Makes the directory where it is missing, readable by its owner only, and locks it.
     pub(crate) fn claim(dir: &Path, boot_id: &str) -> Result<Self, SpoolError> {
@@ -87,51 +80,24 @@ impl Home {
 
     /// Opens the database, or a new one where there is none or none that is whole.
     pub(crate) fn open(&self) -> Result<(Store, Stats, Opened), SpoolError> {
-        match self.take_up() {
-            Ok((store, stats)) => Ok((store, stats, Opened::Existing)),
-            Err(Refused::Missing) => {
-                self.begin(None)?;
-                self.opened_as(Opened::Created)
+        let is_there = self.database.try_exists();
+        let opened = if is_there.map_err(SpoolError::disk("find", &self.database))? {
+            match self.take_up() {
+                Ok((store, stats)) => return Ok((store, stats, Opened::Existing)),
+                Err(error) if is_damage(&error) => self.replace(error.to_string())?,
+                Err(error) => return Err(self.failed(error)),
             }
-            Err(Refused::Damaged(why)) => {
-                let set_aside = self.free_name()?;
-                self.replace(&set_aside, &why)?;
-                self.opened_as(Opened::Replaced { set_aside, why })
-            }
-            Err(Refused::Failed(error)) => Err(error),
-        }
-    }
-
-    fn opened_as(&self, opened: Opened) -> Result<(Store, Stats, Opened), SpoolError> {
-        match self.take_up() {
-            Ok((store, stats)) => Ok((store, stats, opened)),
-            Err(Refused::Failed(error)) => Err(error),
-            Err(Refused::Missing) => {
-                Err(self.failed(redb::Error::Corrupted("new and gone".into())))
-            }
-            Err(Refused::Damaged(why)) => Err(self.failed(redb::Error::Corrupted(why))),
-        }
-    }
-
-    fn take_up(&self) -> Result<(Store, Stats), Refused> {
-        let file_bytes = match fs::metadata(&self.database) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(Refused::Missing),
-            Err(error) => {
-                return Err(Refused::Failed(SpoolError::disk("read", &self.database)(
-                    error,
-                )));
-            }
-            // The store would begin a new database in it, from sequence 1 and without a word.
-            Ok(found) if found.len() == 0 => {
-                return Err(Refused::Damaged("the file is empty".into()));
-            }
-            Ok(found) => found.len(),
+        } else {
+            self.begin(None)?;
+            Opened::Created
         };
-        self.take_up_file(file_bytes)
-            .map_err(|error| self.refused(error))
+        let (store, stats) = self.take_up().map_err(|error| self.failed(error))?;
+        Ok((store, stats, opened))
     }
 
-    fn take_up_file(&self, file_bytes: u64) -> Result<(Store, Stats), redb::Error> {
+    fn take_up(&self) -> Result<(Store, Stats), redb::Error> {
+        let file_bytes = fs::metadata(&self.database)?.len();
+        // Never `create`, which would make a database of an empty file, from sequence 1 and without a word.
         let database = builder().open(&self.database)?;
         let (mut store, stats) = Store::open(database, &self.boot_id)?;
         if file_bytes > 2 * stats.bytes + SLACK_BYTES {
@@ -140,25 +106,19 @@ impl Home {
         Ok((store, stats))
     }
 
-    fn refused(&self, error: redb::Error) -> Refused {
-        if is_damage(&error) {
-            Refused::Damaged(error.to_string())
-        } else {
-            Refused::Failed(self.failed(error))
-        }
-    }
-
     fn failed(&self, error: redb::Error) -> SpoolError {
         SpoolError::store("open", &self.database, error)
     }
 
     /// The damaged file keeps its content under another name; the new one takes its place in one
     /// step, so that no crash leaves a moment with neither.
-    fn replace(&self, set_aside: &Path, why: &str) -> Result<(), SpoolError> {
-        fs::hard_link(&self.database, set_aside)
+    fn replace(&self, why: String) -> Result<Opened, SpoolError> {
+        let set_aside = self.free_name()?;
+        fs::hard_link(&self.database, &set_aside)
             .map_err(SpoolError::disk("set aside", &self.database))?;
         let name = set_aside.file_name().unwrap_or_default().to_string_lossy();
-        self.begin(Some((&name, why)))
+        self.begin(Some((&name, &why)))?;
+        Ok(Opened::Replaced { set_aside, why })
     }
 
     fn begin(&self, set_aside: Option<(&str, &str)>) -> Result<(), SpoolError> {
