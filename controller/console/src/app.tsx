@@ -1,5 +1,6 @@
 import { useEffect, useRef } from "react";
 import { useLanguage, type Key } from "./i18n";
+import { AccountPage } from "./pages/account";
 import { Events } from "./pages/events";
 import { Fleet } from "./pages/fleet";
 import { HostPage } from "./pages/host";
@@ -68,7 +69,8 @@ function Signed() {
         {t("nav.skip")}
       </a>
       <Bar route={route} />
-      <main id="main" ref={main} tabIndex={-1}>
+      <main id="main" ref={main} tabIndex={-1} data-page={route.page}>
+        {route.page !== "account" && <FirstPassword />}
         <Page route={route} />
       </main>
     </>
@@ -81,6 +83,7 @@ const titles: Record<Route["page"], Key> = {
   incidents: "incidents.title",
   incident: "incidents.incident",
   events: "events.title",
+  account: "account.title",
 };
 
 function Page({ route }: { route: Route }) {
@@ -95,6 +98,8 @@ function Page({ route }: { route: Route }) {
       return <IncidentPage key={route.id} id={route.id} />;
     case "events":
       return <Events host={route.host} />;
+    case "account":
+      return <AccountPage />;
   }
 }
 
@@ -126,6 +131,18 @@ function Bar({ route }: { route: Route }) {
   );
 }
 
+/** The first password was printed on a terminal. It does not bar the way: at three in the morning an incident comes first. */
+function FirstPassword() {
+  const { who } = useSession();
+  const { t } = useLanguage();
+  if (who.state !== "known" || !who.me.must_change_password) return null;
+  return (
+    <p className="banner warn" data-first-password>
+      {t("account.first")} <a href={link.account}>{t("account.change")}</a>
+    </p>
+  );
+}
+
 function Account() {
   const { who, signOut } = useSession();
   const { t, tv } = useLanguage();
@@ -133,7 +150,10 @@ function Account() {
   return (
     <>
       <span className="account">
-        <Hostile text={who.me.username} /> <span className="quiet">{tv("role", who.me.role)}</span>
+        <a href={link.account}>
+          <Hostile text={who.me.username} />
+        </a>{" "}
+        <span className="quiet">{tv("role", who.me.role)}</span>
       </span>
       <button type="button" className="button small" onClick={() => void signOut()}>
         {t("nav.signOut")}

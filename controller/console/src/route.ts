@@ -6,7 +6,8 @@ export type Route =
   | { page: "host"; id: string }
   | { page: "incidents" }
   | { page: "incident"; id: string }
-  | { page: "events"; host: string };
+  | { page: "events"; host: string }
+  | { page: "account" };
 
 export function parseRoute(fragment: string): Route {
   const [path = "", query = ""] = fragment.replace(/^#?\/?/, "").split("?", 2);
@@ -14,6 +15,7 @@ export function parseRoute(fragment: string): Route {
   if (first === "hosts" && second) return { page: "host", id: second };
   if (first === "incidents") return second ? { page: "incident", id: second } : { page: "incidents" };
   if (first === "events") return { page: "events", host: new URLSearchParams(query).get("host") ?? "" };
+  if (first === "account") return { page: "account" };
   return { page: "fleet" };
 }
 
@@ -30,6 +32,7 @@ export const link = {
   host: (id: string) => `#/hosts/${encodeURIComponent(id)}`,
   incidents: "#/incidents",
   incident: (id: string) => `#/incidents/${encodeURIComponent(id)}`,
+  account: "#/account",
   events: (host = "") => (host ? `#/events?${new URLSearchParams({ host })}` : "#/events"),
 };
 

@@ -1,6 +1,6 @@
 import { createContext, useCallback, useContext, useEffect, useMemo, useState, type ReactNode } from "react";
 import { Api, ApiError } from "./api/client";
-import type { Me } from "./api/types";
+import type { Me, Role } from "./api/types";
 
 /** Who is signed in: not known yet, nobody, or somebody. */
 export type Who = { state: "asking" } | { state: "nobody" } | { state: "unreachable" } | { state: "known"; me: Me };
@@ -15,11 +15,14 @@ export interface Session {
 
 export const SessionContext = createContext<Session | undefined>(undefined);
 
+/** There, 401 means that the password is wrong. */
+const ASKS_FOR_PASSWORD = ["/login", "/me/password"];
+
 /** Watches every answer for 401, so that an ended session shows the sign-in page wherever it ends. */
 function watched(onEnded: () => void): Api {
   return new Api(async (input, init) => {
     const response = await fetch(input, init);
-    if (response.status === 401 && !input.endsWith("/login")) onEnded();
+    if (response.status === 401 && !ASKS_FOR_PASSWORD.some((path) => input.endsWith(path))) onEnded();
     return response;
   });
 }
@@ -65,7 +68,9 @@ export function useSession(): Session {
   return session;
 }
 
+const MAY_ACT: readonly Role[] = ["responder", "engineer", "admin"];
+
 /** Whether this account may give orders. The controller decides; this only hides what it would refuse. */
 export function mayAct(who: Who): boolean {
-  return who.state === "known" && (who.me.role === "responder" || who.me.role === "admin");
+  return who.state === "known" && MAY_ACT.includes(who.me.role);
 }

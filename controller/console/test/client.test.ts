@@ -37,17 +37,19 @@ describe("requests", () => {
   });
 
   it("sends the header that a foreign page cannot, on everything that changes something", async () => {
-    const { api, calls } = answering(new Response(null, { status: 204 }), json({}), json({}), json({}));
+    const { api, calls } = answering(new Response(null, { status: 204 }), json({}), json({}), json({}), json({}));
     await api.login("ann", "secret");
     await api.isolate("h1", "reverse shell", 3_600);
     await api.release("h1", "planned work");
     await api.logout();
+    await api.changePassword("old", "new");
     for (const { init } of calls) {
       expect(init.method).toBe("POST");
       expect(init.headers).toMatchObject({ "x-cordon-csrf": "1", "content-type": "application/json" });
     }
     expect(JSON.parse(String(calls[1]!.init.body))).toEqual({ reason: "reverse shell", lease_seconds: 3_600 });
     expect(JSON.parse(String(calls[2]!.init.body))).toEqual({ reason: "planned work" });
+    expect(JSON.parse(String(calls[4]!.init.body))).toEqual({ current: "old", new: "new" });
   });
 
   it("keeps an id within its part of the path", async () => {

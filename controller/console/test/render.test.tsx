@@ -19,7 +19,7 @@ import { SessionContext, type Session } from "../src/session";
 function html(element: ReactElement, { role = "responder", language = "en" }: { role?: Role; language?: Language } = {}) {
   const session: Session = {
     api: new Api(),
-    who: { state: "known", me: { username: "ann", role } },
+    who: { state: "known", me: { username: "ann", role, must_change_password: false } },
     signIn: async () => {},
     signOut: async () => {},
     askAgain: () => {},
@@ -67,10 +67,10 @@ const order: Order = {
   issued_at: "2026-11-24T16:20:45Z",
   expires_at: "2026-11-24T16:30:45Z",
   history: [
-    { state: "queued", at: "2026-11-24T16:20:45Z" },
-    { state: "delivered", at: "2026-11-24T16:20:45.1Z", signed: false },
-    { state: "started", at: "2026-11-24T16:20:45.2Z", signed: true },
-    { state: "done", at: "2026-11-24T16:20:45.3Z", signed: true, detail: "table inet cordon is gone" },
+    { state: "queued", at: "2026-11-24T16:20:45Z", detail: null, signed: false, moved: true },
+    { state: "delivered", at: "2026-11-24T16:20:45.1Z", detail: null, signed: false, moved: true },
+    { state: "started", at: "2026-11-24T16:20:45.2Z", detail: "", signed: true, moved: true },
+    { state: "done", at: "2026-11-24T16:20:45.3Z", detail: "table inet cordon is gone", signed: true, moved: true },
   ],
 };
 
@@ -213,13 +213,13 @@ describe("actions", () => {
     );
 
   it("are none for those who may not", () => {
-    for (const role of ["viewer", "engineer", "auditor"] as Role[]) {
+    for (const role of ["viewer", "auditor"] as Role[]) {
       expect(html(<Actions host={host()} orders={[]} onSent={() => {}} />, { role })).toBe("");
     }
   });
 
   it("are what is possible now", () => {
-    for (const role of ["responder", "admin"] as const) {
+    for (const role of ["responder", "engineer", "admin"] as const) {
       expect(buttons(role, null)).toEqual(["isolate"]);
       expect(buttons(role, report("failed"))).toEqual(["isolate"]);
       expect(buttons(role, report("released"))).toEqual(["isolate"]);
@@ -246,6 +246,12 @@ describe("orders", () => {
       ["done", "true"],
     ]);
     expect(shown.match(/signed by the host/g)).toHaveLength(2);
+  });
+
+  it("say of a late receipt that it changed nothing", () => {
+    const late = { state: "failed", at: "2026-11-24T16:21:00Z", detail: null, signed: true, moved: false } as const;
+    expect(html(<OrdersCard orders={[order]} />)).not.toContain("came too late");
+    expect(html(<OrdersCard orders={[{ ...order, history: [...order.history, late] }]} />)).toContain("came too late");
   });
 
   it("come newest first, and a long list says what it leaves out", () => {

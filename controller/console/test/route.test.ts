@@ -12,6 +12,7 @@ describe("parseRoute", () => {
     ["#/incidents/i1", { page: "incident", id: "i1" }],
     ["#/events", { page: "events", host: "" }],
     ["#/events?host=h1", { page: "events", host: "h1" }],
+    ["#/account", { page: "account" }],
     ["#/nowhere/else", { page: "fleet" }],
     ["#javascript:alert(1)", { page: "fleet" }],
     ["#/hosts/%E0%A4%A", { page: "host", id: "%E0%A4%A" }],

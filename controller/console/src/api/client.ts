@@ -25,6 +25,8 @@ export class Api {
   login = (username: string, password: string) => this.post<void>("/login", { username, password });
   logout = () => this.post<void>("/logout", {});
   me = () => this.get<Me>("/me");
+  changePassword = (current: string, next: string) =>
+    this.post<void>("/me/password", { current, new: next });
   hosts = () => this.list<Host>("/hosts");
   host = (id: string) => this.get<Host>(`/hosts/${encodeURIComponent(id)}`);
   incidents = () => this.list<IncidentRow>("/incidents");

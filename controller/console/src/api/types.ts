@@ -4,11 +4,14 @@ export type Severity = "low" | "medium" | "high" | "critical";
 export type VerdictKind = "not_evaluable" | "benign" | "suspicious" | "malicious";
 export type IsolationState = "applied" | "confirmed" | "unproven" | "released" | "failed";
 export type OrderState = "queued" | "delivered" | "started" | "done" | "failed" | "refused" | "expired";
+/** A ladder: each may do what those before it may. */
 export type Role = "viewer" | "responder" | "engineer" | "admin";
 
 export interface Me {
   username: string;
   role: Role;
+  /** The password in use was made by somebody else and is meant to be replaced. */
+  must_change_password: boolean;
 }
 
 export interface Probe {
@@ -123,9 +126,8 @@ export interface IncidentText {
 
 export interface Measure {
   at: string;
-  text?: string;
-  en?: string;
-  zh?: string;
+  en: string;
+  zh: string;
 }
 
 export interface IncidentRow {
@@ -133,6 +135,7 @@ export interface IncidentRow {
   host: { id: string; name: string };
   opened_at: string;
   updated_at: string;
+  /** `open` or `closed`: whether a person has finished with it. */
   status: string;
   severity: Severity;
   title: string;
@@ -141,7 +144,7 @@ export interface IncidentRow {
   tree: string | null;
   score: number | null;
   isolation: IsolationReport | null;
-  text?: { en: IncidentText; zh: IncidentText };
+  text: { en: IncidentText; zh: IncidentText };
 }
 
 export interface Incident extends IncidentRow {
@@ -152,9 +155,11 @@ export interface Incident extends IncidentRow {
 export interface OrderStep {
   state: OrderState;
   at: string;
-  detail?: string | null;
-  /** The state is the agent's signed word. */
-  signed?: boolean;
+  detail: string | null;
+  /** The state is the host's signed word. */
+  signed: boolean;
+  /** A receipt that came too late is kept, and moves nothing. */
+  moved: boolean;
 }
 
 export interface Order {
@@ -176,4 +181,6 @@ export interface EventRow {
   at: string;
   kind: string;
   body: unknown;
+  /** What the controller has to say about it, for example that a receipt's signature is bad. */
+  note: string | null;
 }

@@ -35,6 +35,19 @@ export const en = {
   "signIn.slow": "Too many tries. Wait a minute, then try again.",
   "signIn.hint": "The first password was printed by cordon-controller init.",
 
+  "account.title": "Account",
+  "account.first": "This account still has the password that was made for it.",
+  "account.change": "Choose your own.",
+  "account.current": "Current password",
+  "account.new": "New password",
+  "account.again": "New password again",
+  "account.rule": "At least 12 characters.",
+  "account.differ": "The two new passwords differ.",
+  "account.wrong": "The current password is wrong.",
+  "account.submit": "Change the password",
+  "account.working": "Changing…",
+  "account.done": "The password is changed. Other sessions of this account have ended.",
+
   "fleet.title": "Fleet",
   "fleet.total": { one: "{count} host", other: "{count} hosts" },
   "fleet.online": "{count} online",
@@ -144,7 +157,6 @@ export const en = {
   "incidents.techniques": "Techniques",
   "incidents.opened": "Opened",
   "status.open": "open",
-  "status.contained": "contained",
   "status.closed": "closed",
 
   "severity.low": "low",
@@ -234,6 +246,7 @@ export const en = {
   "order.by": "by {name}",
   "order.signed": "signed by the host",
   "order.expires": "expires {time}",
+  "order.late": "came too late, changed nothing",
   "order.life": "Life of the order",
   "order.older": { one: "{count} older order is not shown.", other: "{count} older orders are not shown." },
 
@@ -251,6 +264,7 @@ export const en = {
   "event.policy": "policy",
   "event.tamper": "tampering",
   "event.loss": "loss",
+  "event.unreadable": "unreadable",
   "event.policyApplied": "policy version {version} is in force",
   "event.policyRefused": "policy version {version} was refused: {why}",
   "event.repaired": "{what}; repaired after {time}",

@@ -36,6 +36,19 @@ export const zh: Record<Key, Message> = {
   "signIn.slow": "尝试次数过多，请一分钟后再试。",
   "signIn.hint": "初始密码由 cordon-controller init 打印。",
 
+  "account.title": "账户",
+  "account.first": "该账户仍在使用为它生成的初始密码。",
+  "account.change": "请设置自己的密码。",
+  "account.current": "当前密码",
+  "account.new": "新密码",
+  "account.again": "再次输入新密码",
+  "account.rule": "至少 12 个字符。",
+  "account.differ": "两次输入的新密码不一致。",
+  "account.wrong": "当前密码错误。",
+  "account.submit": "修改密码",
+  "account.working": "正在修改…",
+  "account.done": "密码已修改，该账户的其他会话已结束。",
+
   "fleet.title": "主机",
   "fleet.total": "共 {count} 台",
   "fleet.online": "在线 {count} 台",
@@ -145,7 +158,6 @@ export const zh: Record<Key, Message> = {
   "incidents.techniques": "技术",
   "incidents.opened": "发生时间",
   "status.open": "未关闭",
-  "status.contained": "已遏制",
   "status.closed": "已关闭",
 
   "severity.low": "低",
@@ -235,6 +247,7 @@ export const zh: Record<Key, Message> = {
   "order.by": "由 {name} 发出",
   "order.signed": "主机已签名",
   "order.expires": "过期时间 {time}",
+  "order.late": "来得太晚，未改变状态",
   "order.life": "指令的经过",
   "order.older": "另有 {count} 条较早的指令未显示。",
 
@@ -252,6 +265,7 @@ export const zh: Record<Key, Message> = {
   "event.policy": "策略",
   "event.tamper": "篡改",
   "event.loss": "丢失",
+  "event.unreadable": "无法读取",
   "event.policyApplied": "策略版本 {version} 已生效",
   "event.policyRefused": "策略版本 {version} 被拒绝：{why}",
   "event.repaired": "{what}；{time} 后已修复",

@@ -86,6 +86,11 @@ function EventTable({ events }: { events: EventRow[] }) {
               </td>
               <td className="what break">
                 <What event={event} />
+                {event.note && (
+                  <div className="bad">
+                    <Hostile text={event.note} limit={MAX_IN_ROW} />
+                  </div>
+                )}
               </td>
             </tr>
           ))}

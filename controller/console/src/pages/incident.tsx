@@ -1,6 +1,6 @@
 import { useState } from "react";
 import { usePoll } from "../api/poll";
-import type { Detection, Host, Incident, IncidentText, Order } from "../api/types";
+import type { Detection, Host, Incident, Order } from "../api/types";
 import { useLanguage } from "../i18n";
 import { Actions } from "../parts/actions";
 import { IsolationBadge, isShut, SeverityBadge } from "../parts/badges";
@@ -50,12 +50,7 @@ export function lead(detections: Detection[]): Detection | undefined {
 
 function Whole({ incident, host, orders, refresh }: Known & { refresh: () => void }) {
   const { language, t } = useLanguage();
-  const text: IncidentText = incident.text?.[language] ?? {
-    title: incident.title,
-    summary: incident.summary,
-    risk: "",
-    advice: [],
-  };
+  const text = incident.text[language];
   const [picked, setPicked] = useState<number | undefined>();
   const detection = picked === undefined ? lead(incident.detections) : incident.detections[picked];
   // The host's own report is newer than the one kept with the incident, but may belong to another isolation.

@@ -1,7 +1,7 @@
 import { useMemo, useState } from "react";
 import { usePoll } from "../api/poll";
 import type { IncidentRow } from "../api/types";
-import { useLanguage, type Language } from "../i18n";
+import { useLanguage } from "../i18n";
 import { IsolationBadge, SeverityBadge } from "../parts/badges";
 import { Hostile } from "../parts/hostile";
 import { Live, LiveMark } from "../parts/live";
@@ -25,11 +25,6 @@ export function Incidents() {
   );
 }
 
-/** The analyst's words in the reader's language; the plain fields when a controller sends only those. */
-export function titleOf(incident: IncidentRow, language: Language): string {
-  return incident.text?.[language].title ?? incident.title;
-}
-
 const RANK = { critical: 3, high: 2, medium: 1, low: 0 } as const;
 
 /** Most urgent first, then newest first. */
@@ -44,7 +39,7 @@ function Filtered({ incidents }: { incidents: IncidentRow[] }) {
     const wanted = filter.trim().toLowerCase();
     return incidents
       .filter((incident) =>
-        [titleOf(incident, language), incident.host.name, ...incident.techniques].some((text) =>
+        [incident.text[language].title, incident.host.name, ...incident.techniques].some((text) =>
           text.toLowerCase().includes(wanted),
         ),
       )
@@ -118,7 +113,7 @@ function Row({ incident, ofOneHost }: { incident: IncidentRow; ofOneHost: boolea
       </td>
       <th scope="row" className="title">
         <a href={link.incident(incident.id)}>
-          <Hostile text={titleOf(incident, language)} limit={MAX_IN_ROW} />
+          <Hostile text={incident.text[language].title} limit={MAX_IN_ROW} />
         </a>
       </th>
       <td>

@@ -39,7 +39,7 @@ export function SignIn() {
 
   return (
     <main className="sign-in">
-      <form className="card" onSubmit={(event) => void submit(event)}>
+      <form className="card form" onSubmit={(event) => void submit(event)}>
         <div className="sign-in-head">
           <Mark />
           <div>

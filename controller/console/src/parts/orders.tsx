@@ -54,10 +54,11 @@ function OrderLife({ order }: { order: Order }) {
       </p>
       <ol className="steps" aria-label={t("order.life")}>
         {order.history.map((step, index) => (
-          <li key={index} className={tone(step.state)} data-step={step.state} data-signed={step.signed ?? false}>
+          <li key={index} className={step.moved ? tone(step.state) : ""} data-step={step.state} data-signed={step.signed}>
             <span className="step-head">
               {tv("order", step.state)}
               {step.signed && <span className="badge signed">{t("order.signed")}</span>}
+              {!step.moved && <span className="badge">{t("order.late")}</span>}
             </span>
             <Time at={step.at} precise />
             {step.detail && (

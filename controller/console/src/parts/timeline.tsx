@@ -1,5 +1,5 @@
-import type { Incident, Measure } from "../api/types";
-import { useLanguage, type Language } from "../i18n";
+import type { Incident } from "../api/types";
+import { useLanguage } from "../i18n";
 import { Hostile } from "./hostile";
 import { Time } from "./time";
 
@@ -7,10 +7,6 @@ interface Moment {
   at: string;
   text: string;
   tone: "detection" | "measure";
-}
-
-export function measureText(measure: Measure, language: Language): string {
-  return measure[language] ?? measure.text ?? "";
 }
 
 /** What was seen and what was done, in one order of time. */
@@ -28,7 +24,7 @@ export function TimelineCard({ incident }: { incident: Incident }) {
     ...incident.measures.map((measure): Moment => ({
       at: measure.at,
       tone: "measure",
-      text: measureText(measure, language),
+      text: measure[language],
     })),
   ].sort((a, b) => Date.parse(a.at) - Date.parse(b.at));
   return (
