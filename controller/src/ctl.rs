@@ -1,0 +1,52 @@
+//! `cordonctl`: the REST interface for people and scripts.
+//!
+//! Each command answers with both forms at once, JSON and text; `main` prints the one asked for.
+
+mod accounts;
+pub mod args;
+pub mod client;
+mod error;
+mod hosts;
+mod incidents;
+mod orders;
+mod policy;
+mod show;
+mod tokens;
+mod trail;
+pub mod trust;
+
+use serde_json::Value;
+
+use args::{Cli, Command};
+use client::Client;
+pub use error::CtlError;
+
+/// What a command has to say.
+pub struct Answer {
+    /// For programs.
+    pub json: Value,
+    /// For people, with a line break at the end.
+    pub text: String,
+}
+
+/// Runs one command.
+pub async fn run(cli: &Cli) -> Result<Answer, CtlError> {
+    // Connects when it is first used: signing and verifying need no controller.
+    let client = &Client::new(&cli.connection);
+    match &cli.command {
+        Command::Hosts => hosts::list(client).await,
+        Command::Incidents { id: None } => incidents::list(client).await,
+        Command::Incidents { id: Some(id) } => incidents::tell(client, id).await,
+        Command::Events { host, limit } => hosts::events(client, host.as_deref(), *limit).await,
+        Command::Isolate { host, lease, order } => {
+            orders::isolate(client, host, *lease, order).await
+        }
+        Command::Release { host, order } => orders::release(client, host, order).await,
+        Command::Order { id } => orders::tell(client, id).await,
+        Command::Orders => orders::list(client).await,
+        Command::Token(command) => tokens::run(client, command).await,
+        Command::Policy(command) => policy::run(client, command).await,
+        Command::Audit(command) => trail::run(client, command, &cli.connection.data).await,
+        Command::User(command) => accounts::run(client, command).await,
+    }
+}

@@ -1,0 +1,257 @@
+//! The command line of `cordonctl`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use cordon_store::Role;
+
+use crate::http::access::parse_role;
+
+/// Where a controller keeps its site unless told otherwise.
+pub const DEFAULT_DATA: &str = "/var/lib/cordon-controller";
+
+/// Look at a Cordon fleet and give it orders.
+///
+/// Exit codes: 0 done; 1 a file or an answer cannot be used; 2 the command line is wrong;
+/// 3 the controller cannot be reached or is not the pinned one; 4 the controller refused;
+/// 5 the order failed, was refused or expired; 6 still not done when --wait ended;
+/// 7 the audit trail was tampered with.
+#[derive(Debug, Parser)]
+#[command(name = "cordonctl", version)]
+pub struct Cli {
+    /// How to reach the controller.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// Print JSON for programs instead of text for people.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How to reach the controller.
+#[derive(Debug, Args)]
+pub struct Connection {
+    /// Data directory of a controller on this machine.
+    #[arg(long, global = true, default_value = DEFAULT_DATA, value_name = "DIR")]
+    pub data: PathBuf,
+    /// A controller elsewhere: HOST, HOST:PORT or https://HOST:PORT.
+    #[arg(long, global = true, value_name = "URL")]
+    pub server: Option<String>,
+    /// File with the API token, for --server.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// The site's CA certificate in PEM, for --server.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        conflicts_with = "ca_fingerprint"
+    )]
+    pub ca: Option<PathBuf>,
+    /// SHA-256 of the site's CA certificate, for --server.
+    #[arg(long, global = true, value_name = "HEX")]
+    pub ca_fingerprint: Option<String>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List hosts.
+    Hosts,
+    /// List incidents, or tell one in full.
+    Incidents {
+        /// The incident.
+        id: Option<String>,
+    },
+    /// List what hosts reported, newest first.
+    Events {
+        /// Only of this host, by name or id.
+        #[arg(long)]
+        host: Option<String>,
+        /// At most this many.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Cut a host off.
+    Isolate {
+        /// Name or id.
+        host: String,
+        /// The host opens by itself after this time, as 90s, 30m, 4h or 2d; `none`: only a release opens it.
+        #[arg(long, default_value = "1h", value_parser = lease)]
+        lease: Duration,
+        /// Why, and whether to wait.
+        #[command(flatten)]
+        order: OrderArgs,
+    },
+    /// Open a host again.
+    Release {
+        /// Name or id.
+        host: String,
+        /// Why, and whether to wait.
+        #[command(flatten)]
+        order: OrderArgs,
+    },
+    /// Tell one order's life.
+    Order {
+        /// The order.
+        id: String,
+    },
+    /// List orders, newest first.
+    Orders,
+    /// Join tokens for new hosts.
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Signed policies.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// The audit trail.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Accounts of people.
+    #[command(subcommand)]
+    User(UserCommand),
+}
+
+/// What every order needs.
+#[derive(Debug, Args)]
+pub struct OrderArgs {
+    /// Goes into the signed order and the audit trail.
+    #[arg(long)]
+    pub reason: String,
+    /// Wait for the host's signed word.
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait at most, as 90s or 5m.
+    #[arg(long, default_value = "2m", value_parser = duration, value_name = "TIME")]
+    pub wait_limit: Duration,
+}
+
+/// Join tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make one; it is shown once.
+    Create {
+        /// Group of the hosts that join with it.
+        #[arg(long)]
+        group: String,
+        /// How many hosts may join with it.
+        #[arg(long)]
+        uses: u32,
+        /// It ends after this time, as 30m, 4h or 7d.
+        #[arg(long, default_value = "24h", value_parser = duration, value_name = "TIME")]
+        expires: Duration,
+    },
+    /// List them, without the secret part.
+    List,
+}
+
+/// Signed policies.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Sign a policy with the offline key and print the envelope. Needs no controller.
+    Sign {
+        /// The site's policy key.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The policy.
+        #[arg(value_name = "POLICY.json")]
+        policy: PathBuf,
+    },
+    /// Give a signed policy to the controller, which gives it to the group's hosts.
+    Push {
+        /// The envelope.
+        file: PathBuf,
+    },
+    /// Show the policies in force.
+    Show,
+}
+
+/// The audit trail.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// List what was done, newest first.
+    Show {
+        /// At most this many.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Check the chain of hashes in the database. Needs no controller.
+    Verify {
+        /// The database, or better a copy of it; that of --data unless said.
+        #[arg(long, value_name = "FILE")]
+        database: Option<PathBuf>,
+    },
+}
+
+/// Accounts of people.
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// List accounts.
+    List,
+    /// Make an account; its one-time password is shown once.
+    Create {
+        /// The name to sign in with.
+        name: String,
+        /// viewer, responder, engineer or admin.
+        #[arg(long, value_parser = parse_role)]
+        role: Role,
+    },
+}
+
+/// `90s`, `30m`, `4h`, `2d`, or seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time: write 90s, 30m, 4h or 2d");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    let seconds = number.checked_mul(unit).ok_or_else(wrong)?;
+    if seconds == 0 {
+        return Err(wrong());
+    }
+    Ok(Duration::from_secs(seconds))
+}
+
+/// A [`duration`], or zero for `none`.
+fn lease(text: &str) -> Result<Duration, String> {
+    if text == "none" {
+        return Ok(Duration::ZERO);
+    }
+    duration(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_read() {
+        for (text, seconds) in [
+            ("90s", 90),
+            ("90", 90),
+            ("30m", 1_800),
+            ("4h", 14_400),
+            ("2d", 172_800),
+        ] {
+            assert_eq!(duration(text).unwrap().as_secs(), seconds);
+        }
+        for bad in ["", "h", "4w", "-1h", "0s", "1.5h", "99999999999999999999d"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        assert_eq!(lease("none").unwrap(), Duration::ZERO);
+    }
+}

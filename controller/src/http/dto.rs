@@ -1,0 +1,440 @@
+//! The shapes of the REST interface, as `console/src/api/types.ts` and `cordonctl` read them.
+//!
+//! Documents of the agent (story, verdict, isolation report) go out as they came in: `cordon_proto`
+//! defines their JSON. Text in them is hostile; whoever shows it escapes it.
+
+use cordon_analyst::{Measure, Severity};
+use cordon_proto::envelope::Envelope;
+use cordon_proto::id::{HostId, IncidentId, OrderId};
+use cordon_proto::order::OrderState;
+use cordon_proto::policy::Policy;
+use cordon_proto::record::{Detection, IsolationReport};
+use cordon_store::{HostRef, Role};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// Name and password.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// The account.
+    pub username: String,
+    /// Its password.
+    pub password: String,
+}
+
+/// Who is signed in.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Me {
+    /// The account, or the API token's name.
+    pub username: String,
+    /// What it may do.
+    #[schema(value_type = String)]
+    pub role: Role,
+    /// The password in use was made by somebody else and is meant to be replaced.
+    pub must_change_password: bool,
+}
+
+/// A new password of the caller's own.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangePassword {
+    /// The one in use.
+    pub current: String,
+    /// At least 12 characters.
+    pub new: String,
+}
+
+/// A host, as far as lists need it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct HostName {
+    /// Its identity.
+    #[schema(value_type = String)]
+    pub id: HostId,
+    /// Its name; endpoint text.
+    pub name: String,
+}
+
+impl From<HostRef> for HostName {
+    fn from(host: HostRef) -> Self {
+        Self {
+            id: host.id,
+            name: host.name,
+        }
+    }
+}
+
+/// The newest sign of life.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Heartbeat {
+    /// Memory of the agent.
+    pub rss_bytes: u64,
+    /// CPU time used by the agent since it started.
+    pub cpu_micros: u64,
+    /// Events since the agent started.
+    pub events_seen: u64,
+    /// Events known to be lost.
+    pub events_lost: u64,
+    /// Records that wait on the host.
+    pub spool_records: u64,
+    /// Their size.
+    pub spool_bytes: u64,
+    /// The host is cut off.
+    pub isolated: bool,
+}
+
+/// A host.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Host {
+    /// Its identity.
+    #[schema(value_type = String)]
+    pub id: HostId,
+    /// Its name; endpoint text.
+    pub name: String,
+    /// Its group.
+    pub group: String,
+    /// Its addresses, without loopback.
+    pub addresses: Vec<String>,
+    /// A session stands.
+    pub online: bool,
+    /// When it was last heard.
+    #[schema(value_type = Option<String>)]
+    pub last_seen_at: Option<Timestamp>,
+    /// Version of the agent.
+    pub agent_version: Option<String>,
+    /// Kernel release.
+    pub kernel: Option<String>,
+    /// Distribution.
+    pub os: Option<String>,
+    /// `ebpf` or `proc`.
+    pub sensor_mode: Option<String>,
+    /// Model in use.
+    pub model: Option<String>,
+    /// Version of the policy that the host holds.
+    pub policy_version: Option<u64>,
+    /// The host's newest word on its isolation.
+    #[schema(value_type = Option<Object>)]
+    pub isolation: Option<IsolationReport>,
+    /// Newest sign of life since the controller started.
+    pub heartbeat: Option<Heartbeat>,
+}
+
+/// The analyst's words in one language.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct IncidentText {
+    /// One line.
+    pub title: String,
+    /// One paragraph.
+    pub summary: String,
+    /// What it may lead to.
+    pub risk: String,
+    /// What to do next, most urgent first.
+    pub advice: Vec<String>,
+}
+
+/// The analyst's words.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct IncidentTexts {
+    /// English.
+    pub en: IncidentText,
+    /// Simplified Chinese.
+    pub zh: IncidentText,
+}
+
+/// An incident in a list.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct IncidentRow {
+    /// Its identity.
+    #[schema(value_type = String)]
+    pub id: IncidentId,
+    /// Where.
+    pub host: HostName,
+    /// When the first of it happened.
+    #[schema(value_type = String)]
+    pub opened_at: Timestamp,
+    /// When the last of it happened.
+    #[schema(value_type = String)]
+    pub updated_at: Timestamp,
+    /// `open` or `closed`: whether a person has finished with it. The host's state is `isolation`.
+    pub status: String,
+    /// How urgent it is.
+    #[schema(value_type = String)]
+    pub severity: Severity,
+    /// English title.
+    pub title: String,
+    /// English summary.
+    pub summary: String,
+    /// ATT&CK techniques of all detections.
+    pub techniques: Vec<String>,
+    /// The process tree; nothing for an isolation by hand.
+    pub tree: Option<String>,
+    /// Highest score.
+    pub score: Option<f32>,
+    /// The isolation that belongs to it, as last reported.
+    #[schema(value_type = Option<Object>)]
+    pub isolation: Option<IsolationReport>,
+    /// Title, summary, risk and advice in both languages.
+    pub text: IncidentTexts,
+}
+
+/// One detection of an incident.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct DetectionView {
+    /// Host's wall clock.
+    #[schema(value_type = String)]
+    pub at: Timestamp,
+    /// Tree, pid, story, verdict, decision.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    pub detection: Detection,
+}
+
+/// One thing that was done.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct MeasureView {
+    /// When.
+    #[schema(value_type = String)]
+    pub at: Timestamp,
+    /// In English.
+    pub en: String,
+    /// In Simplified Chinese.
+    pub zh: String,
+}
+
+impl From<Measure> for MeasureView {
+    fn from(measure: Measure) -> Self {
+        Self {
+            at: measure.at,
+            en: measure.en,
+            zh: measure.zh,
+        }
+    }
+}
+
+/// An incident in full.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Incident {
+    /// What lists show too.
+    #[serde(flatten)]
+    pub row: IncidentRow,
+    /// What was seen.
+    pub detections: Vec<DetectionView>,
+    /// What was done, oldest first.
+    pub measures: Vec<MeasureView>,
+}
+
+/// Why and for how long a host is to be cut off.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IsolateRequest {
+    /// Goes into the signed order.
+    pub reason: String,
+    /// The host opens by itself after this time; 0: only a release opens it.
+    pub lease_seconds: u64,
+}
+
+/// Why a host is to be opened.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseRequest {
+    /// Goes into the signed order.
+    pub reason: String,
+}
+
+/// One step of an order's life.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct OrderStep {
+    /// The state that it reached.
+    #[schema(value_type = String)]
+    pub state: OrderState,
+    /// When.
+    #[schema(value_type = String)]
+    pub at: Timestamp,
+    /// What was proved, or why it failed.
+    pub detail: Option<String>,
+    /// The state is the host's signed word.
+    pub signed: bool,
+    /// It moved the order; a receipt that came too late is kept and moves nothing.
+    pub moved: bool,
+    /// The signed receipt.
+    #[schema(value_type = Option<Object>)]
+    pub receipt: Option<Envelope>,
+}
+
+/// An order.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Order {
+    /// Its identity.
+    #[schema(value_type = String)]
+    pub id: OrderId,
+    /// The host that obeys it.
+    pub host: HostName,
+    /// `isolate` or `release`.
+    pub verb: String,
+    /// Where it stands.
+    #[schema(value_type = String)]
+    pub state: OrderState,
+    /// Why.
+    pub reason: String,
+    /// Account that asked.
+    pub requested_by: String,
+    /// When it was signed.
+    #[schema(value_type = String)]
+    pub issued_at: Timestamp,
+    /// The host refuses it from then on.
+    #[schema(value_type = String)]
+    pub expires_at: Timestamp,
+    /// Its life, oldest first.
+    pub history: Vec<OrderStep>,
+}
+
+/// One reported record.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Event {
+    /// Grows with the order of arrival; for paging.
+    pub key: i64,
+    /// Who reported it.
+    pub host: HostName,
+    /// In which boot.
+    pub boot_id: String,
+    /// Its number in that boot.
+    pub sequence: u64,
+    /// Host's wall clock.
+    #[schema(value_type = String)]
+    pub at: Timestamp,
+    /// When the controller committed it.
+    #[schema(value_type = String)]
+    pub received_at: Timestamp,
+    /// Kind of record, or `unreadable`.
+    pub kind: String,
+    /// The record; endpoint text.
+    #[schema(value_type = Object)]
+    pub body: Value,
+    /// What the controller has to say about it, for example that a receipt's signature is bad.
+    pub note: Option<String>,
+}
+
+/// A policy in force.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct PolicyView {
+    /// Its group.
+    pub group: String,
+    /// Its version.
+    pub version: u64,
+    /// SHA-256 of its envelope.
+    pub sha256: String,
+    /// When it was pushed.
+    #[schema(value_type = String)]
+    pub pushed_at: Timestamp,
+    /// By whom.
+    pub pushed_by: String,
+    /// What it says.
+    #[schema(value_type = Object)]
+    pub policy: Policy,
+}
+
+/// A new join token.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateToken {
+    /// Group of the hosts that join with it.
+    pub group: String,
+    /// How many hosts may join with it.
+    pub uses: u32,
+    /// It ends after this time.
+    pub expires_in_seconds: u64,
+}
+
+/// A join token, shown once.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct CreatedToken {
+    /// The secret.
+    pub token: String,
+    /// What to call it: not secret.
+    pub name: String,
+    /// Group of the hosts that join with it.
+    pub group: String,
+    /// How many hosts may join with it.
+    pub uses: u32,
+    /// When it ends.
+    #[schema(value_type = String)]
+    pub expires_at: Timestamp,
+}
+
+/// A join token without its secret.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct TokenView {
+    /// What to call it.
+    pub name: String,
+    /// Group of the hosts that join with it.
+    pub group: String,
+    /// How many hosts may join with it.
+    pub uses: u32,
+    /// How many still can.
+    pub uses_left: u32,
+    /// When it ends.
+    #[schema(value_type = String)]
+    pub expires_at: Timestamp,
+    /// Who made it.
+    pub created_by: String,
+}
+
+/// A new account.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateUser {
+    /// The name to sign in with.
+    pub username: String,
+    /// What it may do.
+    #[schema(value_type = String)]
+    pub role: Role,
+}
+
+/// A new account with its password, shown once.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct CreatedUser {
+    /// The name to sign in with.
+    pub username: String,
+    /// What it may do.
+    #[schema(value_type = String)]
+    pub role: Role,
+    /// One-time password.
+    pub password: String,
+}
+
+/// An account.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct UserView {
+    /// The name to sign in with.
+    pub username: String,
+    /// What it may do.
+    #[schema(value_type = String)]
+    pub role: Role,
+    /// Its password was made by somebody else.
+    pub must_change_password: bool,
+    /// When it was made.
+    #[schema(value_type = String)]
+    pub created_at: Timestamp,
+}
+
+/// One entry of the audit trail.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct AuditView {
+    /// 1, 2, 3 ...
+    pub sequence: u64,
+    /// When, by the controller's clock.
+    #[schema(value_type = String)]
+    pub at: Timestamp,
+    /// Account, host or `controller`.
+    pub who: String,
+    /// What was done.
+    pub what: String,
+    /// On what; may quote endpoint text.
+    pub target: String,
+    /// Hash of the entry before, hex.
+    pub previous: String,
+    /// Over all of the above, hex.
+    pub hash: String,
+}

@@ -1,0 +1,152 @@
+//! Orders to hosts. The fleet signs them, within what the group's policy allows.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use cordon_fleet::{ORDER_LIFETIME, OrderError, OrderRequest};
+use cordon_proto::order::Verb;
+use cordon_store::{OrderQuery, OrderRow, OrderStep};
+
+use super::AppState;
+use super::body::Body;
+use super::dto::{self, HostName, IsolateRequest, ReleaseRequest};
+use super::gate::Caller;
+use super::problem::Problem;
+
+const MOST: u32 = 200;
+/// A host that stays cut off for longer has an owner who should say so again.
+const LONGEST_LEASE_SECONDS: u64 = 30 * 24 * 3_600;
+
+/// Orders a host to cut itself off.
+#[utoipa::path(operation_id = "isolate_host", post, path = "/api/v1/hosts/{id}/isolate", params(("id" = String, Path)), request_body = IsolateRequest,
+    responses(
+        (status = 201, body = dto::Order),
+        (status = 404, description = "no such host"),
+        (status = 409, description = "the host was evicted, or its policy does not let this controller order it"),
+        (status = 422, description = "no reason, or a lease that is too long"),
+    ))]
+pub async fn isolate(
+    State(app): State<AppState>,
+    Extension(caller): Extension<Caller>,
+    Path(host): Path<String>,
+    Body(wanted): Body<IsolateRequest>,
+) -> Result<(StatusCode, Json<dto::Order>), Problem> {
+    if wanted.lease_seconds > LONGEST_LEASE_SECONDS {
+        return Err(Problem::refused("a lease has at most 30 days"));
+    }
+    let verb = Verb::Isolate {
+        lease_seconds: wanted.lease_seconds,
+    };
+    order(&app, caller, &host, verb, wanted.reason).await
+}
+
+/// Orders a host to open itself again.
+#[utoipa::path(operation_id = "release_host", post, path = "/api/v1/hosts/{id}/release", params(("id" = String, Path)), request_body = ReleaseRequest,
+    responses(
+        (status = 201, body = dto::Order),
+        (status = 404, description = "no such host"),
+        (status = 409, description = "the host was evicted, or its policy does not let this controller order it"),
+        (status = 422, description = "no reason"),
+    ))]
+pub async fn release(
+    State(app): State<AppState>,
+    Extension(caller): Extension<Caller>,
+    Path(host): Path<String>,
+    Body(wanted): Body<ReleaseRequest>,
+) -> Result<(StatusCode, Json<dto::Order>), Problem> {
+    order(&app, caller, &host, Verb::Release, wanted.reason).await
+}
+
+async fn order(
+    app: &AppState,
+    caller: Caller,
+    host: &str,
+    verb: Verb,
+    reason: String,
+) -> Result<(StatusCode, Json<dto::Order>), Problem> {
+    if reason.trim().is_empty() {
+        return Err(Problem::refused("say why: the reason goes into the order"));
+    }
+    let request = OrderRequest {
+        host: host.parse().map_err(|_| Problem::not_found("host"))?,
+        verb,
+        reason,
+        requested_by: caller.name,
+        lifetime: ORDER_LIFETIME,
+    };
+    let order = app.fleet.create_order(request).await.map_err(refused)?;
+    Ok((StatusCode::CREATED, Json(dto::Order::from(order))))
+}
+
+fn refused(error: OrderError) -> Problem {
+    match error {
+        OrderError::UnknownHost(_) => Problem::not_found("host"),
+        OrderError::UnknownOrder(_) => Problem::not_found("order"),
+        OrderError::Evicted(_) | OrderError::NotAllowed { .. } => {
+            Problem::conflict(error.to_string())
+        }
+        OrderError::LongReason(_) | OrderError::Lifetime => Problem::refused(error.to_string()),
+        OrderError::Store(error) => Problem::internal("queueing the order", &error),
+    }
+}
+
+/// The newest orders.
+#[utoipa::path(operation_id = "list_orders", get, path = "/api/v1/orders", responses((status = 200, body = [dto::Order])))]
+pub async fn list(State(app): State<AppState>) -> Result<Json<Vec<dto::Order>>, Problem> {
+    let query = OrderQuery {
+        limit: MOST,
+        ..OrderQuery::default()
+    };
+    let orders = app.store.orders(&query).await;
+    let orders = orders.map_err(|error| Problem::internal("reading orders", &error))?;
+    Ok(Json(orders.into_iter().map(dto::Order::from).collect()))
+}
+
+/// One order and its life.
+#[utoipa::path(operation_id = "read_order", get, path = "/api/v1/orders/{id}", params(("id" = String, Path)), responses(
+    (status = 200, body = dto::Order),
+    (status = 404, description = "no such order"),
+))]
+pub async fn one(
+    State(app): State<AppState>,
+    Path(id): Path<String>,
+) -> Result<Json<dto::Order>, Problem> {
+    let unknown = || Problem::not_found("order");
+    let id = id.parse().map_err(|_| unknown())?;
+    let order = app.store.order(id).await;
+    let order = order.map_err(|error| Problem::internal("reading the order", &error))?;
+    Ok(Json(dto::Order::from(order.ok_or_else(unknown)?)))
+}
+
+impl From<OrderRow> for dto::Order {
+    fn from(order: OrderRow) -> Self {
+        Self {
+            id: order.id,
+            host: HostName::from(order.host),
+            verb: order.verb.name().to_owned(),
+            state: order.state,
+            reason: order.reason,
+            requested_by: order.requested_by,
+            issued_at: order.issued_at,
+            expires_at: order.expires_at,
+            history: order
+                .history
+                .into_iter()
+                .map(dto::OrderStep::from)
+                .collect(),
+        }
+    }
+}
+
+impl From<OrderStep> for dto::OrderStep {
+    fn from(step: OrderStep) -> Self {
+        Self {
+            state: step.state,
+            at: step.at,
+            detail: step.detail,
+            signed: step.signed,
+            moved: step.moved,
+            receipt: step.receipt,
+        }
+    }
+}

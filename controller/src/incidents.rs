@@ -1,0 +1,124 @@
+//! From stored facts to what people read. Nothing is decided here: the analyst words and ranks.
+
+use cordon_analyst::{
+    DetectionFact, HostFacts, IncidentFacts, IsolationFact, Text, WriteUp, write_up,
+};
+use cordon_proto::record::{IsolationReport, IsolationState};
+use cordon_store::{Incident, IncidentStatus};
+
+use crate::http::dto::{
+    self, DetectionView, HostName, IncidentRow, IncidentText, IncidentTexts, MeasureView,
+};
+
+/// The analyst's words on an incident.
+pub fn worded(incident: &Incident) -> WriteUp {
+    write_up(&facts(incident))
+}
+
+fn facts(incident: &Incident) -> IncidentFacts {
+    let detections = incident.detections.iter().map(|row| DetectionFact {
+        at: row.at,
+        detection: row.detection.clone(),
+    });
+    let isolations = incident.isolations.iter().map(|row| IsolationFact {
+        at: row.at,
+        report: row.report.clone(),
+    });
+    IncidentFacts {
+        host: HostFacts {
+            id: incident.host.id,
+            name: incident.host.name.clone(),
+            group: incident.group.clone(),
+        },
+        detections: detections.collect(),
+        isolations: isolations.collect(),
+        opened_at: incident.opened_at,
+    }
+}
+
+/// The incident's newest isolation report by the host's clock; of two at once, the one that came last.
+pub fn isolation(incident: &Incident) -> Option<&IsolationReport> {
+    let newest = incident.isolations.iter().max_by_key(|row| row.at);
+    newest.map(|row| &row.report)
+}
+
+/// Whether it is known what came of the measures: an isolation that is neither proved nor given up
+/// yet is still under way.
+pub fn is_settled(incident: &Incident) -> bool {
+    isolation(incident).is_some_and(|report| report.state != IsolationState::Applied)
+}
+
+/// As lists show it.
+pub fn row(incident: &Incident) -> IncidentRow {
+    row_with(incident, &worded(incident))
+}
+
+/// With its evidence.
+pub fn whole(incident: Incident) -> dto::Incident {
+    let words = worded(&incident);
+    let row = row_with(&incident, &words);
+    let detections = incident.detections.into_iter().map(|row| DetectionView {
+        at: row.at,
+        detection: row.detection,
+    });
+    dto::Incident {
+        row,
+        detections: detections.collect(),
+        measures: words.measures.into_iter().map(MeasureView::from).collect(),
+    }
+}
+
+fn row_with(incident: &Incident, words: &WriteUp) -> IncidentRow {
+    IncidentRow {
+        id: incident.id,
+        host: HostName::from(incident.host.clone()),
+        opened_at: incident.opened_at,
+        updated_at: incident.updated_at,
+        status: match incident.status {
+            IncidentStatus::Open => "open".to_owned(),
+            IncidentStatus::Closed => "closed".to_owned(),
+        },
+        severity: words.severity,
+        title: words.en.title.clone(),
+        summary: words.en.summary.clone(),
+        techniques: techniques(incident),
+        tree: Some(incident.tree.clone()),
+        score: score(incident),
+        isolation: isolation(incident).cloned(),
+        text: IncidentTexts {
+            en: text(&words.en),
+            zh: text(&words.zh),
+        },
+    }
+}
+
+fn text(text: &Text) -> IncidentText {
+    IncidentText {
+        title: text.title.clone(),
+        summary: text.summary.clone(),
+        risk: text.risk.clone(),
+        advice: text.advice.clone(),
+    }
+}
+
+/// Of all detections, in the order in which they were first named.
+fn techniques(incident: &Incident) -> Vec<String> {
+    let mut named: Vec<String> = Vec::new();
+    let detections = incident.detections.iter();
+    for id in detections.flat_map(|row| &row.detection.verdict.techniques) {
+        if !named.contains(id) {
+            named.push(id.clone());
+        }
+    }
+    named
+}
+
+fn score(incident: &Incident) -> Option<f32> {
+    let scores = incident
+        .detections
+        .iter()
+        .map(|row| row.detection.verdict.score);
+    scores
+        .filter(|score| score.is_finite())
+        .max_by(f32::total_cmp)
+}
