@@ -75,7 +75,7 @@ function EventTable({ events }: { events: EventRow[] }) {
         <tbody>
           {events.map((event) => (
             <tr data-kind={event.kind} key={`${event.host.id} ${event.boot_id} ${event.sequence}`}>
-              <td>
+              <td className="when">
                 <Time at={event.at} precise />
               </td>
               <td>
