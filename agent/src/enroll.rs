@@ -1,6 +1,7 @@
 //! Trading a join token for an identity.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cordon_proto::pb;
 use cordon_proto::pb::enrollment_client::EnrollmentClient;
@@ -10,9 +11,11 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use crate::durable::{self, DiskError};
 use crate::host::HostFacts;
 use crate::identity::{self, Identity, IdentityError};
-use crate::pins::{Pins, ResolveError};
+use crate::pins::{self, Pins, ResolveError};
 use crate::trust::{self, Fingerprint};
 use crate::uplink::{ConnectError, channel, connect};
+
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// What the person who enrols says.
 #[derive(Clone, Debug)]
@@ -59,6 +62,9 @@ pub enum EnrollError {
         /// What to do.
         remedy: &'static str,
     },
+    /// It said nothing.
+    #[error("the controller did not answer within {} s: look at its log, then try again", ANSWER_LIMIT.as_secs())]
+    Silent,
     /// The certificate request could not be made.
     #[error("cannot make a certificate request")]
     Request(#[source] rcgen::Error),
@@ -78,8 +84,7 @@ pub async fn enroll(
     check_state(state_dir, invitation.force)?;
     let key = identity::generate_key();
     let csr_pem = identity::request_pem(&key).map_err(EnrollError::Request)?;
-    let pins = Pins::load(state_dir, &invitation.controller);
-    let addresses = pins.resolve().await?;
+    let addresses = pins::lookup(&invitation.controller).await?;
     let stream = connect(&addresses, trust::by_fingerprint(invitation.ca_fingerprint)).await?;
     let channel = channel(stream).await.map_err(EnrollError::Http)?;
     let request = pb::EnrollRequest {
@@ -88,10 +93,13 @@ pub async fn enroll(
         hostname: facts.hostname.clone(),
         machine_id: facts.machine_id.clone(),
     };
-    let answer = EnrollmentClient::new(channel).enroll(request).await;
+    let mut client = EnrollmentClient::new(channel);
+    let answer = tokio::time::timeout(ANSWER_LIMIT, client.enroll(request)).await;
+    let answer = answer.map_err(|_| EnrollError::Silent)?;
     let answer = answer.map_err(|status| refused(&status))?.into_inner();
     let identity = accept(answer, key, invitation).map_err(EnrollError::Answer)?;
     identity.save(state_dir)?;
+    Pins::load(state_dir, &invitation.controller).remember(&addresses);
     Ok(identity)
 }
 

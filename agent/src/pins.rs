@@ -17,9 +17,7 @@ const MOST: usize = 16;
 
 /// Why the controller has no address.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot resolve controller {controller} ({why}), and no earlier address is known: check name and DNS"
-)]
+#[error("cannot resolve controller {controller} ({why}): check name and DNS")]
 pub struct ResolveError {
     controller: String,
     why: String,
@@ -61,33 +59,26 @@ impl Pins {
 
     /// Resolves the name; falls back to what is known.
     pub async fn resolve(&self) -> Result<Vec<SocketAddr>, ResolveError> {
-        let asked = tokio::net::lookup_host(&self.controller);
-        let answer = match tokio::time::timeout(RESOLVE_LIMIT, asked).await {
-            Ok(Ok(found)) => Ok(found.take(MOST).collect::<Vec<_>>()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer within {} s", RESOLVE_LIMIT.as_secs())),
-        };
-        match answer {
-            Ok(found) if !found.is_empty() => {
+        match lookup(&self.controller).await {
+            Ok(found) => {
                 self.remember(&found);
                 Ok(found)
             }
-            other => self.fall_back(other.err()),
+            Err(error) => self.fall_back(error),
         }
     }
 
-    fn fall_back(&self, why: Option<String>) -> Result<Vec<SocketAddr>, ResolveError> {
-        let why = why.unwrap_or_else(|| "the name has no address".to_owned());
+    fn fall_back(&self, error: ResolveError) -> Result<Vec<SocketAddr>, ResolveError> {
         let known = self.known();
         if known.is_empty() {
-            let controller = self.controller.clone();
-            return Err(ResolveError { controller, why });
+            return Err(error);
         }
-        tracing::warn!(controller = %self.controller, %why, "using the controller's earlier addresses");
+        tracing::warn!(%error, "using the controller's earlier addresses");
         Ok(known)
     }
 
-    fn remember(&self, found: &[SocketAddr]) {
+    /// Keeps `found`, in memory and on disk.
+    pub fn remember(&self, found: &[SocketAddr]) {
         let mut sorted = found.to_vec();
         sorted.sort();
         sorted.dedup();
@@ -108,4 +99,24 @@ impl Pins {
             tracing::warn!(error = %crate::chain(&error), "controller's addresses not remembered");
         }
     }
+}
+
+/// Asks the system's resolver for `HOST:PORT`.
+pub async fn lookup(controller: &str) -> Result<Vec<SocketAddr>, ResolveError> {
+    let asked = tokio::net::lookup_host(controller);
+    let why = match tokio::time::timeout(RESOLVE_LIMIT, asked).await {
+        Ok(Ok(found)) => {
+            let found: Vec<SocketAddr> = found.take(MOST).collect();
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            "the name has no address".to_owned()
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} s", RESOLVE_LIMIT.as_secs()),
+    };
+    Err(ResolveError {
+        controller: controller.to_owned(),
+        why,
+    })
 }

@@ -1,0 +1,170 @@
+//! `cordon-agent judge`: answers in order, bad lines included, and models that are not whole.
+
+mod support;
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use support::{AGENT, agent, complaint, model};
+
+const SHELL: &str = r#"{"id":"a1","process":{"exe":"/usr/bin/bash","argv":["bash","-i"],"cwd":"/tmp","uid":33,"euid":33,"tty":false,"stdin":"socket","stdout":"socket","stderr":"socket","deleted_exe":false,"memfd":false},"ancestors":[{"exe":"/usr/sbin/nginx","argv":["nginx: worker process"],"uid":33}],"connections":[{"direction":"out","protocol":"tcp","address":"203.0.113.9","port":4444}]}"#;
+const LISTING: &str = r#"{"id":"b2","process":{"exe":"/usr/bin/ls","argv":["ls","-l"],"cwd":"/root","uid":0,"euid":0,"tty":true,"stdin":"tty","stdout":"tty","stderr":"tty"}}"#;
+
+fn judge(stdin: &[u8]) -> (Vec<Value>, Option<i32>) {
+    let model = model();
+    let output = agent(&["judge", "--model", model.to_str().unwrap(), "-"], stdin);
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let answers = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert!(output.stderr.is_empty(), "{}", complaint(&output));
+    (answers, output.status.code())
+}
+
+#[test]
+fn each_story_gets_a_whole_verdict_in_order() {
+    let (answers, code) = judge(format!("{SHELL}\n{LISTING}").as_bytes());
+    assert_eq!(code, Some(0));
+    let ids: Vec<_> = answers.iter().map(|a| a["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["a1", "b2"]);
+    for answer in &answers {
+        let score = answer["score"].as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&score));
+        for field in ["verdict", "stage", "model"] {
+            assert!(answer[field].is_string(), "{field} of {answer}");
+        }
+        assert!(answer["techniques"].is_array() && answer["reasons"].is_array());
+        assert!(answer["micros"].as_u64().unwrap() > 0);
+    }
+    let score = |n: usize| answers[n]["score"].as_f64().unwrap();
+    assert!(score(0) > score(1) + 0.5, "{answers:?}");
+    assert_eq!(answers[1]["verdict"], "benign", "{}", answers[1]);
+}
+
+#[test]
+fn bad_lines_get_an_error_record_and_the_rest_goes_on() {
+    let mut input = Vec::new();
+    for line in [
+        LISTING.as_bytes(),
+        b"not json",
+        b"",
+        b"{\"id\":\"x\"}",
+        b"\xff\xfe",
+        b"[]",
+        LISTING.as_bytes(),
+    ] {
+        input.extend_from_slice(line);
+        input.push(b'\n');
+    }
+    let (answers, code) = judge(&input);
+    assert_eq!(code, Some(3));
+    assert_eq!(answers.len(), 7);
+    assert_eq!(answers[0]["verdict"], "benign");
+    for (number, answer) in answers.iter().enumerate().take(6).skip(1) {
+        assert_eq!(answer["line"], number + 1, "{answer}");
+        assert!(
+            answer["error"].as_str().unwrap().contains("story"),
+            "{answer}"
+        );
+    }
+    assert_eq!(answers[6]["verdict"], "benign");
+}
+
+#[test]
+fn an_over_long_line_is_not_kept_and_the_next_one_is_judged() {
+    let mut input = vec![b'x'; cordon_agent::cli::MAX_LINE_BYTES + 1];
+    input.push(b'\n');
+    input.extend_from_slice(LISTING.as_bytes());
+    let (answers, code) = judge(&input);
+    assert_eq!(code, Some(3));
+    assert_eq!(answers[0]["line"], 1);
+    assert_eq!(answers[0]["error"], "the line has more than 4194304 bytes");
+    assert_eq!(answers[1]["id"], "b2");
+}
+
+#[test]
+fn no_line_is_no_answer() {
+    assert_eq!(judge(b""), (Vec::new(), Some(0)));
+}
+
+/// Whoever feeds one line at a time and waits for its answer gets it.
+#[test]
+fn an_answer_does_not_wait_for_the_next_line() {
+    let mut child = Command::new(AGENT)
+        .args(["judge", "--model", model().to_str().unwrap()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut answers = BufReader::new(child.stdout.take().unwrap());
+    for _ in 0..3 {
+        writeln!(stdin, "{LISTING}").unwrap();
+        let mut answer = String::new();
+        answers.read_line(&mut answer).unwrap();
+        assert!(answer.contains("\"b2\""), "{answer}");
+    }
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let model = model();
+    let output = agent(
+        &["judge", "--model", model.to_str().unwrap(), "/nonexistent"],
+        b"",
+    );
+    assert_eq!(output.status.code(), Some(1));
+    assert!(complaint(&output).starts_with("error: cannot read /nonexistent"));
+}
+
+#[test]
+fn a_model_that_is_not_whole_is_refused_and_named() {
+    let spoils: [(&str, fn(&mut Vec<u8>), &str); 3] = [
+        (
+            "model.gguf",
+            |bytes| bytes.truncate(bytes.len() / 2),
+            "fetch the artifact again",
+        ),
+        (
+            "model.gguf",
+            |bytes| {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1
+            },
+            "has sha256",
+        ),
+        (
+            "manifest.json",
+            |bytes| bytes.truncate(bytes.len() / 2),
+            "is not valid",
+        ),
+    ];
+    for (file, spoil, wanted) in spoils {
+        let copy = tempfile::tempdir().unwrap();
+        copy_model(copy.path());
+        let path = copy.path().join(file);
+        let mut bytes = std::fs::read(&path).unwrap();
+        spoil(&mut bytes);
+        std::fs::write(&path, bytes).unwrap();
+        let output = agent(
+            &["judge", "--model", copy.path().to_str().unwrap()],
+            SHELL.as_bytes(),
+        );
+        assert_eq!(output.status.code(), Some(1));
+        assert!(output.stdout.is_empty());
+        let said = complaint(&output);
+        assert!(said.contains(wanted) && said.contains(file), "{said}");
+    }
+}
+
+fn copy_model(to: &Path) {
+    for entry in std::fs::read_dir(model()).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}

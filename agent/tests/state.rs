@@ -1,0 +1,261 @@
+//! What must outlive a restart: policy, orders, outbox, journal.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cordon_agent::orders::{Fate, Goal, Orders, fate};
+use cordon_agent::policy_store::{Offer, PolicyStore};
+use cordon_agent::recorder::Recorder;
+use cordon_agent::uplink::Window;
+use cordon_proto::envelope::{Envelope, sign};
+use cordon_proto::id::{HostId, IsolationId, OrderId};
+use cordon_proto::order::{Order, OrderState, Receipt, Verb};
+use cordon_proto::policy::Policy;
+use cordon_proto::record::{LossReport, Record, RecordBody};
+use cordon_respond::isolation::State;
+use cordon_spool::{Class, Options, Spool};
+use jiff::{SignedDuration, Timestamp};
+use support::{Ca, key};
+use tokio::sync::Notify;
+
+fn policy(version: u64, group: &str) -> Policy {
+    serde_json::from_value(serde_json::json!({
+        "version": version, "site": "test", "group": group,
+        "issued_at": "2026-01-01T00:00:00Z", "expires_at": "2026-02-01T00:00:00Z", "mode": "autonomous",
+        "isolation": {"lease_seconds": 60, "without_proof": "stay_shut", "allow": []},
+        "caps": {"isolations_per_hour": 1}, "protected_processes": [], "order_keys": [],
+    }))
+    .unwrap()
+}
+
+#[test]
+fn the_last_good_policy_outlives_restarts_and_refusals() {
+    let dir = tempfile::tempdir().unwrap();
+    let identity = Ca::new().identity("controller:7443", key(1).verifying_key());
+    let mut store = PolicyStore::load(dir.path(), &identity);
+    let offer = |store: &mut PolicyStore, policy: &Policy, seed| {
+        store.offer(&sign(policy, &key(seed)).to_json())
+    };
+    assert!(matches!(
+        offer(&mut store, &policy(2, "servers"), 1),
+        Offer::Taken(2)
+    ));
+    // Long past its expiry: it still protects, and says that it is stale.
+    assert!(store.stale_since(Timestamp::now()).is_some());
+
+    let refusals = [
+        (
+            offer(&mut store, &policy(3, "servers"), 9),
+            0,
+            "no valid signature",
+        ),
+        (
+            offer(&mut store, &policy(1, "servers"), 1),
+            1,
+            "not newer than version 2",
+        ),
+        (
+            offer(&mut store, &policy(3, "desktops"), 1),
+            3,
+            "this host is in test/servers",
+        ),
+        (store.offer(b"{"), 0, "not valid DSSE JSON"),
+    ];
+    for (refusal, wanted_version, wanted) in refusals {
+        let Offer::Refused { version, why } = refusal else {
+            panic!("{refusal:?} should be refused: {wanted}");
+        };
+        let why = cordon_agent::chain(&why);
+        assert!(why.contains(wanted), "{why}");
+        assert_eq!(version, wanted_version, "{why}");
+    }
+    assert!(matches!(
+        offer(&mut store, &policy(2, "servers"), 1),
+        Offer::Same
+    ));
+    assert_eq!(PolicyStore::load(dir.path(), &identity).version(), 2);
+
+    std::fs::write(dir.path().join("policy.json"), b"{\"payloadType\":").unwrap();
+    assert_eq!(PolicyStore::load(dir.path(), &identity).version(), 0);
+}
+
+fn order(verb: Verb, now: Timestamp) -> Order {
+    Order {
+        id: OrderId::generate(),
+        host: HostId::generate(),
+        verb,
+        reason: "test".into(),
+        requested_by: "admin".into(),
+        issued_at: now,
+        expires_at: now + SignedDuration::from_mins(10),
+    }
+}
+
+fn read(receipt: &Envelope, seed: u8) -> Receipt {
+    receipt.open(&[key(seed).verifying_key()]).unwrap()
+}
+
+#[test]
+fn an_order_and_its_receipts_outlive_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (host, now) = (HostId::generate(), Timestamp::now());
+    let mut orders = Orders::load(dir.path(), host, &key(5)).unwrap();
+    let order = order(Verb::Release, now);
+    let started = orders.begin(&order, Goal::Open, None, now).unwrap();
+    assert_eq!(read(&started, 5).state, OrderState::Started);
+
+    let mut orders = Orders::load(dir.path(), host, &key(5)).unwrap();
+    assert!(orders.is_taken(order.id));
+    assert_eq!(orders.unsettled(), [(order.id, Goal::Open)]);
+    let isolation = IsolationId::generate();
+    let done = orders.settle(order.id, Fate::Done("open".into()), Some(isolation), now);
+    let receipt = read(&done, 5);
+    assert_eq!(
+        (receipt.state, receipt.host, receipt.isolation),
+        (OrderState::Done, host, Some(isolation))
+    );
+
+    let orders = Orders::load(dir.path(), host, &key(5)).unwrap();
+    assert!(orders.unsettled().is_empty());
+    assert_eq!(orders.receipts(order.id), [started, done]);
+}
+
+#[test]
+fn a_damaged_list_of_orders_is_set_aside_and_the_agent_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("orders.json"), b"[{").unwrap();
+    let orders = Orders::load(dir.path(), HostId::generate(), &key(5)).unwrap();
+    assert!(orders.unsettled().is_empty());
+    assert!(dir.path().join("orders.json.damaged").exists());
+}
+
+#[test]
+fn a_release_is_done_only_when_the_host_is_open() {
+    assert!(matches!(
+        fate(&Goal::Open, &State::Open, &[]),
+        Some(Fate::Done(_))
+    ));
+    let goal = Goal::Shut {
+        id: IsolationId::generate(),
+        lease: None,
+    };
+    assert!(matches!(
+        fate(&goal, &State::Open, &[]),
+        Some(Fate::Failed(_))
+    ));
+}
+
+fn spool(dir: &std::path::Path) -> Arc<Spool> {
+    Arc::new(Spool::open(&dir.join("spool"), "boot-1", Options::default()).unwrap())
+}
+
+fn record(n: u64) -> Record {
+    Record {
+        at: Timestamp::now(),
+        body: RecordBody::Loss(LossReport {
+            source: "test".into(),
+            count: n,
+            reason: "test".into(),
+        }),
+    }
+}
+
+#[test]
+fn what_is_recorded_is_in_the_outbox_in_order_and_the_journal_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = spool(dir.path());
+    let recorder =
+        Recorder::start(Arc::clone(&spool), dir.path(), Arc::new(Notify::new())).unwrap();
+    for n in 0..100 {
+        recorder.record(record(n).body);
+    }
+    recorder.record_journaled(&record(100));
+    assert!(recorder.flush(Duration::from_secs(10)));
+    let kept = spool.pending(None, 1000, 1 << 20).unwrap();
+    let counts = kept.iter().map(|pending| {
+        let record: Record = serde_json::from_slice(&pending.json).unwrap();
+        let RecordBody::Loss(loss) = record.body else {
+            panic!("another record");
+        };
+        loss.count
+    });
+    assert!(counts.eq(0..=100));
+    assert!(!dir.path().join("detection.journal").exists());
+    assert_eq!(recorder.take_lost(), 0);
+}
+
+/// `kill -9` between the journal and the outbox, and between the outbox and the journal's end.
+#[test]
+fn a_journal_left_behind_is_taken_up_exactly_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let json = cordon_agent::recorder::to_json(&record(7));
+    let journal = dir.path().join("detection.journal");
+    let spool = spool(dir.path());
+    let start = || {
+        let written = Arc::new(Notify::new());
+        Recorder::start(Arc::clone(&spool), dir.path(), written).unwrap()
+    };
+    for _ in 0..2 {
+        std::fs::write(&journal, &json).unwrap();
+        drop(start());
+        let kept = spool.pending(None, 10, 1 << 20).unwrap();
+        assert_eq!(kept.iter().map(|p| &p.json).collect::<Vec<_>>(), [&json]);
+        assert!(!journal.exists());
+    }
+    // Cut short: the drop comes after the whole file, so nothing was done about it.
+    std::fs::write(&journal, &json[..json.len() / 2]).unwrap();
+    drop(start());
+    assert_eq!(spool.stats().records, 1);
+    assert!(!journal.exists());
+}
+
+#[test]
+fn what_is_not_acknowledged_is_sent_again_by_the_next_session() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = spool(dir.path());
+    for n in 0..10u8 {
+        spool.append(Class::Evidence, &[n]).unwrap();
+    }
+    let now = Instant::now();
+    let mut window = Window::default();
+    let room = window.room();
+    let batches = window.send(spool.pending(window.after(), 6, 1 << 20).unwrap(), now);
+    assert_eq!(batches.len(), 1);
+    let sequences: Vec<u64> = batches[0]
+        .records
+        .iter()
+        .map(|record| record.sequence)
+        .collect();
+    assert_eq!(sequences.len(), 6);
+    assert_eq!(window.room(), room - 6);
+    assert!(window.silence(now + Duration::from_secs(9)) >= Duration::from_secs(9));
+
+    let ranges = [(sequences[0], sequences[1]), (sequences[4], sequences[5])];
+    window.acknowledged("boot-1", &ranges, now);
+    spool.acknowledge("boot-1", &ranges).unwrap();
+    assert_eq!(window.room(), room - 2);
+    // The next batch goes on behind the last one.
+    let more = window.send(spool.pending(window.after(), 100, 1 << 20).unwrap(), now);
+    assert_eq!(more[0].records.len(), 4);
+
+    let mut next_session = Window::default();
+    let again = next_session.send(
+        spool.pending(next_session.after(), 100, 1 << 20).unwrap(),
+        now,
+    );
+    let texts: Vec<u8> = again[0]
+        .records
+        .iter()
+        .map(|record| record.json[0])
+        .collect();
+    assert_eq!(texts, [2, 3, 6, 7, 8, 9]);
+    next_session.acknowledged("another boot", &[(0, u64::MAX)], now);
+    next_session.acknowledged("boot-1", &[(0, u64::MAX)], now);
+    assert_eq!(next_session.room(), room);
+    assert_eq!(
+        next_session.silence(now + Duration::from_secs(9)),
+        Duration::ZERO
+    );
+}
