@@ -73,6 +73,7 @@ async function findIncident(visit, { host }) {
   assert.equal(await visit.count(row(host)), 1, "one attack is one incident");
   assert.match(await visit.text(`${row(host)} .badge`), /^(high|critical)$/);
   assert.ok((await visit.text(`${row(host)} th`)).includes(host));
+  assert.equal(await visit.count(`${row(host)} ${CONFIRMED}`), 1, "the list says that the host is isolated");
   await visit.audit("the incidents");
   await visit.page.click(`${row(host)} th a`);
   await visit.sees(TREE);

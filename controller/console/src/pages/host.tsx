@@ -70,7 +70,7 @@ function Whole({ host, incidents, orders, refresh }: Known & { refresh: () => vo
             {incidents.length === 0 ? (
               <p className="card quiet">{t("incidents.empty")}</p>
             ) : (
-              <IncidentTable incidents={incidents} ofOneHost />
+              <IncidentTable incidents={incidents} hosts={[host]} ofOneHost />
             )}
             <p>
               <a href={link.events(host.id)}>{t("host.allEvents")}</a>

@@ -1,6 +1,6 @@
 import { useMemo, useState } from "react";
 import { usePoll } from "../api/poll";
-import type { IncidentRow } from "../api/types";
+import type { Host, IncidentRow } from "../api/types";
 import { useLanguage } from "../i18n";
 import { IsolationBadge, SeverityBadge } from "../parts/badges";
 import { Hostile } from "../parts/hostile";
@@ -13,14 +13,17 @@ import { MAX_IN_ROW } from "../text";
 export function Incidents() {
   const { api } = useSession();
   const { t } = useLanguage();
-  const known = usePoll("incidents", api.incidents);
+  const known = usePoll("incidents", async () => {
+    const [incidents, hosts] = await Promise.all([api.incidents(), api.hosts()]);
+    return { incidents, hosts };
+  });
   return (
     <>
       <div className="page-head">
         <h1>{t("incidents.title")}</h1>
         <LiveMark known={known} />
       </div>
-      <Live known={known}>{(incidents) => <Filtered incidents={incidents} />}</Live>
+      <Live known={known}>{(data) => <Filtered {...data} />}</Live>
     </>
   );
 }
@@ -32,7 +35,7 @@ export function byUrgency(a: IncidentRow, b: IncidentRow): number {
   return (RANK[b.severity] ?? 0) - (RANK[a.severity] ?? 0) || b.opened_at.localeCompare(a.opened_at);
 }
 
-function Filtered({ incidents }: { incidents: IncidentRow[] }) {
+function Filtered({ incidents, hosts }: { incidents: IncidentRow[]; hosts: Host[] }) {
   const { t, language } = useLanguage();
   const [filter, setFilter] = useState("");
   const shown = useMemo(() => {
@@ -56,7 +59,7 @@ function Filtered({ incidents }: { incidents: IncidentRow[] }) {
         value={filter}
         onChange={(event) => setFilter(event.target.value)}
       />
-      {shown.length === 0 ? <p className="card quiet">{t("incidents.noMatch")}</p> : <IncidentTable incidents={shown} />}
+      {shown.length === 0 ? <p className="card quiet">{t("incidents.noMatch")}</p> : <IncidentTable incidents={shown} hosts={hosts} />}
     </>
   );
 }
@@ -64,8 +67,15 @@ function Filtered({ incidents }: { incidents: IncidentRow[] }) {
 /** More rows than this are not drawn. */
 const ROWS = 250;
 
-/** `ofOneHost` is the short form for the page of a host. */
-export function IncidentTable({ incidents, ofOneHost = false }: { incidents: IncidentRow[]; ofOneHost?: boolean }) {
+interface TableProps {
+  incidents: IncidentRow[];
+  /** Whose isolation is shown: an incident of its own may have caused none on a host that is shut by another. */
+  hosts: Host[];
+  /** The short form for the page of a host. */
+  ofOneHost?: boolean;
+}
+
+export function IncidentTable({ incidents, hosts, ofOneHost = false }: TableProps) {
   const { t } = useLanguage();
   return (
     <>
@@ -94,7 +104,12 @@ export function IncidentTable({ incidents, ofOneHost = false }: { incidents: Inc
           </thead>
           <tbody>
             {incidents.slice(0, ROWS).map((incident) => (
-              <Row key={incident.id} incident={incident} ofOneHost={ofOneHost} />
+              <Row
+                key={incident.id}
+                incident={incident}
+                host={hosts.find(({ id }) => id === incident.host.id)}
+                ofOneHost={ofOneHost}
+              />
             ))}
           </tbody>
         </table>
@@ -104,8 +119,8 @@ export function IncidentTable({ incidents, ofOneHost = false }: { incidents: Inc
   );
 }
 
-function Row({ incident, ofOneHost }: { incident: IncidentRow; ofOneHost: boolean }) {
-  const { language } = useLanguage();
+function Row({ incident, host, ofOneHost }: { incident: IncidentRow; host: Host | undefined; ofOneHost: boolean }) {
+  const { t, language } = useLanguage();
   return (
     <tr data-incident={incident.id} data-host={incident.host.name}>
       <td>
@@ -117,7 +132,8 @@ function Row({ incident, ofOneHost }: { incident: IncidentRow; ofOneHost: boolea
         </a>
       </th>
       <td>
-        <IsolationBadge report={incident.isolation} />
+        {host ? <IsolationBadge report={host.isolation} /> : t("host.unknown")}
+        {host && !host.online && <div className="quiet">{t("fleet.lastWord")}</div>}
       </td>
       <td>
         <Ago at={incident.opened_at} />
