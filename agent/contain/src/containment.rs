@@ -179,8 +179,8 @@ impl Containment {
                 Ok(Recovered::Released(spec))
             }
             Ok(Some(state)) => self.adopt(state),
-            Ok(None) => self.from_kernel(None),
-            Err(ContainError::Damaged { why, .. }) => self.from_kernel(Some(why)),
+            Ok(None) => self.read_from_kernel(None),
+            Err(ContainError::Damaged { why, .. }) => self.read_from_kernel(Some(why)),
             Err(error) => Err(error),
         }
     }
@@ -201,7 +201,7 @@ impl Containment {
 
     /// The rule for a state file that is gone or damaged: with a table in the kernel the host stays
     /// shut, without one it is open; either way it is reported, and a damaged file is kept.
-    fn from_kernel(&self, damage: Option<String>) -> Result<Recovered, ContainError> {
+    fn read_from_kernel(&self, damage: Option<String>) -> Result<Recovered, ContainError> {
         let listing = Listing::read()?;
         if !listing.inet && !listing.netdev {
             let Some(why) = damage else {
@@ -224,7 +224,7 @@ impl Containment {
     fn put_in(&self, mut state: OnDisk) -> Result<Applied, ContainError> {
         let mut warnings = Vec::new();
         let around = surroundings()?;
-        state.egress = self.transact(&state.spec, around, &mut warnings)?;
+        state.egress = self.transact(&state.spec, &around, &mut warnings)?;
         let dropped_at_mono_ns = monotonic_ns();
         let controllers: Vec<_> = state.spec.controller_ends().collect();
         let cut = flows::cut(self.mark, &local_addresses()?, &controllers);
@@ -246,19 +246,16 @@ impl Containment {
     fn transact(
         &self,
         spec: &IsolationSpec,
-        around: Surroundings,
+        around: &Surroundings,
         warnings: &mut Vec<String>,
     ) -> Result<bool, ContainError> {
         const ACT: &str = "isolate";
-        let full = |around: &Surroundings| {
-            nft::apply(&rules::isolate(spec, self.mark, around, true), ACT)
-        };
-        let ContainError::NftRefused { .. } = (match full(&around) {
-            Ok(()) => return Ok(true),
-            Err(error) => error,
-        }) else {
-            return full(&around).map(|()| true);
-        };
+        let full =
+            |around: &Surroundings| nft::apply(&rules::isolate(spec, self.mark, around, true), ACT);
+        match full(around) {
+            Err(ContainError::NftRefused { .. }) => {}
+            other => return other.map(|()| true),
+        }
         // A device may have gone between the look and the transaction: look again, once.
         let around = surroundings()?;
         let Err(refusal) = full(&around) else {

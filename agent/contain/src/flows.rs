@@ -170,7 +170,8 @@ fn doomed_entry(
     let entry = message.payload.get(4..)?;
     let (_, tuple) = attributes(entry).find(|(kind, _)| *kind == CTA_TUPLE_ORIG)?;
     let remote = tuple_destination(tuple)?;
-    if is_within_host(remote.0, local) && tuple_source(tuple).is_some_and(|a| is_within_host(a, local))
+    if is_within_host(remote.0, local)
+        && tuple_source(tuple).is_some_and(|a| is_within_host(a, local))
         || controllers.contains(&remote)
     {
         return None;

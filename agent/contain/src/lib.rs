@@ -7,6 +7,7 @@
 //! What passes and what does not is written in `rules.rs`, and for people in `docs/containment.md`.
 //! Everything works on the network namespace that the calling process is in, and on no other.
 
+mod chains;
 mod clock;
 mod containment;
 mod error;

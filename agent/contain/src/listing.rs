@@ -6,9 +6,9 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::ContainError;
-use crate::nft;
 use crate::rules::{EGRESS_ALLOW, TABLE};
 use crate::spec::{Comment, IsolationSpec};
+use crate::{chains, nft};
 
 /// Our tables as listed.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,10 +30,21 @@ impl Listing {
         let mut objects = Vec::new();
         let inet = extend(&mut objects, "inet")?;
         let netdev = extend(&mut objects, "netdev")?;
-        Ok(Self::of(objects, inet, netdev))
+        let devices = if netdev {
+            chains::devices()?
+        } else {
+            BTreeMap::new()
+        };
+        Ok(Self::of(objects, devices, inet, netdev))
     }
 
-    fn of(objects: Vec<Value>, inet: bool, netdev: bool) -> Self {
+    /// `devices`: which egress chain hangs on which.
+    fn of(
+        objects: Vec<Value>,
+        mut devices: BTreeMap<String, String>,
+        inet: bool,
+        netdev: bool,
+    ) -> Self {
         let mut egress: BTreeMap<String, Egress> = BTreeMap::new();
         let mut hash = Sha256::new();
         let mut comments = Vec::new();
@@ -44,7 +55,8 @@ impl Listing {
             }
             if is_egress_chain(&object["chain"]) {
                 let name = object["chain"]["name"].as_str().unwrap_or_default();
-                egress.insert(name.to_owned(), Egress::of(&object["chain"]));
+                let chain = Egress::of(&object["chain"], devices.remove(name));
+                egress.insert(name.to_owned(), chain);
             } else if let Some(chain) = chain_of(&object).and_then(|name| egress.get_mut(name)) {
                 chain.rules.push(object["rule"]["expr"].clone());
             } else {
@@ -87,7 +99,6 @@ impl Listing {
         })?;
         for comment in parsed {
             match comment {
-                Comment::Header { .. } => {}
                 Comment::Reason(reason) => spec.reason = reason,
                 Comment::Policy(version) => spec.policy_version = version,
                 // Every chain says it again.
@@ -95,7 +106,7 @@ impl Listing {
                     spec.controllers.push(end);
                 }
                 Comment::Allow(rule) if !spec.allow.contains(&rule) => spec.allow.push(rule),
-                Comment::Controller(_) | Comment::Allow(_) => {}
+                Comment::Header { .. } | Comment::Controller(_) | Comment::Allow(_) => {}
             }
         }
         Some(spec)
@@ -104,23 +115,26 @@ impl Listing {
 
 /// An egress chain is compared by itself, because it comes and goes with its device.
 struct Egress {
-    device: String,
+    device: Option<String>,
     sound: bool,
     rules: Vec<Value>,
 }
 
 impl Egress {
-    fn of(chain: &Value) -> Self {
+    fn of(chain: &Value, device: Option<String>) -> Self {
         Self {
-            device: chain["dev"].as_str().unwrap_or_default().to_owned(),
+            device,
             sound: chain["type"] == "filter" && chain["policy"] == "drop",
             rules: Vec::new(),
         }
     }
 
     fn guarded(self) -> Option<String> {
-        let expected = json!([{"jump": {"target": EGRESS_ALLOW}}]);
-        (self.sound && self.rules == [expected]).then_some(self.device)
+        let expected = [
+            json!([{"jump": {"target": EGRESS_ALLOW}}]),
+            json!([{"drop": null}]),
+        ];
+        self.device.filter(|_| self.sound && self.rules == expected)
     }
 }
 

@@ -138,10 +138,13 @@ pub(crate) fn push_attribute(buffer: &mut Vec<u8>, kind: u16, content: &[u8]) {
     buffer.resize(buffer.len() + aligned(length) - length, 0);
 }
 
+/// A string attribute's content, without the NUL that ends it.
+pub(crate) fn text(content: &[u8]) -> Option<&str> {
+    std::str::from_utf8(content.strip_suffix(&[0])?).ok()
+}
+
 pub(crate) fn read_u32(buffer: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(
-        buffer.get(at..at + 4)?.try_into().ok()?,
-    ))
+    Some(u32::from_ne_bytes(buffer.get(at..at + 4)?.try_into().ok()?))
 }
 
 fn aligned(length: usize) -> usize {

@@ -88,7 +88,10 @@ fn read_until_closed(child: &mut Child, deadline: Instant) -> io::Result<Vec<u8>
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)], timeout) {
+        match poll(
+            &mut [PollFd::new(stdout.as_fd(), PollFlags::POLLIN)],
+            timeout,
+        ) {
             Ok(0) => return Err(ErrorKind::TimedOut.into()),
             Err(nix::Error::EINTR) => continue,
             Err(errno) => return Err(errno.into()),

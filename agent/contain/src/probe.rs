@@ -45,7 +45,11 @@ enum Outcome {
 /// Tries every controller with and without the mark, and every forbidden target without, all at once.
 ///
 /// Takes about 200 ms when the marked probe is answered and the others are not, and at most 1.5 s.
-pub(crate) fn prove(mark: u32, controllers: &[SocketAddr], forbidden: &[ProbeTarget]) -> Vec<Probe> {
+pub(crate) fn prove(
+    mark: u32,
+    controllers: &[SocketAddr],
+    forbidden: &[ProbeTarget],
+) -> Vec<Probe> {
     let to_controller = controllers.iter().map(|address| ProbeTarget {
         address: *address,
         transport: Transport::Tcp,

@@ -7,26 +7,29 @@
 //! | | `forward`, priority -300 | containers and virtual machines behind the host; nothing passes |
 //! | `netdev cordon` | `egress_N` on every device but loopback | AF_PACKET and other senders that never see `inet`; bridged frames of guests |
 //!
-//! Every chain's policy is drop. Nothing is let through for being `established` or `related`.
+//! Every chain ends in a drop, and its policy is drop. Nothing is let through for being `established` or `related`.
 //!
 //! The controller is let through for sockets that carry the agent's mark. `output` matches the mark of
 //! the *socket*, because other tables may rewrite the packet's mark, and puts it on the packet again,
 //! so that `egress` (where no socket can be looked up) sees it.
+
+mod words;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cordon_proto::policy::{AllowRule, Transport};
 use nftables::batch::Batch;
-use nftables::expr::{
-    BinaryOperation, Expression, Meta, MetaKey, NamedExpression, Payload, PayloadField, Prefix,
-    SetItem, Socket, SocketAttr,
-};
-use nftables::schema::{Chain, NfListObject, Nftables, Rule, Table};
-use nftables::stmt::{JumpTarget, Mangle, Match, Operator, Statement};
-use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
+use nftables::expr::{BinaryOperation, Expression, MetaKey};
+use nftables::schema::Nftables;
+use nftables::stmt::{JumpTarget, Match, Operator, Statement};
+use nftables::types::{NfFamily, NfHook};
 
 use crate::spec::{Comment, IsolationSpec, transport_name};
+use words::{
+    Writer, address, and, chain, eq, field, link_local, link_multicast, loopback, mark_packet,
+    marked_socket, meta, port, prefix, set, table, text,
+};
 
 /// Name of both tables.
 pub(crate) const TABLE: &str = "cordon";
@@ -102,7 +105,10 @@ fn inet_rules(mut to: Writer<'_>, spec: &IsolationSpec, mark: u32, around: &Surr
     to.rule("input", Comment::header(spec), vec![loopback(MetaKey::Iif)]);
     let from_controller = spec.controller_ends().map(|end| {
         let matches = vec![address("saddr", end.0), port("tcp", "sport", end.1)];
-        (Comment::controller(end), and(matches, [marked_socket(mark)]))
+        (
+            Comment::controller(end),
+            and(matches, [marked_socket(mark)]),
+        )
     });
     for (comment, matches) in from_controller.collect::<Vec<_>>() {
         to.rule("input", comment, matches);
@@ -115,6 +121,8 @@ fn inet_rules(mut to: Writer<'_>, spec: &IsolationSpec, mark: u32, around: &Surr
     for (comment, matches) in icmp_in(mark) {
         to.rule("input", comment.to_owned(), matches);
     }
+    to.drop_the_rest("input");
+    to.drop_the_rest("forward");
 
     to.rule("output", "loopback".into(), vec![loopback(MetaKey::Oif)]);
     for end in spec.controller_ends() {
@@ -127,6 +135,7 @@ fn inet_rules(mut to: Writer<'_>, spec: &IsolationSpec, mark: u32, around: &Surr
         to.rule("output", Comment::controller(end), matches);
     }
     out_rules(&mut to, "output", spec, around);
+    to.drop_the_rest("output");
 }
 
 fn egress_rules(mut to: Writer<'_>, spec: &IsolationSpec, mark: u32, around: &Surroundings) {
@@ -155,6 +164,7 @@ fn egress_rules(mut to: Writer<'_>, spec: &IsolationSpec, mark: u32, around: &Su
                 target: EGRESS_ALLOW.into(),
             })],
         );
+        to.drop_the_rest(&name);
     }
 }
 
@@ -197,7 +207,12 @@ fn from_allowed(rule: &AllowRule) -> Vec<Statement<'static>> {
 
 fn icmp_in(mark: u32) -> [(&'static str, Vec<Statement<'static>>); 4] {
     let from_this_link = || eq(field("ip6", "hoplimit"), Expression::Number(255));
-    let nd = set(["nd-router-advert", "nd-neighbor-solicit", "nd-neighbor-advert"].map(text));
+    let nd = set([
+        "nd-router-advert",
+        "nd-neighbor-solicit",
+        "nd-neighbor-advert",
+    ]
+    .map(text));
     [
         (
             "nd, never routed",
@@ -232,7 +247,11 @@ fn icmp_in(mark: u32) -> [(&'static str, Vec<Statement<'static>>); 4] {
 /// Solicitations and advertisements go no further than the link and the ends that may be talked to:
 /// an unbounded rule would be a tunnel to anywhere.
 fn nd_out(spec: &IsolationSpec) -> Vec<Statement<'static>> {
-    let kinds = ["nd-router-solicit", "nd-neighbor-solicit", "nd-neighbor-advert"];
+    let kinds = [
+        "nd-router-solicit",
+        "nd-neighbor-solicit",
+        "nd-neighbor-advert",
+    ];
     let mut ends: Vec<Expression<'static>> = vec![link_local(), link_multicast()];
     let allowed = spec.allow.iter().map(|rule| rule.address.to_canonical());
     let named: BTreeSet<Ipv6Addr> = spec
@@ -253,7 +272,11 @@ fn nd_out(spec: &IsolationSpec) -> Vec<Statement<'static>> {
 }
 
 fn mld_out() -> Vec<Statement<'static>> {
-    let kinds = ["mld-listener-report", "mld-listener-reduction", "mld2-listener-report"];
+    let kinds = [
+        "mld-listener-report",
+        "mld-listener-reduction",
+        "mld2-listener-report",
+    ];
     vec![
         eq(field("icmpv6", "type"), set(kinds.map(text))),
         eq(field("ip6", "daddr"), link_multicast()),
@@ -282,142 +305,4 @@ fn dhcp6(way: &str) -> Vec<Statement<'static>> {
         port("udp", "sport", 546),
         port("udp", "dport", 547),
     ]
-}
-
-/// By index, not by name: a device can be renamed to "lo", but no other can be number 1.
-fn loopback(side: MetaKey) -> Statement<'static> {
-    eq(meta(side), text("lo"))
-}
-
-fn marked_socket(mark: u32) -> Statement<'static> {
-    let socket = NamedExpression::Socket(Socket {
-        key: std::borrow::Cow::Owned(SocketAttr::Mark),
-    });
-    eq(Expression::Named(socket), Expression::Number(mark))
-}
-
-fn mark_packet(mark: u32) -> Statement<'static> {
-    Statement::Mangle(Mangle {
-        key: meta(MetaKey::Mark),
-        value: Expression::Number(mark),
-    })
-}
-
-fn address(side: &str, address: IpAddr) -> Statement<'static> {
-    let protocol = if address.is_ipv4() { "ip" } else { "ip6" };
-    eq(field(protocol, side), text(&address.to_string()))
-}
-
-fn port(transport: &str, side: &str, port: u16) -> Statement<'static> {
-    eq(field(transport, side), Expression::Number(port.into()))
-}
-
-fn link_local() -> Expression<'static> {
-    prefix(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0).into(), 10)
-}
-
-fn link_multicast() -> Expression<'static> {
-    prefix(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0).into(), 16)
-}
-
-fn prefix(network: IpAddr, length: u8) -> Expression<'static> {
-    Expression::Named(NamedExpression::Prefix(Prefix {
-        addr: Box::new(text(&network.to_string())),
-        len: length.into(),
-    }))
-}
-
-fn set(items: impl IntoIterator<Item = Expression<'static>>) -> Expression<'static> {
-    Expression::Named(NamedExpression::Set(
-        items.into_iter().map(SetItem::Element).collect(),
-    ))
-}
-
-fn field(protocol: &str, field: &str) -> Expression<'static> {
-    Expression::Named(NamedExpression::Payload(Payload::PayloadField(
-        PayloadField {
-            protocol: protocol.to_owned().into(),
-            field: field.to_owned().into(),
-        },
-    )))
-}
-
-fn meta(key: MetaKey) -> Expression<'static> {
-    Expression::Named(NamedExpression::Meta(Meta { key }))
-}
-
-fn text(text: &str) -> Expression<'static> {
-    Expression::String(text.to_owned().into())
-}
-
-fn eq(left: Expression<'static>, right: Expression<'static>) -> Statement<'static> {
-    Statement::Match(Match {
-        left,
-        right,
-        op: Operator::EQ,
-    })
-}
-
-fn and(
-    mut matches: Vec<Statement<'static>>,
-    more: impl IntoIterator<Item = Statement<'static>>,
-) -> Vec<Statement<'static>> {
-    matches.extend(more);
-    matches
-}
-
-fn table(family: NfFamily) -> NfListObject<'static> {
-    NfListObject::Table(Table {
-        family,
-        name: TABLE.into(),
-        handle: None,
-    })
-}
-
-fn chain(family: NfFamily, name: &str) -> NfListObject<'static> {
-    NfListObject::Chain(Chain {
-        family,
-        table: TABLE.into(),
-        name: name.to_owned().into(),
-        ..Chain::default()
-    })
-}
-
-/// Adds chains and rules of one table to the batch.
-struct Writer<'a> {
-    batch: &'a mut Batch<'static>,
-    family: NfFamily,
-}
-
-impl Writer<'_> {
-    fn base_chain(&mut self, name: &str, hook: NfHook, priority: i32, device: Option<&str>) {
-        self.batch.add(NfListObject::Chain(Chain {
-            family: self.family,
-            table: TABLE.into(),
-            name: name.to_owned().into(),
-            _type: Some(NfChainType::Filter),
-            hook: Some(hook),
-            prio: Some(priority),
-            dev: device.map(|device| device.to_owned().into()),
-            policy: Some(NfChainPolicy::Drop),
-            ..Chain::default()
-        }));
-    }
-
-    /// An accepting rule.
-    fn rule(&mut self, chain: &str, comment: String, mut matches: Vec<Statement<'static>>) {
-        matches.push(Statement::Accept(None));
-        self.push(chain, Some(comment), matches);
-    }
-
-    fn push(&mut self, chain: &str, comment: Option<String>, statements: Vec<Statement<'static>>) {
-        self.batch.add(NfListObject::Rule(Rule {
-            family: self.family,
-            table: TABLE.into(),
-            chain: chain.to_owned().into(),
-            expr: statements.into(),
-            comment: comment.map(Into::into),
-            ..Rule::default()
-        }));
-    }
 }

@@ -8,13 +8,13 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::socket::{MsgFlags, SockFlag, SockProtocol, recv};
 
 use crate::error::ContainError;
-use crate::netlink::{Netlink, attributes, messages};
+use crate::netlink::{Netlink, attributes, messages, text};
 use crate::rules::TABLE;
 
 /// NFNLGRP_NFTABLES, linux/netfilter/nfnetlink.h
 const NFTABLES_GROUP: u32 = 1 << (7 - 1);
-/// RTNLGRP_LINK, linux/rtnetlink.h
-const LINK_GROUP: u32 = 1 << (1 - 1);
+/// RTNLGRP_LINK, linux/rtnetlink.h: group 1, whose bit is the first
+const LINK_GROUP: u32 = 1;
 /// NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE, NFTA_SET_TABLE: all of them are 1.
 const TABLE_ATTRIBUTE: u16 = 1;
 const NFGENMSG_BYTES: usize = 4;
@@ -105,7 +105,6 @@ fn is_about_our_table(payload: &[u8]) -> bool {
     let Some(attributes_of) = payload.get(NFGENMSG_BYTES..) else {
         return false;
     };
-    attributes(attributes_of).any(|(kind, content)| {
-        kind == TABLE_ATTRIBUTE && content.strip_suffix(&[0]) == Some(TABLE.as_bytes())
-    })
+    attributes(attributes_of)
+        .any(|(kind, content)| kind == TABLE_ATTRIBUTE && text(content) == Some(TABLE))
 }
