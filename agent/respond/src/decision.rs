@@ -81,7 +81,7 @@ pub fn decide(
             Action::Alert,
             "suspicious: below the threshold for action".to_owned(),
         ),
-        VerdictKind::Malicious => on_malicious(subject, policy, standing),
+        VerdictKind::Malicious => on_malicious(subject, policy, *standing),
     };
     Decision {
         action,
@@ -108,7 +108,7 @@ fn effective_kind(verdict: &Verdict, thresholds: Option<Thresholds>) -> VerdictK
 fn on_malicious(
     subject: &Subject,
     policy: Option<&Policy>,
-    standing: &Standing,
+    standing: Standing,
 ) -> (Action, String) {
     let Some(policy) = policy else {
         return (

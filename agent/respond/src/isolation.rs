@@ -22,46 +22,23 @@
 //! `Confirmed` without proof of this very rule set; once the lease is over the host opens; a release
 //! ends in `Open`; whatever is on disk at a restart leads to `Open` or to the isolation re-adopted.
 
-use cordon_proto::id::IsolationId;
-use cordon_proto::policy::WithoutProof;
-use cordon_proto::record::{IsolationReport, IsolationState, Probe};
-use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+mod intent;
+mod report;
+mod shut;
 
-use crate::proof::{Evidence, Proof as Conclusion, weigh};
+use cordon_proto::record::{IsolationReport, IsolationState};
+use jiff::{SignedDuration, Timestamp};
+
+pub use intent::{Intent, Lease};
+pub use report::Cause;
+pub use shut::Shut;
+
+use crate::proof::Evidence;
+use intent::{is_past, longest};
+use report::report;
 
 /// How long to wait before an effect that failed is tried again.
 pub const RETRY: SignedDuration = SignedDuration::from_secs(5);
-
-/// When an isolation opens by itself; `None` is never.
-pub type Lease = Option<Timestamp>;
-
-/// What is wanted: one isolation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Intent {
-    /// Names it.
-    pub id: IsolationId,
-    /// Why.
-    pub reason: String,
-    /// Tree of the detection that caused it, if one did.
-    pub tree: Option<String>,
-    /// When it was decided.
-    pub started_at: Timestamp,
-    /// When it opens by itself.
-    pub lease_expires_at: Lease,
-    /// Policy version that allowed it; 0 for a person at the console of the host.
-    pub policy_version: u64,
-    /// What to do when the proof fails.
-    pub without_proof: WithoutProof,
-    /// Kernel's stamp of the judged event, nanoseconds of CLOCK_MONOTONIC.
-    pub event_mono_ns: Option<u64>,
-}
-
-impl Intent {
-    fn is_over(&self, now: Timestamp) -> bool {
-        self.lease_expires_at.is_some_and(|at| at <= now)
-    }
-}
 
 /// Whether the isolation in force is proved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,19 +49,6 @@ pub enum Standing {
     Proved,
     /// Tried and failed; policy says stay shut.
     Unproven,
-}
-
-/// Why the host is being opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// Somebody asked.
-    Release(String),
-    /// The lease is over.
-    Lease,
-    /// The proof failed and policy says roll back.
-    RollBack(String),
-    /// The rules did not go in; what is left on disk goes.
-    ApplyFailed(String),
 }
 
 /// Where the isolation stands.
@@ -107,25 +71,6 @@ pub enum State {
         /// When to try again, if the last try failed.
         retry_at: Option<Timestamp>,
     },
-}
-
-/// The rules are in the kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shut {
-    /// What is in force.
-    pub intent: Intent,
-    /// Whether it is proved.
-    pub standing: Standing,
-    /// SHA-256 of the rules in force as the kernel lists them.
-    pub rules_sha256: String,
-    event_to_drop_micros: Option<u64>,
-    /// A failed proof rolls back only an isolation that was never proved or re-adopted: a controller
-    /// that restarts while a host is isolated must not open the host.
-    settled: bool,
-    extending: Option<Lease>,
-    retry_at: Option<Timestamp>,
-    /// What `retry_at` is about.
-    whole: bool,
 }
 
 /// What happened.
@@ -417,163 +362,6 @@ impl Machine {
             self.wanted = Some(intent.lease_expires_at);
         }
     }
-}
-
-impl Shut {
-    fn new(intent: Intent) -> Self {
-        Self {
-            intent,
-            standing: Standing::Pending,
-            rules_sha256: String::new(),
-            event_to_drop_micros: None,
-            settled: false,
-            extending: None,
-            retry_at: None,
-            whole: false,
-        }
-    }
-
-    fn dropped(&mut self, rules: String, mono_ns: u64, now: Timestamp) -> Vec<Effect> {
-        let first = self.rules_sha256.is_empty() && !self.settled;
-        self.rules_sha256 = rules;
-        self.standing = Standing::Pending;
-        self.whole = true;
-        self.retry_at = Some(later(now));
-        if first {
-            self.event_to_drop_micros = self
-                .intent
-                .event_mono_ns
-                .and_then(|event| mono_ns.checked_sub(event))
-                .map(|ns| ns / 1000);
-        }
-        let reason = self.intent.reason.clone();
-        vec![
-            self.report(reason, Vec::new()),
-            Effect::Probe(self.intent.clone()),
-        ]
-    }
-
-    /// `Err`: roll back, and why.
-    fn probed(&mut self, evidence: Evidence, now: Timestamp) -> Result<Vec<Effect>, String> {
-        // An answer to a question asked before the rules changed proves nothing about these.
-        if !self.whole || self.rules_sha256.is_empty() {
-            return Ok(Vec::new());
-        }
-        let conclusion = weigh(&evidence);
-        let (next, reason) = match conclusion {
-            Conclusion::Proved => (Standing::Proved, self.intent.reason.clone()),
-            Conclusion::Failed(why) if self.rolls_back() => return Err(why),
-            Conclusion::Failed(why) => (Standing::Unproven, why),
-        };
-        self.retry_at = (next == Standing::Unproven).then(|| later(now));
-        self.settled |= next == Standing::Proved;
-        let news = self.standing != next;
-        self.standing = next;
-        Ok(if news {
-            vec![self.report(reason, evidence.probes)]
-        } else {
-            Vec::new()
-        })
-    }
-
-    fn rolls_back(&self) -> bool {
-        !self.settled && self.intent.without_proof == WithoutProof::RollBack
-    }
-
-    fn repair(&mut self) -> Vec<Effect> {
-        self.standing = Standing::Pending;
-        self.whole = false;
-        self.retry_at = None;
-        vec![Effect::Drop(self.intent.clone())]
-    }
-
-    fn repair_failed(&mut self, why: String, now: Timestamp) -> Vec<Effect> {
-        self.standing = Standing::Unproven;
-        self.whole = false;
-        self.retry_at = Some(later(now));
-        vec![self.report(why, Vec::new())]
-    }
-
-    fn retry(&mut self, now: Timestamp) -> Vec<Effect> {
-        if self.retry_at.is_none_or(|at| at > now) {
-            return Vec::new();
-        }
-        self.retry_at = Some(later(now));
-        vec![if self.whole {
-            Effect::Probe(self.intent.clone())
-        } else {
-            Effect::Drop(self.intent.clone())
-        }]
-    }
-
-    /// One extension at a time, so that `Persisted` always speaks of the lease it wrote.
-    fn extend_to(&mut self, wanted: Option<Lease>) -> Option<Effect> {
-        let wanted = wanted?;
-        let longer = longest(self.intent.lease_expires_at, wanted);
-        if self.extending.is_some() || longer == self.intent.lease_expires_at {
-            return None;
-        }
-        self.extending = Some(longer);
-        Some(Effect::Persist(Intent {
-            lease_expires_at: longer,
-            ..self.intent.clone()
-        }))
-    }
-
-    fn report(&self, reason: String, probes: Vec<Probe>) -> Effect {
-        let state = match self.standing {
-            Standing::Pending => IsolationState::Applied,
-            Standing::Proved => IsolationState::Confirmed,
-            Standing::Unproven => IsolationState::Unproven,
-        };
-        Effect::Report(IsolationReport {
-            rules_sha256: Some(self.rules_sha256.clone()).filter(|sha| !sha.is_empty()),
-            probes,
-            event_to_drop_micros: self.event_to_drop_micros,
-            ..bare_report(&self.intent, state, reason)
-        })
-    }
-}
-
-impl Cause {
-    fn report(self, intent: &Intent) -> Effect {
-        let (state, reason) = match self {
-            Self::Release(reason) => (IsolationState::Released, reason),
-            Self::Lease => (IsolationState::Released, "lease is over".to_owned()),
-            Self::RollBack(why) => (IsolationState::Released, format!("rolled back: {why}")),
-            Self::ApplyFailed(why) => (IsolationState::Failed, why),
-        };
-        report(intent, state, reason)
-    }
-}
-
-fn report(intent: &Intent, state: IsolationState, reason: String) -> Effect {
-    Effect::Report(bare_report(intent, state, reason))
-}
-
-fn bare_report(intent: &Intent, state: IsolationState, reason: String) -> IsolationReport {
-    IsolationReport {
-        id: intent.id,
-        state,
-        reason,
-        tree: intent.tree.clone(),
-        lease_expires_at: intent.lease_expires_at,
-        rules_sha256: None,
-        probes: Vec::new(),
-        event_to_drop_micros: None,
-        policy_version: intent.policy_version,
-    }
-}
-
-fn longest(a: Lease, b: Lease) -> Lease {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.max(b)),
-        _ => None,
-    }
-}
-
-fn is_past(lease: Lease, now: Timestamp) -> bool {
-    lease.is_some_and(|at| at <= now)
 }
 
 /// A clock at the end of time must not make a retry a panic.

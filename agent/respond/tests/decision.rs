@@ -1,4 +1,5 @@
 //! What the policy makes of a verdict: a row a case.
+#![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
 use cordon_proto::policy::{Caps, IsolationPolicy, Mode, Policy, Thresholds, WithoutProof};
 use cordon_proto::verdict::{Stage, Verdict, VerdictKind};

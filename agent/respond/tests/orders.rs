@@ -1,4 +1,5 @@
 //! Which orders a host obeys: a row a reason to refuse.
+#![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
 use cordon_proto::envelope::{Envelope, sign};
 use cordon_proto::id::{HostId, OrderId};

@@ -1,0 +1,52 @@
+//! Why a host is opened, and how a change is told.
+
+use cordon_proto::record::{IsolationReport, IsolationState};
+
+use super::{Effect, Intent};
+
+/// Why the host is being opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Somebody asked.
+    Release(String),
+    /// The lease is over.
+    Lease,
+    /// The proof failed and policy says roll back.
+    RollBack(String),
+    /// The rules did not go in; what is left on disk goes.
+    ApplyFailed(String),
+}
+
+impl Cause {
+    pub(super) fn report(self, intent: &Intent) -> Effect {
+        let (state, reason) = match self {
+            Self::Release(reason) => (IsolationState::Released, reason),
+            Self::Lease => (IsolationState::Released, "lease is over".to_owned()),
+            Self::RollBack(why) => (IsolationState::Released, format!("rolled back: {why}")),
+            Self::ApplyFailed(why) => (IsolationState::Failed, why),
+        };
+        report(intent, state, reason)
+    }
+}
+
+pub(super) fn report(intent: &Intent, state: IsolationState, reason: String) -> Effect {
+    Effect::Report(bare_report(intent, state, reason))
+}
+
+pub(super) fn bare_report(
+    intent: &Intent,
+    state: IsolationState,
+    reason: String,
+) -> IsolationReport {
+    IsolationReport {
+        id: intent.id,
+        state,
+        reason,
+        tree: intent.tree.clone(),
+        lease_expires_at: intent.lease_expires_at,
+        rules_sha256: None,
+        probes: Vec::new(),
+        event_to_drop_micros: None,
+        policy_version: intent.policy_version,
+    }
+}
