@@ -12,13 +12,7 @@ pub mod envelope;
 pub mod id;
 pub mod order;
 /// Generated protobuf and gRPC types of package `cordon.v1`.
-#[expect(
-    clippy::all,
-    clippy::pedantic,
-    missing_docs,
-    clippy::unwrap_used,
-    reason = "generated code"
-)]
+#[expect(clippy::pedantic, missing_docs, reason = "generated code")]
 pub mod pb {
     include!("generated/cordon.v1.rs");
 }

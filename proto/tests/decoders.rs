@@ -2,6 +2,7 @@
 //!
 //! Arbitrary bytes rarely get past the first brace, so each decoder is also given its own document
 //! with a few bytes changed, cut off or repeated.
+#![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
 use cordon_proto::envelope::{Envelope, sign};
 use cordon_proto::id::{HostId, IsolationId};

@@ -112,30 +112,30 @@ fn summary(evidence: &Evidence) -> String {
 }
 
 fn what_ran(evidence: &Evidence, lead: &Lead) -> String {
-    let mut sentence = format!(
+    let mut parts = vec![format!(
         "{}，{} 上运行了 {}",
         time(lead.at),
         evidence.host,
         lead.command
-    );
-    sentence.push_str(&format!("（pid {}{}）", lead.pid, user(lead)));
+    )];
+    parts.push(format!("（pid {}{}）", lead.pid, user(lead)));
     if !lead.lineage.is_empty() {
-        sentence.push_str(&format!("，由 {} 启动", lead.lineage.join(" ← ")));
+        parts.push(format!("，由 {} 启动", lead.lineage.join(" ← ")));
     }
     if lead.on_socket {
-        sentence.push_str("，其输入或输出接在网络套接字上");
+        parts.push("，其输入或输出接在网络套接字上".to_owned());
     }
     if lead.without_file {
-        sentence.push_str("，其程序文件不在磁盘上");
+        parts.push("，其程序文件不在磁盘上".to_owned());
     }
     if !lead.remotes.is_empty() {
-        sentence.push_str(&format!("，并连接了 {}", lead.remotes.join("、")));
+        parts.push(format!("，并连接了 {}", lead.remotes.join("、")));
     }
     if !lead.children.is_empty() {
-        sentence.push_str(&format!("；它又启动了 {}", lead.children.join("、")));
+        parts.push(format!("；它又启动了 {}", lead.children.join("、")));
     }
-    sentence.push('。');
-    sentence
+    parts.push("。".to_owned());
+    parts.concat()
 }
 
 fn user(lead: &Lead) -> String {

@@ -119,30 +119,30 @@ fn summary(evidence: &Evidence) -> String {
 }
 
 fn what_ran(evidence: &Evidence, lead: &Lead) -> String {
-    let mut sentence = format!(
+    let mut parts = vec![format!(
         "At {} on {}, {} ran",
         time(lead.at),
         evidence.host,
         lead.command
-    );
-    sentence.push_str(&format!(" (pid {}{})", lead.pid, user(lead)));
+    )];
+    parts.push(format!(" (pid {}{})", lead.pid, user(lead)));
     if !lead.lineage.is_empty() {
-        sentence.push_str(&format!(", started by {}", lead.lineage.join(" under ")));
+        parts.push(format!(", started by {}", lead.lineage.join(" under ")));
     }
     if lead.on_socket {
-        sentence.push_str(", with its input or output on a network socket");
+        parts.push(", with its input or output on a network socket".to_owned());
     }
     if lead.without_file {
-        sentence.push_str(", from a program that is not on disk");
+        parts.push(", from a program that is not on disk".to_owned());
     }
     if !lead.remotes.is_empty() {
-        sentence.push_str(&format!(", and connected to {}", lead.remotes.join(", ")));
+        parts.push(format!(", and connected to {}", lead.remotes.join(", ")));
     }
     if !lead.children.is_empty() {
-        sentence.push_str(&format!("; it started {}", lead.children.join(", ")));
+        parts.push(format!("; it started {}", lead.children.join(", ")));
     }
-    sentence.push('.');
-    sentence
+    parts.push(".".to_owned());
+    parts.concat()
 }
 
 fn user(lead: &Lead) -> String {

@@ -1,6 +1,11 @@
 //! Goldens: facts in, the whole write-up out. A new case is a file beside this one and its snapshot.
 //!
 //! Each `facts/NAME.json` is one incident as the controller would assemble it.
+#![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the crate is pure; its test reads its cases"
+)]
 
 use std::fs;
 use std::path::Path;
@@ -51,7 +56,7 @@ fn collect(value: &serde_json::Value, texts: &mut Vec<String>) {
         serde_json::Value::String(text) => texts.push(text.clone()),
         serde_json::Value::Array(items) => items.iter().for_each(|item| collect(item, texts)),
         serde_json::Value::Object(fields) => {
-            fields.values().for_each(|field| collect(field, texts))
+            fields.values().for_each(|field| collect(field, texts));
         }
         _ => {}
     }

@@ -1,5 +1,7 @@
 //! Cards go to a real HTTP receiver on loopback, which checks them as a platform would.
 
+#![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,11 +20,14 @@ use serde_json::Value;
 use sha2::Sha256;
 use tokio::net::TcpListener;
 
+/// Status, headers and body.
+type Answer = (u16, Vec<(&'static str, String)>, String);
+
 /// What the receiver got, and what it will answer.
 #[derive(Clone, Default)]
 struct Receiver {
     got: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
-    answers: Arc<Mutex<Vec<(u16, Vec<(&'static str, String)>, String)>>>,
+    answers: Arc<Mutex<Vec<Answer>>>,
 }
 
 async fn receive(

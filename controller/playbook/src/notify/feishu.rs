@@ -229,7 +229,7 @@ pub(super) fn check(channel: &Channel, answer: &[u8]) -> Result<(), NotifyError>
         0 => Ok(()),
         11_232 | 99_991_400 => Err(NotifyError::Muted {
             host,
-            wait: std::time::Duration::from_secs(60),
+            wait: std::time::Duration::from_mins(1),
         }),
         _ if PASSING_CODES.contains(&code) => Err(NotifyError::Unwilling {
             host,

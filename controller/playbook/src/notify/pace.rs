@@ -11,9 +11,9 @@ const PER_MINUTE: usize = 100;
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
 /// For an answer that asks for silence without saying how long.
-const DEFAULT_WAIT: Duration = Duration::from_secs(60);
+const DEFAULT_WAIT: Duration = Duration::from_mins(1);
 /// Nobody mutes an alarm for longer.
-const MAX_WAIT: Duration = Duration::from_secs(3_600);
+const MAX_WAIT: Duration = Duration::from_hours(1);
 
 /// The last minute of one channel.
 #[derive(Debug, Default)]
