@@ -6,4 +6,5 @@ pub mod demo;
 pub mod fleet;
 pub mod lab;
 pub mod narrator;
+pub mod record;
 pub mod wait;

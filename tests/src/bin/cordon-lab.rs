@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use cordon_tests::{command, demo, lab};
+use cordon_tests::{command, demo, lab, record};
 
 /// A fleet of network namespaces on one machine. Needs root; changes nothing of the machine's own.
 #[derive(Parser)]
@@ -64,6 +64,10 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Run the training scenarios in disposable nodes and record what our own sensor sees.
+    Record(record::Arguments),
+    #[command(hide = true)]
+    Watch { orders: std::path::PathBuf },
     #[command(hide = true)]
     Supervise {
         #[arg(long)]
@@ -103,6 +107,8 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Action::Status { json } => command::status(name, json),
         Action::Down => command::down(name),
         Action::Demo { once, json } => demo::run(once, json),
+        Action::Record(arguments) => record::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Action::Watch { orders } => record::watch(&orders).map(|()| ExitCode::SUCCESS),
         Action::Supervise { endpoints, bare } => command::supervise(name, endpoints, bare),
         Action::NodeStart { plan } => {
             let status = lab::enter_namespaces(&plan)?;

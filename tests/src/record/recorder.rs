@@ -1,0 +1,339 @@
+//! The recorder: PID 1 of a node's own PID namespace. Starts the work, watches it with the sensor, tells what each
+//! process's story was and whether it carries the attack.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    io::Write,
+    process::Command,
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use cordon_behavior::{
+    Behavior, Limits,
+    event::{Event, EventBody, ProcessKey},
+    story::{Relative, StdioKind, Story},
+};
+use cordon_sensor::{Mode, Scope, Sensor, SensorConfig};
+use serde::Deserialize;
+
+/// Most stories of one variant; a build would give thousands of the same kind.
+const STORIES: usize = 60;
+/// Stories of one variant that differ in numbers only.
+const ALIKE: usize = 3;
+/// Images whose own story says nothing of an attack: they are context unless the scenario is `whole`.
+const PLAIN: &[&str] = &[
+    "id",
+    "whoami",
+    "hostname",
+    "uname",
+    "ls",
+    "sleep",
+    "mkdir",
+    "rm",
+    "touch",
+    "true",
+    "date",
+    "uptime",
+    "head",
+    "tail",
+    "cut",
+    "sort",
+    "wc",
+    "tr",
+    "seq",
+    "test",
+    "dirname",
+    "basename",
+    "mktemp",
+    "pwd",
+    "echo",
+    "printf",
+    "grep",
+    "sed",
+    "which",
+    "env",
+    "tty",
+    "stat",
+    "du",
+    "df",
+    "free",
+    "w",
+    "groups",
+    "locale",
+    "dircolors",
+    "lesspipe",
+    "uniq",
+    "xargs",
+    "cat",
+    "cp",
+    "mv",
+    "chown",
+    "chmod",
+    "ps",
+    "ss",
+    "ip",
+    "last",
+    "file",
+    "nproc",
+    "timeout",
+    "tee",
+    "fold",
+    "lscpu",
+];
+
+/// What the plan tells the recorder.
+#[derive(Debug, Deserialize)]
+struct Orders {
+    label: String,
+    depth: u32,
+    whole: bool,
+    context: Vec<String>,
+    typed: bool,
+    linger_ms: u64,
+    limit_ms: u64,
+    init: bool,
+}
+
+/// What is known while watching.
+struct Watch {
+    orders: Orders,
+    behavior: Behavior,
+    depths: HashMap<ProcessKey, u32>,
+    stories: Vec<(String, Story)>,
+    seen: BTreeSet<String>,
+    alike: BTreeMap<String, usize>,
+    told: BTreeSet<ProcessKey>,
+}
+
+/// Records one node; `orders` is the plan's file. Lines go to standard output.
+pub fn watch(orders: &std::path::Path) -> Result<()> {
+    let text = std::fs::read(orders).with_context(|| format!("read {}", orders.display()))?;
+    let orders: Orders = serde_json::from_slice(&text).context("parse orders")?;
+    let (sender, events) = mpsc::sync_channel::<Event>(65_536);
+    let config = SensorConfig {
+        scope: Scope::PidNamespace,
+        mode: Mode::Auto,
+        ..SensorConfig::default()
+    };
+    // A full channel would stall the sensor: what does not fit is missed here and noticed as a short recording.
+    let sensor = Sensor::start(config, move |event| drop(sender.try_send(event)))
+        .context("start the sensor")?;
+    let deadline = Instant::now() + Duration::from_millis(orders.limit_ms);
+    let linger = Duration::from_millis(orders.linger_ms);
+    let mut child = Command::new("/run/.peer/start")
+        .env_remove("_I")
+        .current_dir("/")
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .context("start the work")?;
+    let mut watch = Watch::new(orders);
+    let mut ended: Option<Instant> = None;
+    loop {
+        match events.recv_timeout(Duration::from_millis(20)) {
+            Ok(event) => watch.take(&event, child.id()),
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                if ended.is_none() && child.try_wait().context("wait for the work")?.is_some() {
+                    ended = Some(Instant::now());
+                }
+                if ended.is_some_and(|at| at.elapsed() > linger) {
+                    break;
+                }
+            }
+        }
+        if Instant::now() > deadline {
+            break;
+        }
+    }
+    watch.last_looks();
+    let counters = sensor.counters();
+    if counters.lost > 0 {
+        eprintln!(
+            "{} of {} events were lost",
+            counters.lost,
+            counters.seen + counters.lost
+        );
+    }
+    watch.write()
+}
+
+impl Watch {
+    fn new(orders: Orders) -> Self {
+        Self {
+            orders,
+            behavior: Behavior::new(Limits::default()),
+            depths: HashMap::new(),
+            stories: Vec::new(),
+            seen: BTreeSet::new(),
+            alike: BTreeMap::new(),
+            told: BTreeSet::new(),
+        }
+    }
+
+    fn take(&mut self, event: &Event, root: u32) {
+        match &event.body {
+            EventBody::Fork { child } => self.found(*child, Some(event.process), root),
+            EventBody::Exec(exec) => self.found(event.process, exec.parent, root),
+            _ => {}
+        }
+        for trigger in self.behavior.apply(event) {
+            self.tell(trigger.process);
+        }
+    }
+
+    /// Learns how deep below the recorder's child a process is; by who forked it, so that a daemon keeps its place.
+    fn found(&mut self, process: ProcessKey, parent: Option<ProcessKey>, root: u32) {
+        if self.depths.contains_key(&process) {
+            return;
+        }
+        if process.pid == root {
+            self.depths.insert(process, 0);
+        } else if let Some(depth) = parent.and_then(|parent| self.depths.get(&parent)) {
+            self.depths.insert(process, depth + 1);
+        }
+    }
+
+    fn tell(&mut self, process: ProcessKey) {
+        let Some(depth) = self.depths.get(&process).copied() else {
+            return;
+        };
+        let Some(mut story) = self.behavior.story(process) else {
+            return;
+        };
+        if depth == 0 || is_ours(&image_of(&story)) {
+            return;
+        }
+        scrub(&mut story, self.orders.init);
+        let label = self.label(&story, depth);
+        story.id = String::new();
+        let Ok(text) = serde_json::to_string(&story) else {
+            return;
+        };
+        let alike = self.alike.entry(shape_of(&story)).or_default();
+        if *alike >= ALIKE || !self.seen.insert(text) {
+            return;
+        }
+        *alike += 1;
+        self.told.insert(process);
+        self.stories.push((label, story));
+    }
+
+    /// What a story is. Below the work's root all is the scenario's; what happened above it is context.
+    fn label(&self, story: &Story, depth: u32) -> String {
+        let orders = &self.orders;
+        if depth < orders.depth {
+            return "context".to_owned();
+        }
+        if orders.label == "benign" {
+            return orders.label.clone();
+        }
+        let image = image_of(story);
+        let name = image.rsplit('/').next().unwrap_or(&image);
+        let quiet = story.children.is_empty() && story.connections.is_empty();
+        let plain = PLAIN.contains(&name) || orders.context.iter().any(|known| known == name);
+        let login_shell = orders.typed && depth == orders.depth && quiet;
+        if quiet && is_veiled(story) {
+            return "context".to_owned();
+        }
+        // A login shell runs `id` and the like by itself before anything is typed.
+        let spared = plain && (!orders.whole || (orders.typed && depth <= orders.depth + 1));
+        let label = if login_shell || spared {
+            "context"
+        } else {
+            orders.label.as_str()
+        };
+        label.to_owned()
+    }
+
+    /// A process that made children or connections is told once more when all is over.
+    fn last_looks(&mut self) {
+        let mut all: Vec<ProcessKey> = self.told.iter().copied().collect();
+        all.sort_by_key(|key| key.start_ns);
+        for process in all {
+            let busy = self
+                .behavior
+                .story(process)
+                .is_some_and(|story| !story.children.is_empty() || !story.connections.is_empty());
+            if busy {
+                self.tell(process);
+            }
+        }
+    }
+
+    fn write(self) -> Result<()> {
+        let mut out = std::io::stdout().lock();
+        let stride = self.stories.len().div_ceil(STORIES).max(1);
+        for (index, line) in self.stories.iter().enumerate() {
+            if index % stride == 0 {
+                serde_json::to_writer(&mut out, line).context("write a story")?;
+                out.write_all(b"\n").context("write a story")?;
+            }
+        }
+        out.flush().context("write the stories")
+    }
+}
+
+/// What a story says without its numbers: work on a hundred files is told a few times only.
+fn shape_of(story: &Story) -> String {
+    let argv = story.process.iter().flat_map(|own| &own.argv);
+    let words = argv.flat_map(|argument| argument.chars().chain(Some(' ')));
+    words
+        .filter(|character| !character.is_ascii_digit())
+        .collect()
+}
+
+/// An interpreter that was handed a file or its standard input, and has done nothing yet: what it will do is
+/// nowhere in its story.
+fn is_veiled(story: &Story) -> bool {
+    let Some(own) = &story.process else {
+        return false;
+    };
+    let sockets = [own.stdin, own.stdout, own.stderr].contains(&StdioKind::Socket);
+    let told = own.argv.iter().any(|argument| {
+        matches!(argument.as_str(), "-c" | "-lc" | "-i" | "-p") || argument.len() > 80
+    });
+    let name = own.exe.rsplit('/').next().unwrap_or_default();
+    let interpreter = matches!(name, "bash" | "dash" | "sh") || name.starts_with("python3");
+    interpreter && !sockets && !told && !own.deleted_exe && !own.memfd
+}
+
+fn image_of(story: &Story) -> String {
+    story
+        .process
+        .as_ref()
+        .map(|process| process.exe.clone())
+        .unwrap_or_default()
+}
+
+/// What belongs to the recording itself.
+fn is_ours(exe: &str) -> bool {
+    exe.starts_with("/run/.p")
+}
+
+/// Takes the recorder out of the lineage; half of the recordings start at an init system, as hosts do, half show
+/// nothing above the first daemon, as containers do.
+fn scrub(story: &mut Story, init: bool) {
+    if let Some(ours) = story
+        .ancestors
+        .iter()
+        .position(|ancestor| is_ours(&ancestor.exe))
+    {
+        story.ancestors.truncate(ours);
+        let at_init = story
+            .ancestors
+            .last()
+            .is_some_and(|top| top.exe.ends_with("/systemd"))
+            || image_of(story).ends_with("/systemd");
+        if init && !at_init {
+            story.ancestors.push(Relative {
+                exe: "/usr/lib/systemd/systemd".to_owned(),
+                argv: vec!["/sbin/init".to_owned()],
+                uid: Some(0),
+            });
+        }
+    }
+}
