@@ -218,8 +218,7 @@ impl Behavior {
 
     /// Makes sure that a process is in the graph; a parent that is learned later is filled in.
     fn ensure(&mut self, process: ProcessKey, parent: Option<ProcessKey>) {
-        // A parent cannot be younger than its child; such a claim would make a loop of the tree.
-        let parent = parent.filter(|key| *key != process && key.start_ns <= process.start_ns);
+        let parent = parent.filter(|parent| !self.would_loop(process, *parent));
         if let Some(known) = self.nodes.get(&process) {
             if known.parent.is_none() && parent.is_some() {
                 self.edit(process, |node| node.parent = parent);
@@ -231,6 +230,19 @@ impl Behavior {
         let tree = self.tree_of_new(process, parent);
         self.insert(process, Node::new(parent, tree));
         self.adopt(parent, process);
+    }
+
+    /// A parent is not younger than its child, and does not descend from it. Processes of one start
+    /// time (`/proc` tells it in hundredths of a second) may claim so in turn.
+    fn would_loop(&self, process: ProcessKey, parent: ProcessKey) -> bool {
+        let mut above = Some(parent);
+        while let Some(key) = above.filter(|key| key.start_ns >= process.start_ns) {
+            if key == process || key.start_ns > process.start_ns {
+                return true;
+            }
+            above = self.parent(key);
+        }
+        false
     }
 
     fn adopt(&mut self, parent: Option<ProcessKey>, child: ProcessKey) {

@@ -240,3 +240,22 @@ fn a_fork_storm_forgets_the_storm_and_keeps_the_living() {
     assert_eq!(story.children.len(), 16);
     assert!(machine.graph.len() > 1000);
 }
+
+#[test]
+fn processes_of_one_start_time_are_not_each_others_parents() {
+    let mut machine = Machine::new();
+    let (one, two, three) = (key(10, 5), key(11, 5), key(12, 5));
+    machine.fork(one, two);
+    machine.fork(two, three);
+    machine.image(one, Some(three), "/bin/sh", false);
+    assert_eq!(machine.graph.parent(three), Some(two));
+    assert_eq!(machine.graph.parent(two), Some(one));
+    assert_eq!(machine.graph.parent(one), None);
+
+    for process in [one, two, three] {
+        machine.send(process, EventBody::Exit { code: 0, signal: 0 });
+    }
+    // A whole lineage goes, youngest first.
+    machine.graph.forget_exited(u64::MAX);
+    assert!(machine.graph.is_empty());
+}
