@@ -6,51 +6,58 @@ use std::time::SystemTime;
 
 use crate::shell::{Failure, Step, root};
 
-const CONSOLE: &str = "controller/console";
+/// The web console's folder.
+pub const CONSOLE: &str = "controller/console";
+/// `npm ci` writes it last, so it says for which lock file the packages in `node_modules` are.
+const INSTALLED: &str = "node_modules/.package-lock.json";
 
-/// Builds console, agent, controller and lab in the one profile that everything uses.
+/// Builds the console and every program, in the one profile that everything uses.
+///
+/// Always the whole workspace, and one test, which costs nothing: cargo then chooses the features of
+/// what the packages share as it does for tests, which compile none of it again. With fewer packages,
+/// or no test, it would choose others, and the agent, the model and the controller would be built twice.
 pub fn product() -> Result<(), Failure> {
     console()?;
     eprintln!("build: agent, controller, lab");
     Step::new("cargo")
-        .args(["build", "--bins"])
-        .args([
-            "-p",
-            "cordon-agent",
-            "-p",
-            "cordon-controller",
-            "-p",
-            "cordon-tests",
-        ])
+        .args(["build", "--workspace", "--bins", "--test", "xtask"])
         .quiet()
         .run()
 }
 
-/// A binary that [`product`] built.
+/// A program that [`product`] built.
 pub fn binary(name: &str) -> PathBuf {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    target.join("debug").join(name)
+    // A relative one is relative to where cargo runs, which is the root.
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    root().join(target).join("debug").join(name)
 }
 
 /// Builds the console when a source is newer than what was built.
 pub fn console() -> Result<(), Failure> {
     let folder = root().join(CONSOLE);
     let built = modified(&folder.join("dist/index.html"));
-    let newest = newest_source(&folder)?;
-    if built.is_some_and(|built| built > newest) && folder.join("node_modules").exists() {
+    if built > Some(newest_source(&folder)?) && has_packages(&folder) {
         return Ok(());
     }
     eprintln!("build: console");
-    let npm = |arguments: &[&str]| {
-        Step::new("npm")
-            .args(arguments)
-            .within(CONSOLE)
-            .quiet()
-            .run()
-    };
-    npm(&["ci", "--no-audit", "--no-fund", "--loglevel=error"])?;
+    if !has_packages(&folder) {
+        npm(&["ci", "--no-audit", "--no-fund", "--loglevel=error"])?;
+    }
     npm(&["run", "build"])
+}
+
+/// Runs npm in the console's folder.
+pub fn npm(arguments: &[&str]) -> Result<(), Failure> {
+    Step::new("npm")
+        .args(arguments)
+        .within(CONSOLE)
+        .quiet()
+        .run()
+}
+
+fn has_packages(folder: &Path) -> bool {
+    let installed = modified(&folder.join(INSTALLED));
+    installed.is_some() && installed >= modified(&folder.join("package-lock.json"))
 }
 
 fn newest_source(folder: &Path) -> Result<SystemTime, Failure> {

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a command line tool talks to its user")]
 
 mod build;
+mod lint;
 mod setup;
 mod shell;
 mod test;
@@ -10,19 +11,23 @@ mod tidy;
 
 use std::process::ExitCode;
 
+use setup::Purpose;
 use shell::{Failure, Step, root};
 
 const USAGE: &str = "\
 cargo xtask COMMAND
 
   demo [--once] [--json]     the product's main job on real input: a fleet, an attack, its isolation, the release
-  test                       every test, as CI runs them
+  test                       every check and every test, as CI runs them
+  lint                       clippy on everything, warnings are errors
+  tidy                       check the house rules
   lab up|exec|cut|mend|status|down ...
                              a fleet of network namespaces on this machine (see `cargo xtask lab --help`)
   setup [--test]             install what the machine lacks to build (and to test)
   record [ARGS]              record the training scenarios in the lab (see docs/recordings.md)
   train [ARGS]               train the behaviour model (see docs/model.md)
-  tidy                       check the house rules
+
+Exit code 0: done, and everything held. Anything else: the last line on standard error says what did not.
 ";
 
 fn main() -> ExitCode {
@@ -41,29 +46,29 @@ fn main() -> ExitCode {
 }
 
 fn run(command: &str, rest: &[String]) -> Result<(), Failure> {
+    // Before anything is installed or built: a typing mistake is told at once.
+    match command {
+        "demo" => only(rest, &["--once", "--json"])?,
+        "setup" => only(rest, &["--test"])?,
+        "help" | "--help" | "-h" | "test" | "ci" | "lint" | "tidy" => only(rest, &[])?,
+        _ => {}
+    }
     match command {
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(())
         }
-        "setup" => setup::install(setup::Purpose::from_arguments(rest)?),
-        "demo" => {
-            setup::install(setup::Purpose::Run)?;
-            build::product()?;
-            lab("demo", rest)
-        }
-        "lab" => {
-            setup::install(setup::Purpose::Run)?;
-            build::product()?;
-            Step::new(build::binary("cordon-lab")).args(rest).run()
-        }
-        "record" => {
-            setup::install(setup::Purpose::Run)?;
-            build::product()?;
-            lab("record", rest)
-        }
-        "train" => train(rest),
+        "setup" if rest.is_empty() => setup::install(Purpose::Run),
+        "setup" => setup::install(Purpose::Test),
+        "demo" => built(Purpose::Run, "cordon-lab", &[command], rest),
+        "record" => built(Purpose::Record, "cordon-lab", &[command], rest),
+        "lab" => built(Purpose::Run, "cordon-lab", &[], rest),
+        "train" => built(Purpose::Run, "cordon-train", &[], rest),
         "test" | "ci" => test::all(),
+        "lint" => {
+            setup::install(Purpose::Run)?;
+            lint::all()
+        }
         "tidy" => tidy::check(&root()),
         other => Err(Failure::new(format!(
             "no command {other:?}; `cargo xtask help` lists them"
@@ -71,23 +76,22 @@ fn run(command: &str, rest: &[String]) -> Result<(), Failure> {
     }
 }
 
-fn lab(command: &str, rest: &[String]) -> Result<(), Failure> {
-    Step::new(build::binary("cordon-lab"))
-        .arg(command)
-        .args(rest)
-        .run()
+fn only(rest: &[String], known: &[&str]) -> Result<(), Failure> {
+    match rest.iter().find(|word| !known.contains(&word.as_str())) {
+        None => Ok(()),
+        Some(word) if known.is_empty() => Err(Failure::new(format!("takes no {word:?}"))),
+        Some(word) => Err(Failure::new(format!(
+            "does not know {word:?}, only {}",
+            known.join(" ")
+        ))),
+    }
 }
 
-fn train(rest: &[String]) -> Result<(), Failure> {
-    Step::new("cargo")
-        .args([
-            "run",
-            "--package",
-            "cordon-model",
-            "--bin",
-            "cordon-train",
-            "--",
-        ])
-        .args(rest)
-        .run()
+/// Installs what is missing, builds the product, and becomes one of its programs in the repository's
+/// root: signals, standard input and the exit code are that program's own.
+fn built(purpose: Purpose, program: &str, first: &[&str], rest: &[String]) -> Result<(), Failure> {
+    setup::install(purpose)?;
+    build::product()?;
+    let step = Step::new(build::binary(program)).args(first).args(rest);
+    Err(step.replace())
 }

@@ -1,29 +1,22 @@
 //! Installs what the machine lacks, says what and why, and does nothing the second time.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
-use crate::shell::{Failure, Step};
+use crate::shell::{Failure, Step, find};
 
 /// What the machine is being prepared for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Build the product and run the lab.
+    /// Build the product, run the lab and the demo.
     Run,
     /// Also run every test.
     Test,
+    /// Also record the training scenarios.
+    Record,
 }
 
-impl Purpose {
-    pub fn from_arguments(arguments: &[String]) -> Result<Self, Failure> {
-        match arguments {
-            [] => Ok(Self::Run),
-            [only] if only == "--test" => Ok(Self::Test),
-            _ => Err(Failure::new("setup takes only --test")),
-        }
-    }
-}
-
-/// A Debian package, the file that shows it is there, and what it is for.
+/// A Debian 12 package, the file that shows it is there, and what it is for.
 struct Package {
     name: &'static str,
     witness: &'static str,
@@ -38,7 +31,7 @@ const FOR_RUNNING: &[Package] = &[
     package(
         "gcc",
         "/usr/bin/gcc",
-        "compiles the C parts of libraries; the demo's ordinary work",
+        "compiles the C parts of libraries; part of the demo's ordinary work",
     ),
     package("libc6-dev", "/usr/include/stdio.h", "C headers"),
     package("make", "/usr/bin/make", "builds libbpf"),
@@ -57,26 +50,22 @@ const FOR_RUNNING: &[Package] = &[
         "/usr/bin/nsenter",
         "enters the lab's namespaces",
     ),
-    package("iputils-ping", "/usr/bin/ping", "the lab's probes"),
-    package("procps", "/usr/bin/ps", "the lab's ordinary work"),
-    package("perl", "/usr/bin/perl", "the demo's attack"),
-    package("python3", "/usr/bin/python3", "the lab's scenarios"),
-    package("curl", "/usr/bin/curl", "the lab's scenarios"),
-    package("socat", "/usr/bin/socat", "the lab's scenarios"),
     package(
-        "netcat-openbsd",
-        "/usr/bin/nc.openbsd",
-        "the lab's scenarios",
+        "iputils-ping",
+        "/usr/bin/ping",
+        "what the demo's flawed web page runs",
     ),
+    package(
+        "procps",
+        "/usr/bin/ps",
+        "part of the demo's ordinary work; sysctl in tests",
+    ),
+    package("perl", "/usr/bin/perl", "the demo's attack"),
+    package("python3", "/usr/bin/python3", "the demo's web page"),
     package(
         "dropbear-bin",
         "/usr/sbin/dropbear",
-        "an ssh server for the lab; starts no service",
-    ),
-    package(
-        "openssh-client",
-        "/usr/bin/ssh",
-        "the lab's administration session",
+        "an ssh server and client for the lab; starts no service",
     ),
 ];
 
@@ -86,30 +75,56 @@ const FOR_TESTING: &[Package] = &[package(
     "the console's tests drive a real browser",
 )];
 
-const NODE: &[Package] = &[
-    package("nodejs", "/usr/bin/node", "builds the console"),
-    package("npm", "/usr/bin/npm", "builds the console"),
+const FOR_RECORDING: &[Package] = &[
+    package("curl", "/usr/bin/curl", "scenarios fetch with it"),
+    package("wget", "/usr/bin/wget", "scenarios fetch with it"),
+    package("socat", "/usr/bin/socat", "scenarios connect with it"),
+    package(
+        "netcat-openbsd",
+        "/usr/bin/nc.openbsd",
+        "scenarios connect with it",
+    ),
+    package(
+        "openssh-client",
+        "/usr/bin/ssh",
+        "scenarios administer with it",
+    ),
 ];
 
-/// Installs what is missing for `purpose`.
+/// Wanted where no node, or no npm, is on the path. Debian 12's (18) builds the console; so does any later one.
+const NODE: &[Package] = &[
+    package("nodejs", "/usr/bin/node", "builds the console"),
+    package(
+        "npm",
+        "/usr/bin/npm",
+        "fetches what the console is built with",
+    ),
+];
+
+/// Installs what is missing for `purpose`. Where nothing is, it starts no program and needs no rights.
 pub fn install(purpose: Purpose) -> Result<(), Failure> {
-    let mut wanted: Vec<&Package> = FOR_RUNNING.iter().collect();
-    if purpose == Purpose::Test {
-        wanted.extend(FOR_TESTING);
-    }
-    // Another node than Debian's may be first on the path; it serves as well.
-    if !Step::new("npm").arg("--version").succeeds() {
-        wanted.extend(NODE);
-    }
-    let missing: Vec<&Package> = wanted
-        .into_iter()
-        .filter(|package| !Path::new(package.witness).exists())
-        .collect();
-    install_packages(&missing)?;
+    install_packages(&missing(purpose))?;
     if purpose == Purpose::Test {
         install_nextest()?;
     }
     Ok(())
+}
+
+fn missing(purpose: Purpose) -> Vec<&'static Package> {
+    let more: &[Package] = match purpose {
+        Purpose::Run => &[],
+        Purpose::Test => FOR_TESTING,
+        Purpose::Record => FOR_RECORDING,
+    };
+    let node: &[Package] = match (find("node"), find("npm")) {
+        (Some(_), Some(_)) => &[],
+        _ => NODE,
+    };
+    [FOR_RUNNING, more, node]
+        .into_iter()
+        .flatten()
+        .filter(|package| !Path::new(package.witness).exists())
+        .collect()
 }
 
 fn install_packages(missing: &[&Package]) -> Result<(), Failure> {
@@ -119,10 +134,17 @@ fn install_packages(missing: &[&Package]) -> Result<(), Failure> {
     for package in missing {
         eprintln!("setup: {} is missing: {}", package.name, package.why);
     }
-    if !Path::new("/usr/bin/apt-get").exists() {
+    if find("apt-get").is_none() {
         return Err(Failure::new(
-            "this machine has no apt-get: install the packages above by hand, then run again",
+            "this machine has no apt-get: install what is missing above by hand, then run again",
         ));
+    }
+    if !is_root() {
+        let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
+        return Err(Failure::new(format!(
+            "only root may install packages: run `apt-get install {}` as root, then run again",
+            names.join(" ")
+        )));
     }
     apt(&["update", "-qq"])?;
     let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends"];
@@ -136,15 +158,27 @@ fn apt(arguments: &[&str]) -> Result<(), Failure> {
         .env("DEBIAN_FRONTEND", "noninteractive")
         .quiet()
         .run()
-        .map_err(|failure| Failure::new(format!("{failure}; setup must run as root")))
+}
+
+/// `/proc/self` belongs to whoever runs this.
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
 }
 
 fn install_nextest() -> Result<(), Failure> {
-    if Step::new("cargo").args(["nextest", "--version"]).succeeds() {
+    if find("cargo-nextest").is_some() || cargo_home().join("bin/cargo-nextest").exists() {
         return Ok(());
     }
     eprintln!("setup: cargo-nextest is missing: runs the tests, each in its own process");
     Step::new("cargo")
         .args(["install", "--locked", "cargo-nextest"])
+        .quiet()
         .run()
+}
+
+fn cargo_home() -> PathBuf {
+    std::env::var_os("CARGO_HOME").map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cargo"),
+        PathBuf::from,
+    )
 }

@@ -1,9 +1,10 @@
-//! Running other programs: each is named when it fails, and says why it was run.
+//! Running other programs: each is named when it fails.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
 
 /// Why an xtask stopped, in words for the person who ran it.
 #[derive(Debug)]
@@ -29,6 +30,14 @@ pub fn root() -> PathBuf {
         .to_owned()
 }
 
+/// Where the shell would find `program`, if anywhere.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|candidate| candidate.is_file())
+}
+
 /// One program to run. Its standard output goes to ours unless [`Step::quiet`] says otherwise.
 pub struct Step {
     program: OsString,
@@ -43,11 +52,6 @@ impl Step {
         Self { program, command }
     }
 
-    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
-        self.command.arg(argument);
-        self
-    }
-
     pub fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
         self.command.args(arguments);
         self
@@ -58,7 +62,7 @@ impl Step {
         self
     }
 
-    pub fn within(mut self, folder: impl AsRef<std::path::Path>) -> Self {
+    pub fn within(mut self, folder: impl AsRef<Path>) -> Self {
         self.command.current_dir(root().join(folder));
         self
     }
@@ -70,24 +74,37 @@ impl Step {
     }
 
     pub fn run(mut self) -> Result<(), Failure> {
-        let shown = self.program.to_string_lossy().into_owned();
-        let status = self
-            .command
-            .status()
-            .map_err(|error| Failure::new(format!("cannot start {shown}: {error}")))?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(Failure::new(format!("{shown} failed: {status}")))
-        }
+        let status = self.command.status().map_err(|e| self.not_started(&e))?;
+        self.succeeded(status)
     }
 
-    /// Whether the program ran and succeeded; prints nothing.
-    pub fn succeeds(mut self) -> bool {
-        self.command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
+    /// Runs it and returns what it prints to standard output, when it succeeds.
+    pub fn read(mut self) -> Result<String, Failure> {
+        self.command.stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let output = self.command.output().map_err(|e| self.not_started(&e))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        self.succeeded(output.status)
+            .map_err(|failure| Failure::new(format!("{failure}; it printed: {}", text.trim())))?;
+        Ok(text)
+    }
+
+    /// Becomes the program. Returns only when it could not be started.
+    pub fn replace(mut self) -> Failure {
+        self.command.stdin(Stdio::inherit());
+        let error = self.command.exec();
+        self.not_started(&error)
+    }
+
+    fn succeeded(&self, status: ExitStatus) -> Result<(), Failure> {
+        if status.success() {
+            return Ok(());
+        }
+        let shown = self.program.to_string_lossy();
+        Err(Failure::new(format!("{shown} failed: {status}")))
+    }
+
+    fn not_started(&self, error: &std::io::Error) -> Failure {
+        let shown = self.program.to_string_lossy();
+        Failure::new(format!("cannot start {shown}: {error}"))
     }
 }

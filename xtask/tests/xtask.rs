@@ -1,0 +1,54 @@
+//! What a typing mistake gets: an answer at once, before anything is installed or built.
+
+use std::process::{Command, Output};
+
+fn xtask(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    // Without a path nothing can be started, so nothing can be hidden behind a long build.
+    let command = command.args(arguments).env("PATH", "/nonexistent");
+    command.output().expect("xtask starts")
+}
+
+#[test]
+fn help_names_every_command() {
+    for arguments in [&["help"][..], &["--help"], &["-h"], &[]] {
+        let output = xtask(arguments);
+        assert!(output.status.success());
+        let text = String::from_utf8_lossy(&output.stdout);
+        for command in [
+            "demo", "test", "lint", "tidy", "lab", "setup", "record", "train",
+        ] {
+            assert!(
+                text.contains(&format!("\n  {command} ")),
+                "{command}: {text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_mistake_is_named_and_changes_nothing() {
+    for (arguments, said) in [
+        (
+            &["dmeo"][..],
+            "no command \"dmeo\"; `cargo xtask help` lists them",
+        ),
+        (
+            &["demo", "--onec"],
+            "xtask demo: does not know \"--onec\", only --once --json",
+        ),
+        (
+            &["setup", "--tests"],
+            "xtask setup: does not know \"--tests\", only --test",
+        ),
+        (&["test", "agent"], "xtask test: takes no \"agent\""),
+        (&["tidy", "--fix"], "xtask tidy: takes no \"--fix\""),
+    ] {
+        let output = xtask(arguments);
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(output.stdout.is_empty());
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(text.contains(said), "{text}");
+    }
+}
