@@ -8,6 +8,9 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 const DEADLINE_MILLIS = 20_000;
 const PAGES = { "#/hosts": "fleet", "#/incidents": "incidents", "#/events": "events", "#/account": "account" };
 
+/** For `expectRefusals`: nobody answers. */
+export const OFFLINE = "offline";
+
 export function launch(executablePath) {
   return chromium.launch({
     executablePath,
@@ -46,13 +49,13 @@ export class Visit {
     });
   }
 
-  /** Statuses that the running step provokes; the browser logs each as an error. */
-  expectRefusals(...statuses) {
-    this.refusals = statuses;
+  /** Statuses, or `OFFLINE`, that the running step provokes; the browser logs each as an error. */
+  expectRefusals(...refusals) {
+    this.refusals = refusals;
   }
 
   wasExpected(text) {
-    return this.refusals.some((status) => text.includes(`status of ${status}`));
+    return this.refusals.some((what) => text.includes(what === OFFLINE ? "net::ERR_" : `status of ${what}`));
   }
 
   /** Script errors, refused resources and violations of the content security policy. */

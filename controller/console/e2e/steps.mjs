@@ -1,6 +1,6 @@
 /** What a responder does after an attack, and what must be true at each step. */
 import assert from "node:assert/strict";
-import { Visit } from "./browser.mjs";
+import { OFFLINE, Visit } from "./browser.mjs";
 
 const LEASE = "[data-lease]";
 const TREE = ".tree";
@@ -23,6 +23,8 @@ export const steps = [
   ["sees what was done, in order", seeTimeline],
   ["sees the host and its events", seeHostAndEvents],
   ["gives a viewer nothing to write with", lookAsViewer],
+  ["is told when the news is old", seeStale],
+  ["comes back after the session has ended", comeBack],
   ["reads it all in Chinese, in the dark, on a narrow screen", readInChinese],
   ["releases the host by keyboard", release],
   ["sees the host open", seeOpen],
@@ -177,6 +179,32 @@ async function lookAsViewer(visit, { host }) {
   assert.equal(refused.status, 403, "the controller refuses a viewer's order");
   viewer.complainOfErrors();
   await viewer.close();
+}
+
+async function seeStale(visit, { host }) {
+  await incidentOf(visit, host);
+  await visit.sees("[data-stale=false]");
+  visit.expectRefusals(OFFLINE);
+  await visit.context.setOffline(true);
+  await visit.sees("[data-stale=true]");
+  assert.match(await visit.text("main [role=alert]"), /^No news from the controller. What you see was true at \d\d:\d\d:\d\d UTC/);
+  assert.equal(await visit.count(".live"), 0, "nothing is called live");
+  await visit.audit("old news");
+  await visit.context.setOffline(false);
+  await visit.sees("[data-stale=false]");
+  await visit.sees(".live");
+}
+
+async function comeBack(visit, { user, password, host }) {
+  await incidentOf(visit, host);
+  const place = visit.page.url();
+  visit.expectRefusals(401);
+  await visit.context.clearCookies();
+  await visit.sees("form [role=status]");
+  assert.match(await visit.text("form [role=status]"), /session has ended/);
+  await enter(visit, user, password);
+  await visit.sees(TREE);
+  assert.equal(visit.page.url(), place);
 }
 
 async function readInChinese(visit, { host }) {

@@ -3,7 +3,7 @@ import { Api, ApiError } from "./api/client";
 import type { Me, Role } from "./api/types";
 
 /** Who is signed in: not known yet, nobody, or somebody. */
-export type Who = { state: "asking" } | { state: "nobody" } | { state: "unreachable" } | { state: "known"; me: Me };
+export type Who = { state: "asking" } | { state: "nobody"; ended: boolean } | { state: "unreachable" } | { state: "known"; me: Me };
 
 export interface Session {
   api: Api;
@@ -14,6 +14,17 @@ export interface Session {
 }
 
 export const SessionContext = createContext<Session | undefined>(undefined);
+
+const NOBODY: Who = { state: "nobody", ended: false };
+
+/** Who is signed in once the controller says that nobody is. */
+function afterwards(was: Who): Who {
+  return was.state === "nobody" ? was : { state: "nobody", ended: was.state === "known" };
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof ApiError && error.status === 401;
+}
 
 /** There, 401 means that the password is wrong. */
 const ASKS_FOR_PASSWORD = ["/login", "/me/password"];
@@ -29,12 +40,11 @@ function watched(onEnded: () => void): Api {
 
 export function SessionProvider({ children }: { children: ReactNode }) {
   const [who, setWho] = useState<Who>({ state: "asking" });
-  const api = useMemo(() => watched(() => setWho({ state: "nobody" })), []);
+  const api = useMemo(() => watched(() => setWho(afterwards)), []);
   const askAgain = useCallback(() => {
     api.me().then(
       (me) => setWho({ state: "known", me }),
-      (error: unknown) =>
-        setWho({ state: error instanceof ApiError && error.status === 401 ? "nobody" : "unreachable" }),
+      (error: unknown) => setWho((was) => (isRefusal(error) ? afterwards(was) : { state: "unreachable" })),
     );
   }, [api]);
   useEffect(askAgain, [askAgain]);
@@ -51,9 +61,9 @@ export function SessionProvider({ children }: { children: ReactNode }) {
       signOut: async () => {
         try {
           await api.logout();
-          setWho({ state: "nobody" });
+          setWho(NOBODY);
         } catch (error) {
-          setWho({ state: error instanceof ApiError && error.status === 401 ? "nobody" : "unreachable" });
+          setWho(isRefusal(error) ? NOBODY : { state: "unreachable" });
         }
       },
     }),

@@ -80,6 +80,13 @@ describe("answers that are not what was asked for", () => {
     }
   });
 
+  it("knows how long it is asked to wait", async () => {
+    const slow = (value: string) => new Response("{}", { status: 429, headers: { "retry-after": value } });
+    const { api } = answering(slow("8"), slow("Wed, 21 Oct 2026 07:28:00 GMT"));
+    expect((await failure(api.login("ann", "guess"))).wait).toBe(8);
+    expect((await failure(api.login("ann", "guess"))).wait).toBeUndefined();
+  });
+
   it("calls silence status 0", async () => {
     const { api } = answering(new TypeError("Failed to fetch"));
     expect((await failure(api.hosts())).status).toBe(0);

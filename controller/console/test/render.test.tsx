@@ -200,6 +200,11 @@ describe("isolation", () => {
     expect(shown).toContain("does not hold");
   });
 
+  it("speaks of a missing proof only while the host is shut", () => {
+    expect(html(<IsolationCard host={host()} report={report("applied")} />)).toContain("No probe was made yet");
+    expect(html(<IsolationCard host={host()} report={report("released")} />)).not.toContain("No probe");
+  });
+
   it("of an offline host is its last word", () => {
     const shown = html(<IsolationCard host={host({ online: false })} report={report("confirmed")} />);
     expect(shown).toContain("Not known to be true now");

@@ -8,6 +8,8 @@ export class ApiError extends Error {
     readonly status: number,
     readonly title: string,
     readonly detail: string,
+    /** Seconds to wait before the next try, when the controller asks for that. */
+    readonly wait: number | undefined = undefined,
   ) {
     super(detail || title);
   }
@@ -95,14 +97,17 @@ async function bodyOf(response: Response): Promise<string> {
 }
 
 async function problem(response: Response): Promise<ApiError> {
+  const seconds = Number(response.headers.get("retry-after") ?? NaN);
+  const wait = Number.isFinite(seconds) ? seconds : undefined;
   try {
     const { title, detail } = (await response.json()) as { title?: unknown; detail?: unknown };
     return new ApiError(
       response.status,
       typeof title === "string" ? title : response.statusText,
       typeof detail === "string" ? detail : "",
+      wait,
     );
   } catch {
-    return new ApiError(response.status, response.statusText, "");
+    return new ApiError(response.status, response.statusText, "", wait);
   }
 }

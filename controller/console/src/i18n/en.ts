@@ -32,7 +32,8 @@ export const en = {
   "signIn.submit": "Sign in",
   "signIn.working": "Signing in…",
   "signIn.wrong": "The user name or the password is wrong.",
-  "signIn.slow": "Too many tries. Wait a minute, then try again.",
+  "signIn.slow": { one: "Too many tries. Wait {count} second, then try again.", other: "Too many tries. Wait {count} seconds, then try again." },
+  "signIn.ended": "The session has ended. Sign in again to go on where you were.",
   "signIn.hint": "The first password was printed by cordon-controller init.",
 
   "account.title": "Account",

@@ -33,7 +33,8 @@ export const zh: Record<Key, Message> = {
   "signIn.submit": "登录",
   "signIn.working": "正在登录…",
   "signIn.wrong": "用户名或密码错误。",
-  "signIn.slow": "尝试次数过多，请一分钟后再试。",
+  "signIn.slow": "尝试次数过多，请在 {count} 秒后再试。",
+  "signIn.ended": "会话已结束。请重新登录，继续之前的页面。",
   "signIn.hint": "初始密码由 cordon-controller init 打印。",
 
   "account.title": "账户",

@@ -7,7 +7,7 @@ import { Mark } from "../parts/mark";
 import { useSession } from "../session";
 
 export function SignIn() {
-  const { signIn } = useSession();
+  const { signIn, who } = useSession();
   const { t } = useLanguage();
   const why = useWhy();
   const [username, setUsername] = useState("");
@@ -33,7 +33,7 @@ export function SignIn() {
 
   function words(error: ApiError): string {
     if (error.status === 401) return t("signIn.wrong");
-    if (error.status === 429) return t("signIn.slow");
+    if (error.status === 429) return t("signIn.slow", { count: error.wait ?? 60 });
     return why(error);
   }
 
@@ -47,6 +47,11 @@ export function SignIn() {
             <p className="quiet">{t("app.tagline")}</p>
           </div>
         </div>
+        {who.state === "nobody" && who.ended && (
+          <p className="banner warn" role="status">
+            {t("signIn.ended")}
+          </p>
+        )}
         <label htmlFor={ids.username}>{t("signIn.username")}</label>
         <input
           id={ids.username}

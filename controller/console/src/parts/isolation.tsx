@@ -82,8 +82,7 @@ function Report({ report }: { report: IsolationReport }) {
           </>
         )}
       </dl>
-      <h3 id="proof-title">{t("isolation.proof")}</h3>
-      {report.probes.length === 0 ? <p className="quiet">{t("isolation.noProof")}</p> : <Proof probes={report.probes} />}
+      {(isShut(report) || report.probes.length > 0) && <Proof probes={report.probes} />}
     </>
   );
 }
@@ -109,6 +108,16 @@ export function Lease({ until }: { until: string | null }) {
 }
 
 function Proof({ probes }: { probes: Probe[] }) {
+  const { t } = useLanguage();
+  return (
+    <>
+      <h3 id="proof-title">{t("isolation.proof")}</h3>
+      {probes.length === 0 ? <p className="quiet">{t("isolation.noProof")}</p> : <Probes probes={probes} />}
+    </>
+  );
+}
+
+function Probes({ probes }: { probes: Probe[] }) {
   const { t } = useLanguage();
   const word = (reached: boolean) => (reached ? t("isolation.reached") : t("isolation.blocked"));
   return (
