@@ -99,7 +99,7 @@ async fn serve(
     let (thresholds, judge_by) = watch::channel(policy.policy().and_then(|p| p.thresholds));
     let (vitals, findings) = start_watching(config, judge_by, Arc::clone(&spool))?;
     let vitals = Arc::new(vitals);
-    let (hands, outcomes) = Hands::start(containment, recorder.clone())?;
+    let (hands, outcomes) = Hands::start(containment)?;
     let pins = Arc::new(Pins::load(&config.state_dir, &identity.controller));
     let (presence, presence_seen) = watch::channel(Presence::default());
     let (down, downlink) = mpsc::channel(DOWNLINK);

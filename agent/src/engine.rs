@@ -14,12 +14,13 @@ use std::time::Duration;
 use cordon_contain::Recovered;
 use cordon_proto::policy::Thresholds;
 use cordon_proto::record::{PolicyReport, RecordBody};
+use cordon_proto::verdict::Verdict;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 pub use caps::Caps;
-use detections::Reported;
+use detections::{Reported, Unexplained};
 use obedience::Waiter;
 
 use crate::hands::Outcome;
@@ -44,6 +45,7 @@ const TICKS_A_LOSS_REPORT: u32 = 10;
 enum Action {
     CameBack(Outcome),
     Judged(Box<Judged>),
+    Explained(Box<Verdict>),
     Lost { source: String, count: u64 },
     PolicyOffered(Vec<u8>),
     Ordered(Vec<u8>),
@@ -98,6 +100,7 @@ pub struct Engine {
     parts: Parts,
     inbox: Inbox,
     reported: Reported,
+    unexplained: Option<Unexplained>,
     losses: Losses,
     waiters: Vec<Waiter>,
     ticks: u32,
@@ -137,6 +140,7 @@ impl Inbox {
             },
             Some(finding) = self.findings.recv() => match finding {
                 Finding::Judged(judged) => Action::Judged(judged),
+                Finding::Explained(verdict) => Action::Explained(verdict),
                 Finding::Lost { source, count } => Action::Lost { source, count },
             },
         }
@@ -150,6 +154,7 @@ impl Engine {
             parts,
             inbox,
             reported: Reported::default(),
+            unexplained: None,
             losses: Losses::default(),
             waiters: Vec::new(),
             ticks: 0,
@@ -175,6 +180,7 @@ impl Engine {
                 self.tell(news, now);
             }
             Action::Judged(judged) => self.judged(*judged, now),
+            Action::Explained(verdict) => self.explained(*verdict),
             Action::Lost { source, count } => {
                 self.losses.add(
                     &format!("ring:{source}"),

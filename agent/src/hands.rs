@@ -14,12 +14,9 @@ use cordon_contain::{
     Applied, ContainError, Containment, Health, IsolationSpec, NftWatch, ProbeTarget,
 };
 use cordon_proto::policy::AllowRule;
-use cordon_proto::record::Record;
 use cordon_respond::isolation::{Input, Intent};
 use cordon_respond::proof::Evidence;
 use tokio::sync::mpsc;
-
-use crate::recorder::Recorder;
 
 const JOBS: usize = 64;
 const OUTCOMES: usize = 64;
@@ -38,14 +35,12 @@ pub struct Ends {
 
 /// Work on the kernel's rules.
 pub enum Job {
-    /// Write the intent to disk; first of all the detection that led to it, if one did.
+    /// Write the intent to disk.
     Persist {
         /// What is wanted.
         intent: Intent,
         /// What stays reachable.
         ends: Ends,
-        /// The detection.
-        detection: Option<Box<Record>>,
     },
     /// Put the rules in.
     Drop(Intent),
@@ -100,10 +95,7 @@ pub struct Hands {
 
 impl Hands {
     /// Starts the threads. Dropping every handle ends them, the watcher aside, which ends with the process.
-    pub fn start(
-        containment: Containment,
-        recorder: Recorder,
-    ) -> std::io::Result<(Self, mpsc::Receiver<Outcome>)> {
+    pub fn start(containment: Containment) -> std::io::Result<(Self, mpsc::Receiver<Outcome>)> {
         let containment = Arc::new(containment);
         let (outcomes, received) = mpsc::channel(OUTCOMES);
         let (jobs, job_queue) = sync_channel(JOBS);
@@ -119,7 +111,6 @@ impl Hands {
         let in_force = containment.current();
         let mut worker = Worker {
             containment,
-            recorder,
             outcomes,
             check_pending: pending,
             unsupported: false,
@@ -153,7 +144,6 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()
 
 struct Worker {
     containment: Arc<Containment>,
-    recorder: Recorder,
     outcomes: mpsc::Sender<Outcome>,
     check_pending: Arc<AtomicBool>,
     /// The last drop failed: look whether this host can be isolated before the next intent is written.
@@ -177,22 +167,14 @@ impl Worker {
 
     fn work(&mut self, job: Job) -> Option<Outcome> {
         Some(match job {
-            Job::Persist {
-                intent,
-                ends,
-                detection,
-            } => Outcome::Step(self.persist(&intent, ends, detection)),
+            Job::Persist { intent, ends } => Outcome::Step(self.persist(&intent, ends)),
             Job::Drop(intent) => self.drop(&intent),
             Job::Open => Outcome::Step(self.open()),
             Job::Check { noticed } => return self.check(noticed),
         })
     }
 
-    /// The detection's `fsync` runs beside the intent's, on the recorder's thread.
-    fn persist(&mut self, intent: &Intent, ends: Ends, detection: Option<Box<Record>>) -> Input {
-        if let Some(record) = detection {
-            self.recorder.record_journaled(&record);
-        }
+    fn persist(&mut self, intent: &Intent, ends: Ends) -> Input {
         if self.unsupported
             && let Err(error) = cordon_contain::supported()
         {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use cordon_contain::{Applied, Health, IsolationSpec, ProbeTarget};
 use cordon_proto::policy::WithoutProof;
-use cordon_proto::record::{IsolationReport, Record, TamperReport};
+use cordon_proto::record::{IsolationReport, TamperReport};
 use cordon_respond::isolation::{Effect, Input, Intent, Machine, Persisted, State};
 use jiff::Timestamp;
 
@@ -29,8 +29,6 @@ pub struct Circumstances {
     pub forbidden: Vec<ProbeTarget>,
     /// Whether the controller answers now.
     pub controller_is_reachable: bool,
-    /// The detection that led to it, if one did.
-    pub detection: Option<Box<Record>>,
 }
 
 /// The isolation of this host.
@@ -196,7 +194,6 @@ impl Isolation {
                 Effect::Persist(intent) => self.hands.job(Job::Persist {
                     intent,
                     ends: self.circumstances.ends.clone(),
-                    detection: self.circumstances.detection.take(),
                 }),
                 Effect::Drop(intent) => self.hands.job(Job::Drop(intent)),
                 Effect::Probe(_) => self.hands.probe(ProbeJob {

@@ -2,7 +2,8 @@
 //!
 //! The sensor's thread must not wait, so it hands events over through a bounded queue; what does not
 //! fit is counted as lost. This thread keeps the process graph, writes down the story of each process that an
-//! event makes worth judging, and judges it. What is suspicious or worse goes to the engine, which decides.
+//! event makes worth judging, and judges it. What is suspicious or worse goes to the engine, which decides. The
+//! reasons follow: finding them takes twenty times as long as the verdict, and a drop does not wait for them.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
@@ -45,8 +46,10 @@ pub struct Judged {
 /// What the judging thread says.
 #[derive(Debug)]
 pub enum Finding {
-    /// A verdict.
+    /// A verdict, its reasons not yet found.
     Judged(Box<Judged>),
+    /// The same verdict with its reasons. Follows each [`Finding::Judged`] before the next one.
+    Explained(Box<Verdict>),
     /// Events that the kernel did not hand over.
     Lost {
         /// The sensor's name of the source.
@@ -118,61 +121,83 @@ struct Bench {
     out: mpsc::Sender<Finding>,
 }
 
+/// The engine is gone.
+struct Closed;
+
 impl Bench {
     fn run(&mut self, events: &Receiver<Event>) {
         while let Ok(event) = events.recv() {
-            for finding in self.apply(&event) {
-                // Waits when the engine is behind: the queue before this thread fills, and that is counted.
-                if self.out.blocking_send(finding).is_err() {
-                    return;
-                }
+            if self.apply(&event).is_err() {
+                return;
             }
         }
     }
 
-    fn apply(&mut self, event: &Event) -> Vec<Finding> {
+    fn apply(&mut self, event: &Event) -> Result<(), Closed> {
         if let EventBody::Loss { source, count } = &event.body {
-            return vec![Finding::Lost {
+            return self.send(Finding::Lost {
                 source: source.clone(),
                 count: *count,
-            }];
+            });
         }
-        let triggers = self.behavior.apply(event);
-        let judged = triggers
-            .into_iter()
-            .filter_map(|trigger| self.judge(trigger));
-        judged
-            .map(|judged| Finding::Judged(Box::new(judged)))
-            .collect()
+        for trigger in self.behavior.apply(event) {
+            self.judge(trigger)?;
+        }
+        Ok(())
     }
 
-    fn judge(&mut self, trigger: Trigger) -> Option<Judged> {
-        let story = self.behavior.story(trigger.process)?;
+    fn judge(&mut self, trigger: Trigger) -> Result<(), Closed> {
+        let Some(story) = self.behavior.story(trigger.process) else {
+            return Ok(());
+        };
         let Some(judge) = &mut self.judge else {
             self.counts.unjudged.fetch_add(1, Ordering::Relaxed);
-            return None;
+            return Ok(());
         };
         // A story that did not grow was answered already.
         let hash = hash_of(&story);
         if self.last_judged.get(&trigger.process) == Some(&hash) {
-            return None;
+            return Ok(());
         }
         self.last_judged.put(trigger.process, hash);
-        let began = Instant::now();
         let thresholds = *self.thresholds.borrow();
-        let mut verdict = judge.judge(&story, thresholds);
+        let began = Instant::now();
+        let mut verdict = judge.judge_without_reasons(&story, thresholds);
         verdict.micros = began.elapsed().as_micros() as u64;
         self.counts.judged.fetch_add(1, Ordering::Relaxed);
-        (verdict.verdict >= VerdictKind::Suspicious).then(|| Judged {
+        if verdict.verdict < VerdictKind::Suspicious {
+            return Ok(());
+        }
+        self.tell(&trigger, story, verdict, thresholds)
+    }
+
+    fn tell(
+        &mut self,
+        trigger: &Trigger,
+        story: Story,
+        verdict: Verdict,
+        thresholds: Option<Thresholds>,
+    ) -> Result<(), Closed> {
+        let tree = self.behavior.tree_root(trigger.process);
+        let micros = verdict.micros;
+        self.send(Finding::Judged(Box::new(Judged {
             process: trigger.process,
-            tree: self
-                .behavior
-                .tree_root(trigger.process)
-                .unwrap_or(trigger.process),
-            story,
+            tree: tree.unwrap_or(trigger.process),
+            story: story.clone(),
             verdict,
             cause_mono_ns: trigger.cause_mono_ns,
-        })
+        })))?;
+        let Some(judge) = &mut self.judge else {
+            return Ok(());
+        };
+        let mut explained = judge.judge(&story, thresholds);
+        explained.micros = micros;
+        self.send(Finding::Explained(Box::new(explained)))
+    }
+
+    /// Waits when the engine is behind: the queue before this thread fills, and that is counted.
+    fn send(&self, finding: Finding) -> Result<(), Closed> {
+        self.out.blocking_send(finding).map_err(|_| Closed)
     }
 }
 

@@ -1,10 +1,10 @@
 //! What is reported goes to the outbox on a thread of its own; nobody waits for its disk.
 //!
-//! The detection that leads to an isolation is the one record that must not be lost between the drop
-//! and its own `fsync`. It is first written to a journal file without `fsync`, which takes microseconds and
-//! outlives `kill -9` of the agent; the outbox has it a few milliseconds later and the journal goes. What a
-//! power cut inside these milliseconds may take is the detection's text: the isolation itself, its reason and its
-//! tree are on the disk before the drop.
+//! The detection that leads to an isolation is the one record that must not be lost between the drop and its own
+//! `fsync`. Before the drop is asked for, it is written to a journal file without `fsync`, which takes microseconds
+//! and outlives `kill -9` of the agent. When the verdict's reasons are found the record goes to the outbox with them,
+//! and the journal goes. What a power cut in between may take is the detection's text: the isolation itself, its
+//! reason and its tree are on the disk before the drop.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -76,21 +76,29 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// Queues a record. When the queue is full, because the disk does not take any more, the record is lost
-    /// and counted.
+    /// Queues a record of now. When the queue is full, because the disk does not take any more, the record is
+    /// lost and counted.
     pub fn record(&self, body: RecordBody) {
         let at = Timestamp::now();
-        self.queue(&Record { at, body }, false);
+        self.record_at(&Record { at, body });
     }
 
-    /// Like [`Self::record`], for a detection that leads to an isolation: from its return on the record
-    /// outlives the process. Writes a file without waiting for the disk.
-    pub fn record_journaled(&self, record: &Record) {
-        let written = durable::replace_unsynced(&self.journal, &to_json(record));
-        if let Err(error) = &written {
-            tracing::warn!(error = %crate::chain(error), "detection is not in the journal");
+    /// Queues a record of another time.
+    pub fn record_at(&self, record: &Record) {
+        self.queue(record, false);
+    }
+
+    /// Writes a detection to the journal, without waiting for the disk: from now on it outlives the process.
+    /// The caller goes on to [`Self::record_journaled`] with the same time and tree.
+    pub fn journal(&self, record: &Record) {
+        if let Err(error) = durable::replace_unsynced(&self.journal, &to_json(record)) {
+            tracing::warn!(error = %crate::chain(&error), "detection is not in the journal");
         }
-        self.queue(record, written.is_ok());
+    }
+
+    /// Queues the detection that is in the journal, which ends when the record is in the outbox.
+    pub fn record_journaled(&self, record: &Record) {
+        self.queue(record, true);
     }
 
     /// Records lost since the last call.
@@ -253,20 +261,46 @@ fn take_up_journal(spool: &Spool, journal: &Path) -> anyhow::Result<()> {
     let Some(json) = read? else {
         return Ok(());
     };
-    // A record that is cut short was never acted upon: the drop comes after the whole file.
-    let is_whole = serde_json::from_slice::<Record>(&json).is_ok();
-    if is_whole && !is_pending(spool, &json)? {
+    // A record that is cut short was never acted upon: the drop is asked for after the whole file.
+    if let Some(mark) = Mark::of(&json)
+        && !is_pending(spool, &mark)?
+    {
         spool.append(Class::Evidence, &json)?;
         tracing::info!("took up a detection that a killed agent had not yet put into the outbox");
     }
     Ok(durable::remove(journal)?)
 }
 
-fn is_pending(spool: &Spool, json: &[u8]) -> Result<bool, SpoolError> {
+/// What a detection has in common with itself once its reasons are found.
+#[derive(PartialEq)]
+struct Mark {
+    at: Timestamp,
+    tree: String,
+    event_mono_ns: u64,
+}
+
+impl Mark {
+    fn of(json: &[u8]) -> Option<Self> {
+        let record: Record = serde_json::from_slice(json).ok()?;
+        let RecordBody::Detection(detection) = record.body else {
+            return None;
+        };
+        Some(Self {
+            at: record.at,
+            tree: detection.tree,
+            event_mono_ns: detection.event_mono_ns,
+        })
+    }
+}
+
+fn is_pending(spool: &Spool, mark: &Mark) -> Result<bool, SpoolError> {
     let mut after = None;
     loop {
         let some = spool.pending(after, READ_RECORDS, READ_BYTES)?;
-        if some.iter().any(|pending| pending.json == json) {
+        if some
+            .iter()
+            .any(|pending| Mark::of(&pending.json).as_ref() == Some(mark))
+        {
             return Ok(true);
         }
         match some.last() {

@@ -171,6 +171,8 @@ fn what_is_recorded_is_in_the_outbox_in_order_and_the_journal_is_gone() {
     for n in 0..100 {
         recorder.record(record(n).body);
     }
+    recorder.journal(&record(100));
+    assert!(dir.path().join("detection.journal").exists());
     recorder.record_journaled(&record(100));
     assert!(recorder.flush(Duration::from_secs(10)));
     let kept = spool.pending(None, 1000, 1 << 20).unwrap();
@@ -186,29 +188,50 @@ fn what_is_recorded_is_in_the_outbox_in_order_and_the_journal_is_gone() {
     assert_eq!(recorder.take_lost(), 0);
 }
 
-/// `kill -9` between the journal and the outbox, and between the outbox and the journal's end.
+fn detection(at: Timestamp, reasons: serde_json::Value) -> Vec<u8> {
+    let json = serde_json::json!({
+        "at": at, "kind": "detection", "body": {
+            "tree": "75f71021:19:2339533799545", "pid": 20, "story": {"id": "20@1", "process": {"exe": "/bin/sh"}},
+            "verdict": {"id": "20@1", "score": 0.98, "verdict": "malicious", "techniques": [], "reasons": reasons,
+                "stage": "model", "model": "behavior-1@7d5d3647cd1b", "micros": 1200},
+            "policy_version": 1, "decision": "isolate", "decision_reason": "malicious", "event_mono_ns": 7,
+        }
+    });
+    let record: Record = serde_json::from_value(json).unwrap();
+    cordon_agent::recorder::to_json(&record)
+}
+
+/// `kill -9` between the journal and the outbox, and between the outbox and the journal's end. In the outbox the
+/// record has its reasons.
 #[test]
 fn a_journal_left_behind_is_taken_up_exactly_once() {
     let dir = tempfile::tempdir().unwrap();
-    let json = cordon_agent::recorder::to_json(&record(7));
     let journal = dir.path().join("detection.journal");
     let spool = spool(dir.path());
     let start = || {
         let written = Arc::new(Notify::new());
-        Recorder::start(Arc::clone(&spool), dir.path(), written).unwrap()
-    };
-    for _ in 0..2 {
-        std::fs::write(&journal, &json).unwrap();
-        drop(start());
-        let kept = spool.pending(None, 10, 1 << 20).unwrap();
-        assert_eq!(kept.iter().map(|p| &p.json).collect::<Vec<_>>(), [&json]);
+        drop(Recorder::start(Arc::clone(&spool), dir.path(), written).unwrap());
         assert!(!journal.exists());
-    }
+        spool.stats().records
+    };
+    let now = Timestamp::now();
+    std::fs::write(&journal, detection(now, serde_json::json!([]))).unwrap();
+    assert_eq!(start(), 1);
+    let kept = spool.pending(None, 10, 1 << 20).unwrap();
+    assert_eq!(kept[0].json, detection(now, serde_json::json!([])));
+
+    let later = now + SignedDuration::from_secs(1);
+    let explained = serde_json::json!([{"text": "standard input is a socket", "weight": 0.4}]);
+    spool
+        .append(Class::Evidence, &detection(later, explained))
+        .unwrap();
+    std::fs::write(&journal, detection(later, serde_json::json!([]))).unwrap();
+    assert_eq!(start(), 2);
+
     // Cut short: the drop comes after the whole file, so nothing was done about it.
-    std::fs::write(&journal, &json[..json.len() / 2]).unwrap();
-    drop(start());
-    assert_eq!(spool.stats().records, 1);
-    assert!(!journal.exists());
+    let whole = detection(later, serde_json::json!([]));
+    std::fs::write(&journal, &whole[..whole.len() / 2]).unwrap();
+    assert_eq!(start(), 2);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use cordon_proto::policy::WithoutProof;
 use cordon_proto::record::{Detection, Record, RecordBody};
-use cordon_proto::verdict::VerdictKind;
+use cordon_proto::verdict::{Verdict, VerdictKind};
 use cordon_respond::isolation::Intent;
 use cordon_respond::{Action, Decision, Standing, Subject, decide};
 use jiff::{SignedDuration, Timestamp};
@@ -48,6 +48,13 @@ impl Reported {
     }
 }
 
+/// A detection that was acted upon, and is recorded when the verdict's reasons are there.
+pub(super) struct Unexplained {
+    at: Timestamp,
+    detection: Detection,
+    journaled: bool,
+}
+
 impl Engine {
     pub(super) fn judged(&mut self, judged: Judged, now: Timestamp) {
         let process = judged.story.process.as_ref();
@@ -69,15 +76,39 @@ impl Engine {
         }
         tracing::warn!(
             %tree, exe = %subject.exe, score = judged.verdict.score, verdict = ?judged.verdict.verdict,
-            decision = decision.action.name(), reason = %decision.reason, "detection"
+            micros = judged.verdict.micros, decision = decision.action.name(), reason = %decision.reason,
+            "detection"
         );
         let detection = self.detection(judged, tree, &decision);
-        if decision.action == Action::Isolate {
-            self.isolate_by_itself(detection, now);
+        let journaled = decision.action == Action::Isolate;
+        if journaled {
+            self.isolate_by_itself(&detection, now);
+        }
+        self.unexplained = Some(Unexplained {
+            at: now,
+            detection,
+            journaled,
+        });
+    }
+
+    /// The reasons of the verdict before: the detection goes to the outbox, if it is one.
+    pub(super) fn explained(&mut self, verdict: Verdict) {
+        let Some(unexplained) = self.unexplained.take() else {
+            return;
+        };
+        let Unexplained {
+            at,
+            mut detection,
+            journaled,
+        } = unexplained;
+        // The policy's thresholds may have changed in between; the decision was made on the first one.
+        detection.verdict.reasons = verdict.reasons;
+        let body = RecordBody::Detection(Box::new(detection));
+        let record = Record { at, body };
+        if journaled {
+            self.parts.recorder.record_journaled(&record);
         } else {
-            self.parts
-                .recorder
-                .record(RecordBody::Detection(Box::new(detection)));
+            self.parts.recorder.record_at(&record);
         }
     }
 
@@ -94,14 +125,18 @@ impl Engine {
         }
     }
 
-    /// The detection goes to disk with the intent, before the drop: see [`crate::recorder`].
-    fn isolate_by_itself(&mut self, detection: Detection, now: Timestamp) {
+    /// The detection is in the journal before the intent is written: see [`crate::recorder`].
+    fn isolate_by_itself(&mut self, detection: &Detection, now: Timestamp) {
         let Some(policy) = self.parts.policy.policy() else {
             return;
         };
+        self.parts.recorder.journal(&Record {
+            at: now,
+            body: RecordBody::Detection(Box::new(detection.clone())),
+        });
         let ends = self.ends();
         let intent = Intent {
-            reason: reason_of(&detection),
+            reason: reason_of(detection),
             tree: Some(detection.tree.clone()),
             policy_version: policy.version,
             without_proof: policy.isolation.without_proof,
@@ -112,10 +147,6 @@ impl Engine {
             forbidden: forbidden_ends(&detection.story.connections, &ends, &host::addresses()),
             ends,
             controller_is_reachable: self.parts.vitals.is_connected(),
-            detection: Some(Box::new(Record {
-                at: now,
-                body: RecordBody::Detection(Box::new(detection)),
-            })),
         };
         let id = intent.id;
         let news = self.parts.isolation.isolate(intent, circumstances, now);
