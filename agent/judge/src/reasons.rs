@@ -6,8 +6,8 @@
 //! 1. Each group of parts (the arguments, the ancestors, the connections, ...) is left out by itself.
 //! 2. When no group alone matters, because the story says the same thing twice, each group is also
 //!    shown alone, and what it says so is what it counts for.
-//! 3. The heaviest group is divided, and its heaviest share again, as long as runs are left and a
-//!    share carries at least half of what the whole did.
+//! 3. The heaviest group is divided, and its heaviest share again, as long as runs are left and the
+//!    shares together tell at least half of what the whole did, left out or shown alone.
 //! 4. What is heaviest is left out first, the next one in addition, and so on.
 //!
 //! **How to read a weight.** It is how much the score falls in step 4 when its part goes, those that
@@ -79,6 +79,7 @@ pub(crate) fn find(
         parts,
         log_odds,
         whole: log_odds(story),
+        nothing: None,
         runs: 0,
         // The last step has its runs set aside: without them there is no weight.
         most_runs: bounds.runs.saturating_sub(bounds.reasons),
@@ -103,6 +104,8 @@ struct Search<'a> {
     log_odds: &'a dyn Fn(&Story) -> f32,
     /// The answer to the story itself.
     whole: f32,
+    /// The answer to the story without any of its parts, once it was asked for.
+    nothing: Option<f32>,
     runs: usize,
     most_runs: usize,
 }
@@ -118,15 +121,20 @@ impl Search<'_> {
         answer.is_finite().then_some(answer)
     }
 
+    fn nothing(&mut self) -> Option<f32> {
+        if self.nothing.is_none() {
+            self.nothing = self.run(self.parts);
+        }
+        self.nothing
+    }
+
     fn candidates(&mut self) -> Vec<Candidate> {
         let mut candidates = self.measured(groups(self.parts));
         if candidates.iter().all(|one| one.carries < REDUNDANT) {
             self.show_alone(&mut candidates);
-        } else {
-            self.divide(&mut candidates);
         }
+        self.divide(&mut candidates);
         candidates.sort_by(|a, b| b.carries.total_cmp(&a.carries));
-        candidates.retain(|one| one.carries > 0.0);
         candidates
     }
 
@@ -144,7 +152,7 @@ impl Search<'_> {
     }
 
     fn show_alone(&mut self, candidates: &mut [Candidate]) {
-        let Some(nothing) = self.run(self.parts) else {
+        let Some(nothing) = self.nothing() else {
             return;
         };
         for one in candidates {
@@ -156,33 +164,26 @@ impl Search<'_> {
         }
     }
 
+    /// Puts shares in the place of what they are shares of, heaviest first.
     fn divide(&mut self, candidates: &mut Vec<Candidate>) {
-        let mut settled = vec![false; candidates.len()];
-        loop {
-            let open = (0..candidates.len()).filter(|at| {
-                !settled[*at] && candidates[*at].parts.len() > 1 && candidates[*at].carries > 0.0
-            });
-            let heaviest =
-                open.max_by(|a, b| candidates[*a].carries.total_cmp(&candidates[*b].carries));
-            let Some(at) = heaviest else {
-                return;
-            };
-            settled[at] = true;
-            let ranges = shares(&candidates[at].parts);
-            let wanted = ranges.len();
-            let found = self.measured(ranges);
-            if found.len() < wanted {
-                return;
+        let mut settled = Vec::new();
+        while let Some(whole) = take_heaviest(candidates) {
+            let ranges = shares(&whole.parts);
+            if ranges.len() < 2 || self.most_runs - self.runs < ranges.len() {
+                settled.push(whole);
+                continue;
             }
-            if found
-                .iter()
-                .any(|share| share.carries >= candidates[at].carries / 2.0)
-            {
-                candidates[at].carries = 0.0;
-                settled.resize(settled.len() + found.len(), false);
+            let mut found = self.measured(ranges);
+            if !tells(&found, whole.carries) {
+                self.show_alone(&mut found);
+            }
+            if tells(&found, whole.carries) {
                 candidates.extend(found);
+            } else {
+                settled.push(whole);
             }
         }
+        *candidates = settled;
     }
 
     fn weigh(&mut self, candidates: Vec<Candidate>, most: usize) -> Vec<(Range<usize>, f32)> {
@@ -208,9 +209,23 @@ impl Search<'_> {
     }
 
     fn weight_of_all(&mut self) -> f32 {
-        let nothing = self.run(self.parts).unwrap_or(self.whole);
+        let nothing = self.nothing().unwrap_or(self.whole);
         Model::probability_of(self.whole) - Model::probability_of(nothing)
     }
+}
+
+/// What carries nothing is given away.
+fn take_heaviest(candidates: &mut Vec<Candidate>) -> Option<Candidate> {
+    candidates.retain(|one| one.carries > 0.0);
+    let carries = |at: &usize| candidates[*at].carries;
+    let heaviest = (0..candidates.len()).max_by(|a, b| carries(a).total_cmp(&carries(b)))?;
+    Some(candidates.swap_remove(heaviest))
+}
+
+/// Whether `shares` explain at least half of the log-odds that they carry together.
+fn tells(shares: &[Candidate], carries: f32) -> bool {
+    let told: f32 = shares.iter().map(|share| share.carries.max(0.0)).sum();
+    told >= carries / 2.0
 }
 
 /// Runs of parts of one group.

