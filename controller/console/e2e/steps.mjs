@@ -28,6 +28,8 @@ export const steps = [
   ["reads it all in Chinese, in the dark, on a narrow screen", readInChinese],
   ["releases the host by keyboard", release],
   ["sees the host open", seeOpen],
+  ["isolates the host by hand", isolateByHand],
+  ["releases the host again", releaseAgain],
   ["replaces the one-time password", replacePassword],
   ["signs out", signOut],
 ];
@@ -245,14 +247,24 @@ async function release(visit, { host }) {
   await visit.page.focus("dialog button[type=submit]");
   await visit.page.keyboard.press("Enter");
   await visit.page.waitForSelector("dialog", { state: "detached" });
-  const order = visit.page.locator("[data-order=release][data-state=done]", { hasText: REASON });
+  await seeDone(visit, "release", REASON);
+}
+
+/** Waits until the order is done, and checks whose word each step is. */
+async function seeDone(visit, verb, reason) {
+  const order = visit.page.locator(`[data-order=${verb}][data-state=done]`, { hasText: reason });
   await order.waitFor();
   const steps = await order.locator("[data-step]").evaluateAll((all) => all.map(({ dataset }) => [dataset.step, dataset.signed]));
-  assert.deepEqual(Object.fromEntries(steps.filter(([step]) => step !== "queued" && step !== "delivered")), {
-    started: "true",
-    done: "true",
-  });
-  assert.deepEqual(steps.find(([step]) => step === "queued"), ["queued", "false"]);
+  const signed = steps.filter(([step]) => step !== "delivered");
+  assert.deepEqual(signed, [["queued", "false"], ["started", "true"], ["done", "true"]]);
+}
+
+async function give(visit, act, { reason, lease }) {
+  await visit.page.click(`[data-act=${act}]`);
+  await visit.page.fill("dialog textarea", reason);
+  if (lease) await visit.page.selectOption("dialog select", lease);
+  await visit.page.click("dialog button[type=submit]");
+  await visit.page.waitForSelector("dialog", { state: "detached" });
 }
 
 async function seeOpen(visit, { host }) {
@@ -264,6 +276,22 @@ async function seeOpen(visit, { host }) {
   const { status, body } = await visit.call("GET", "/hosts");
   assert.equal(status, 200);
   assert.equal(body.find((one) => one.name === host).isolation.state, "released");
+}
+
+async function isolateByHand(visit, { host }) {
+  await visit.go("#/hosts", row(host));
+  await visit.page.click(`${row(host)} th a`);
+  await give(visit, "isolate", { reason: "end-to-end test: by hand", lease: "3600" });
+  await seeDone(visit, "isolate", "by hand");
+  await visit.sees(`section[aria-labelledby=isolation-title] ${CONFIRMED}`);
+  const left = await visit.text(LEASE);
+  assert.match(left, /^(1:00:00|59:\d\d)$/);
+}
+
+async function releaseAgain(visit, wanted) {
+  await give(visit, "release", { reason: "end-to-end test: the end" });
+  await seeDone(visit, "release", "the end");
+  await seeOpen(visit, wanted);
 }
 
 async function replacePassword(visit, { password, newPassword }) {
