@@ -185,9 +185,9 @@ fn restore(config: &Config, out: &Output) -> Result<ExitCode> {
         .current()
         .filter(|spec| spec.is_over(Timestamp::now()));
     if let Some(spec) = &over {
-        // The daemon reports it: it finds nothing in force and the lease in its records.
         containment.release()?;
         tracing::info!(id = %spec.id, "the lease was over");
+        hands_on::record_release(config, spec, "lease is over".to_owned())?;
     }
     let isolated = containment.current().map(|spec| spec.id);
     out.say(

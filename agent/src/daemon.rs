@@ -42,6 +42,7 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
 /// Runs the daemon until it is told to stop. An isolation in force stays in force when it stops.
 pub fn run(config: &Config) -> Result<()> {
+    die_whole();
     let _lock = claim(&config.run_dir)?;
     durable::make_folder(&config.state_dir)?;
     let containment = Containment::open(&config.state_dir, AGENT_SOCKET_MARK)?;
@@ -53,6 +54,16 @@ pub fn run(config: &Config) -> Result<()> {
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(serve(config, identity, containment, recovered))
+}
+
+/// A thread that panics takes the daemon along: half an agent would look like a whole one. It is started again,
+/// and an isolation stays in force meanwhile.
+fn die_whole() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
 }
 
 /// What there was of an isolation at the start.

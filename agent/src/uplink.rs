@@ -36,6 +36,8 @@ const HEALTHY: Duration = Duration::from_secs(10);
 /// Longest pause while the host is isolated: somebody waits for it.
 const ISOLATED_CEILING: Duration = Duration::from_secs(5);
 const RENEW_LIMIT: Duration = Duration::from_secs(30);
+/// After a renewal that failed.
+const RENEW_RETRY: Duration = Duration::from_hours(1);
 
 /// What the controller says.
 #[derive(Debug)]
@@ -94,6 +96,9 @@ pub enum UplinkError {
     /// The outbox.
     #[error("the outbox cannot be read")]
     Spool(#[from] cordon_spool::SpoolError),
+    /// The next session begins with a new certificate.
+    #[error("this host's certificate is at half life: beginning a new session to renew it")]
+    RenewalDue,
     /// The daemon stops.
     #[error("the agent is stopping")]
     Stopping,
@@ -186,6 +191,16 @@ impl Uplink {
             () = tokio::time::sleep(pause) => {}
             () = cut_off => {}
         }
+    }
+
+    /// A session may outlive a certificate; the next one could then not begin.
+    fn until_renewal(&self) -> Duration {
+        let left = self
+            .identity
+            .validity
+            .half_life()
+            .duration_since(Timestamp::now());
+        Duration::try_from(left).unwrap_or(RENEW_RETRY)
     }
 
     /// At half life; a failure is logged, the certificate at hand is still good.

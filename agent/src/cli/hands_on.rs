@@ -62,7 +62,10 @@ fn tell(answer: &Answer, out: &Output) -> Result<ExitCode> {
 fn release_directly(config: &Config, reason: &str, out: &Output) -> Result<ExitCode> {
     let containment = Containment::open(&config.state_dir, AGENT_SOCKET_MARK)?;
     let released = containment.release().context("the host is not open")?;
-    let recorded = released.as_ref().map(|spec| record(config, spec, reason));
+    let reason = format!("{reason} (at the machine, the agent was not running)");
+    let recorded = released
+        .as_ref()
+        .map(|spec| record_release(config, spec, reason));
     if let Some(Err(error)) = recorded {
         let why = crate::chain(error.as_ref());
         eprintln!("warning: the host is open, but the release could not be recorded: {why}");
@@ -77,7 +80,8 @@ fn release_directly(config: &Config, reason: &str, out: &Output) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-fn record(config: &Config, spec: &IsolationSpec, reason: &str) -> Result<()> {
+/// Puts a release into the outbox while no daemon holds it.
+pub(super) fn record_release(config: &Config, spec: &IsolationSpec, reason: String) -> Result<()> {
     let facts = HostFacts::read()?;
     let options = Options {
         max_bytes: config.spool_max_bytes,
@@ -86,7 +90,7 @@ fn record(config: &Config, spec: &IsolationSpec, reason: &str) -> Result<()> {
     let report = IsolationReport {
         id: spec.id,
         state: IsolationState::Released,
-        reason: format!("{reason} (at the machine, the agent was not running)"),
+        reason,
         tree: spec.tree.clone(),
         lease_expires_at: spec.lease_expires_at,
         rules_sha256: None,

@@ -58,6 +58,8 @@ impl Session<'_> {
         let mut beats = interval(self.uplink.heartbeat);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (uplink, up) = (self.uplink, self.up.clone());
+        let renewal = tokio::time::sleep(uplink.until_renewal());
+        tokio::pin!(renewal);
         loop {
             self.fill().await?;
             let paused_until = self.pace.next();
@@ -77,6 +79,7 @@ impl Session<'_> {
                 },
                 () = uplink.written.notified() => {},
                 () = until(paused_until), if paused_until.is_some() => {},
+                () = &mut renewal => return Err(UplinkError::RenewalDue),
                 () = uplink.downlink.closed() => return Err(UplinkError::Stopping),
             }
         }
