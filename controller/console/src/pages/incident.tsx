@@ -3,7 +3,7 @@ import { usePoll } from "../api/poll";
 import type { Detection, Host, Incident, Order } from "../api/types";
 import { useLanguage } from "../i18n";
 import { Actions } from "../parts/actions";
-import { IsolationBadge, isShut, SeverityBadge } from "../parts/badges";
+import { IsolationBadge, isShut, OnlineBadge, SeverityBadge } from "../parts/badges";
 import { Evidence } from "../parts/evidence";
 import { Hostile } from "../parts/hostile";
 import { IsolationCard, Lease } from "../parts/isolation";
@@ -123,6 +123,7 @@ function Head({ incident, host, orders, title, refresh }: Known & { title: strin
             <Hostile text={host.name} />
           </a>
           <Time at={incident.opened_at} />
+          {!host.online && <OnlineBadge host={host} />}
           <IsolationBadge report={isolation} />
           {isolation && isShut(isolation) && (
             <span>

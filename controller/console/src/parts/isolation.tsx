@@ -31,7 +31,7 @@ export function IsolationCard({ host, report }: { host: Host; report: IsolationR
         {t("isolation.title")} <IsolationBadge report={report} />
       </h2>
       {!host.online && <LastWord host={host} />}
-      {report ? <Report report={report} /> : <p className="quiet">{t("isolation.never")}</p>}
+      {report ? <Report host={host} report={report} /> : <p className="quiet">{t("isolation.never")}</p>}
     </section>
   );
 }
@@ -46,11 +46,11 @@ function LastWord({ host }: { host: Host }) {
   );
 }
 
-function Report({ report }: { report: IsolationReport }) {
+function Report({ host, report }: { host: Host; report: IsolationReport }) {
   const { t } = useLanguage();
   return (
     <>
-      <p className={TONES[report.state]}>{t(NOTES[report.state])}</p>
+      <p className={host.online ? TONES[report.state] : "quiet"}>{t(NOTES[report.state])}</p>
       {isShut(report) && (
         <p className="lease">
           <Lease until={report.lease_expires_at ?? null} />
