@@ -13,9 +13,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde::Serialize;
 
-pub use attack::Attack;
+pub use attack::{Attack, is_cut_off};
 pub use ordinary::ordinary_work;
-pub use reach::{Reach, peers_of};
+pub use reach::{Reach, Standing, peers_of};
 pub use receiver::{Receiver, SECRET};
 
 use crate::command::sleep_until_killed;

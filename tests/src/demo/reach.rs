@@ -1,6 +1,6 @@
 //! Who reaches whom: real connections, over both families, from both sides.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use crate::lab::Node;
 
 const PORT: u16 = 9999;
+const STANDING_PORT: u16 = 9998;
 const LIMIT: Duration = Duration::from_millis(700);
 
 /// An open door on a node: whoever is let through the network gets in.
@@ -59,4 +60,41 @@ pub fn peers_of(host: &Reach, peers: &[Reach]) -> Result<Vec<(String, bool)>> {
         ways.extend(host.probe_from(&peer.node)?);
     }
     Ok(ways)
+}
+
+/// Connections that stand since before, one a family: each end holds its side.
+pub struct Standing {
+    pairs: Vec<(TcpStream, TcpStream)>,
+}
+
+impl Standing {
+    /// `caller` connects to each address of `host`.
+    pub fn open(caller: &Node, host: &Node) -> Result<Self> {
+        let connect = |address: IpAddr| {
+            let own = SocketAddr::new(address, STANDING_PORT);
+            let listener = host.within_network(|| Ok(TcpListener::bind(own)?))?;
+            let far = caller.within_network(|| Ok(TcpStream::connect_timeout(&own, LIMIT)?))?;
+            let near = listener.accept()?.0;
+            for end in [&near, &far] {
+                end.set_read_timeout(Some(LIMIT))?;
+            }
+            Ok((near, far))
+        };
+        let pairs = host.addresses().into_iter().map(connect);
+        let pairs = pairs.collect::<Result<_>>();
+        pairs
+            .map(|pairs| Self { pairs })
+            .with_context(|| format!("no standing connection with {}", host.name()))
+    }
+
+    /// Whether any connection still carries a byte, either way.
+    pub fn carries(&self) -> bool {
+        self.pairs
+            .iter()
+            .any(|(near, far)| passes(near, far) || passes(far, near))
+    }
+}
+
+fn passes(mut from: &TcpStream, mut to: &TcpStream) -> bool {
+    from.write_all(b"!").is_ok() && matches!(to.read(&mut [0]), Ok(1))
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::{Attack, Outcome, Reach, Receiver, ordinary_work, peers_of};
+use super::{Attack, Outcome, Reach, Receiver, Standing, ordinary_work, peers_of};
 use crate::command::program;
 use crate::fleet::{Fleet, FleetOptions};
 use crate::lab::LabOptions;
@@ -48,9 +48,10 @@ impl<'a> Demo<'a> {
         self.work()?;
         let doors = self.doors()?;
         self.all_ways_open(&doors)?;
+        let standing = self.standing()?;
         let mut attack = self.attack()?;
         let isolation = self.isolation(outcome)?;
-        self.prove(&doors, &mut attack, outcome)?;
+        self.prove(&doors, &standing, &mut attack, outcome)?;
         self.incident(&isolation)?;
         self.cards()?;
         self.release(&doors, outcome)
@@ -85,11 +86,27 @@ impl<'a> Demo<'a> {
         Ok(())
     }
 
+    /// Connections that the isolation must end, whoever holds them.
+    fn standing(&self) -> Result<Standing> {
+        let (outside, victim) = (self.fleet.node("outside")?, self.fleet.node(VICTIM)?);
+        let standing = Standing::open(outside, victim)?;
+        let carries = standing.carries();
+        self.narrator
+            .check("connections outside -> ep1 stand, both families", carries);
+        ensure!(carries, "a new connection must carry data");
+        Ok(standing)
+    }
+
     fn attack(&self) -> Result<Attack> {
         self.narrator
             .step("a reverse shell from ep1 to the outside host");
         let (outside, victim) = (self.fleet.node("outside")?, self.fleet.node(VICTIM)?);
         let mut attack = Attack::open(outside, victim)?;
+        if !attack.has_shell() {
+            self.narrator
+                .note("the agent was faster: ep1 was cut off before the shell could call");
+            return Ok(attack);
+        }
         self.narrator.note("the outside host has a shell on ep1");
         // The agent may be faster than the attacker's first line; then there is no answer.
         let answered = attack.ask("id; uname -a", "uid=", SILENCE)?;
@@ -135,6 +152,7 @@ impl<'a> Demo<'a> {
     fn prove(
         &self,
         doors: &(Reach, Vec<Reach>),
+        standing: &Standing,
         attack: &mut Attack,
         outcome: &mut Outcome,
     ) -> Result<()> {
@@ -149,9 +167,11 @@ impl<'a> Demo<'a> {
             blocked &= !open;
         }
         let dead = !attack.ask("id", "uid=", SILENCE)?;
+        self.narrator.check("the attacker has no shell", dead);
+        let cut = !standing.carries();
         self.narrator
-            .check("the shell's own connection is dead", dead);
-        outcome.forbidden_blocked = blocked && dead;
+            .check("the connections that stood before are dead", cut);
+        outcome.forbidden_blocked = blocked && dead && cut;
         Ok(())
     }
 

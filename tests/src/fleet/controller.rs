@@ -12,6 +12,7 @@ use crate::lab::{Guest, Node};
 
 const DATA: &str = "/var/lib/cordon-controller";
 const LOG: &str = "/var/log/cordon-controller.log";
+const SIGNED: &str = "/root/policy.signed.json";
 
 /// A place where the controller tells people.
 pub struct Notify {
@@ -35,13 +36,19 @@ pub struct Site {
 
 /// Makes CA, keys, database and the first account.
 pub(super) fn init(node: &Node, notify: &[Notify]) -> Result<Site> {
+    let site = init_in(node, DATA)?;
+    add_notify(node, notify)?;
+    Ok(site)
+}
+
+fn init_in(node: &Node, data: &str) -> Result<Site> {
     let v4 = format!("{}:{GRPC_PORT}", node.address_v4());
     let v6 = format!("[{}]:{GRPC_PORT}", node.address_v6());
     let answer = node.succeed(&[
         "cordon-controller",
         "init",
         "--data",
-        DATA,
+        data,
         "--site",
         SITE,
         "--address",
@@ -56,13 +63,11 @@ pub(super) fn init(node: &Node, notify: &[Notify]) -> Result<Site> {
         let value = answer[field].as_str().map(str::to_owned);
         value.with_context(missing)
     };
-    let site = Site {
+    Ok(Site {
         ca_fingerprint: text("ca_fingerprint")?,
         admin_user: text("admin_user")?,
         admin_password: text("admin_password")?,
-    };
-    add_notify(node, notify)?;
-    Ok(site)
+    })
 }
 
 fn add_notify(node: &Node, notify: &[Notify]) -> Result<()> {
@@ -107,10 +112,10 @@ pub(super) fn ctl(node: &Node, arguments: &[&str]) -> Result<Value> {
         .with_context(|| format!("cordonctl {arguments:?} did not print JSON"))
 }
 
-/// Signs a policy with the offline key, as an officer would, and pushes it.
-pub(super) fn push_policy(node: &Node, version: u64, mode: &str) -> Result<()> {
+/// The lab's policy, before it is signed.
+pub(super) fn policy(node: &Node, version: u64, mode: &str) -> Result<Value> {
     let now = Timestamp::now();
-    let policy = json!({
+    Ok(json!({
         "version": version,
         "site": SITE,
         "group": GROUP,
@@ -121,19 +126,34 @@ pub(super) fn push_policy(node: &Node, version: u64, mode: &str) -> Result<()> {
         "caps": { "isolations_per_hour": 4 },
         "protected_processes": [],
         "order_keys": [{ "public_key": order_key(node)?, "verbs": ["isolate", "release"] }],
-    });
+    }))
+}
+
+/// Signs a policy with the site's offline key, as an officer would, and pushes it.
+pub(super) fn sign_and_push(node: &Node, policy: &Value) -> Result<()> {
+    sign_with(node, &format!("{DATA}/keys/policy.key"), policy)?;
+    ctl(node, &["policy", "push", SIGNED]).map(drop)
+}
+
+/// Signs a policy with the key of another site of the same name, and pushes it.
+pub(super) fn forge_and_push(node: &Node, policy: &Value) -> Result<()> {
+    const OTHER: &str = "/root/other-site";
+    init_in(node, OTHER)?;
+    sign_with(node, &format!("{OTHER}/keys/policy.key"), policy)?;
+    ctl(node, &["policy", "push", SIGNED]).map(drop)
+}
+
+fn sign_with(node: &Node, key: &str, policy: &Value) -> Result<()> {
     node.write("/root/policy.json", policy.to_string())?;
-    let key = format!("{DATA}/keys/policy.key");
     let signed = node.succeed(&[
         "cordonctl",
         "policy",
         "sign",
         "--key",
-        &key,
+        key,
         "/root/policy.json",
     ])?;
-    node.write("/root/policy.signed.json", signed)?;
-    ctl(node, &["policy", "push", "/root/policy.signed.json"]).map(drop)
+    node.write(SIGNED, signed)
 }
 
 /// The public half of the controller's online key, which the policy lets sign orders.
