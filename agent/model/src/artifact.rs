@@ -176,6 +176,7 @@ pub(crate) fn load(dir: &Path) -> Result<Model, ModelError> {
         path: dir.join(CALIBRATION),
         why,
     })?;
+    verified(dir, &manifest, CARD, MOST_JSON)?;
     let weights = verified(dir, &manifest, WEIGHTS, MOST_WEIGHTS)?;
     let mut tensors = Tensors::open(dir.join(WEIGHTS), weights, &shape)?;
     let network = tensors.network(&shape)?;

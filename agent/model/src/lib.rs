@@ -25,4 +25,4 @@ pub mod train;
 
 pub use artifact::ModelError;
 pub use calibration::Thresholds;
-pub use model::{Assessment, Model};
+pub use model::{Assessment, Model, Part};

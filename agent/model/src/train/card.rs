@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::measure::{MALICIOUS_BUDGET, SUSPICIOUS_BUDGET, Scored, Share, auc, threshold};
+use super::measure::{Kind, MALICIOUS_BUDGET, SUSPICIOUS_BUDGET, Scored, Share, auc};
 use crate::calibration::Calibration;
 use crate::shape::Shape;
 
@@ -33,7 +33,7 @@ pub fn write(facts: &Facts, calibrate: &[Scored], test: &[Scored]) -> String {
     network(facts, &mut card);
     sources(facts, calibrate, test, &mut card);
     left_out(facts.calibration, test, &mut card);
-    budgets(facts.calibration, test, &mut card);
+    budgets(test, &mut card);
     reliability(facts.calibration, test, &mut card);
     techniques(test, &mut card);
     card
@@ -165,45 +165,53 @@ fn left_out(calibration: &Calibration, test: &[Scored], card: &mut String) {
     );
 }
 
-fn budgets(calibration: &Calibration, test: &[Scored], card: &mut String) {
+fn budgets(test: &[Scored], card: &mut String) {
     line!(
         card,
-        "\n## Recall at a fixed share of false positives, on the test side alone\n\nThe threshold is taken from the same benign stories, so this ranks models; it is not what a fleet would see.\n\n| attacks | benign | area under the curve | recall at 1 % | recall at 0.1 % |\n|---|---|---|---|---|"
+        "\n## The gate alone against the network: recall at a fixed share of false positives, on the test side\n\nThe threshold is taken from the same benign stories, so this ranks models; it is not what a fleet would see.\n\n| stories | benign | model | area under the curve | recall at 1 % | recall at 0.1 % |\n|---|---|---|---|---|---|"
     );
-    let groups: [(&str, fn(&Scored) -> bool); 2] = [
-        ("public text", |one| {
-            !one.source.starts_with("recorded:") && one.source != "composed"
-        }),
-        ("recorded families left out", |one| {
-            one.source.starts_with("recorded:")
-        }),
+    let models: [(&str, fn(&Scored) -> f32); 2] = [
+        ("gate (linear)", |one| one.gate),
+        ("network", |one| one.network),
     ];
-    for (name, belongs) in groups {
-        let group: Vec<&Scored> = test.iter().filter(|one| belongs(one)).collect();
-        let probability = |one: &&Scored| calibration.network.probability(one.network);
-        let mut benign: Vec<f32> = group
+    for kind in Kind::ALL {
+        let group: Vec<&Scored> = test
             .iter()
-            .filter(|one| !one.malicious)
-            .map(probability)
+            .filter(|one| Kind::of(&one.source) == kind)
             .collect();
-        if benign.is_empty() || group.len() == benign.len() {
-            line!(card, "| {name} | no stories | | | |");
-            continue;
+        for (model, logit) in models {
+            let scores: Vec<(f32, bool)> = group
+                .iter()
+                .map(|one| (logit(one), one.malicious))
+                .collect();
+            budget_row(kind, model, &scores, card);
         }
-        let recall = |share: f64, benign: &mut [f32]| {
-            let at = threshold(benign, share);
-            Share::of(group.iter().filter(|one| one.malicious), |one| {
-                probability(one) >= at
-            })
-        };
-        let (one, tenth) = (recall(1e-2, &mut benign), recall(1e-3, &mut benign));
-        line!(
-            card,
-            "| {name} | {} | {:.4} | {one} | {tenth} |",
-            benign.len(),
-            auc(&group)
-        );
     }
+}
+
+fn budget_row(kind: Kind, model: &str, scores: &[(f32, bool)], card: &mut String) {
+    let mut benign: Vec<f32> = scores
+        .iter()
+        .filter(|one| !one.1)
+        .map(|one| one.0)
+        .collect();
+    if benign.is_empty() || benign.len() == scores.len() {
+        return;
+    }
+    benign.sort_by(|a, b| b.total_cmp(a));
+    let recall = |share: f64| {
+        let at = benign[(benign.len() as f64 * share) as usize];
+        Share::of(scores.iter().filter(|one| one.1), |one| one.0 > at)
+    };
+    line!(
+        card,
+        "| {} | {} | {model} | {:.4} | {} | {} |",
+        kind.name(),
+        benign.len(),
+        auc(scores),
+        recall(1e-2),
+        recall(1e-3)
+    );
 }
 
 fn reliability(calibration: &Calibration, test: &[Scored], card: &mut String) {

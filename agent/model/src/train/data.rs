@@ -9,7 +9,7 @@ use std::path::Path;
 use cordon_behavior::story::Story;
 
 use super::draw::Draw;
-use super::{TrainError, dress, recording, scrub, shell};
+use super::{TrainError, dress, recording, scrub, shell, vary};
 use crate::artifact::sha256;
 use crate::hash;
 
@@ -46,6 +46,8 @@ pub struct Item {
     pub technique: Option<String>,
     /// Where it is from, as reported.
     pub source: String,
+    /// What a line of ours is about.
+    pub subject: Option<&'static str>,
     /// Its side.
     pub side: Side,
 }
@@ -69,13 +71,25 @@ impl Item {
     /// A fresh story of it.
     pub fn story(&self, draw: &mut Draw) -> Option<Story> {
         match &self.body {
-            Body::Line(text) => dress::line(&scrub::line(text, draw), draw),
+            Body::Line(text) => dress::line(&vary::text(scrub::line(text, draw), draw), draw),
             Body::Script(lines) => {
                 let lines: Vec<String> = lines.iter().map(|line| scrub::line(line, draw)).collect();
                 dress::session(&lines, draw)
             }
-            Body::Ours(text) => dress::line(&draw.fill(text), draw),
+            Body::Ours(text) => {
+                let filled = draw.fill(text);
+                dress::line(&vary::text(filled, draw), draw)
+            }
+            Body::Story(story) if self.side == Side::Train => Some(vary::story(story, draw)),
             Body::Story(story) => Some((**story).clone()),
+        }
+    }
+
+    /// How many choices a line of ours leaves open.
+    pub fn alternatives(&self) -> usize {
+        match &self.body {
+            Body::Ours(text) => text.matches('¦').count(),
+            _ => 0,
         }
     }
 
@@ -197,26 +211,40 @@ impl Data {
             include_str!("lines/hostile.tsv"),
             include_str!("lines/honest.tsv"),
         );
-        self.hashes
-            .insert("lines/hostile.tsv".to_owned(), sha256(hostile.as_bytes()));
-        self.hashes
-            .insert("lines/honest.tsv".to_owned(), sha256(honest.as_bytes()));
+        for (name, text) in [("lines/hostile.tsv", hostile), ("lines/honest.tsv", honest)] {
+            self.hashes.insert(name.to_owned(), sha256(text.as_bytes()));
+        }
         for line in hostile.lines() {
-            let mut parts = line.splitn(3, '\t').skip(1);
-            if let (Some(technique), Some(text)) = (parts.next(), parts.next()) {
-                self.push(
-                    Body::Ours(text),
-                    true,
-                    Some(technique.to_owned()),
-                    "ours",
-                    Side::Train,
-                );
+            let mut parts = line.splitn(3, '\t');
+            if let (Some(subject), Some(technique), Some(text)) =
+                (parts.next(), parts.next(), parts.next())
+            {
+                self.our(subject, text, true, Some(technique.to_owned()));
             }
         }
         for line in honest.lines() {
-            if let Some((_, text)) = line.split_once('\t') {
-                self.push(Body::Ours(text), false, None, "ours", Side::Train);
+            if let Some((subject, text)) = line.split_once('\t') {
+                self.our(subject, text, false, None);
             }
+        }
+    }
+
+    /// A tenth of our lines is kept for calibration, a tenth for the report.
+    fn our(
+        &mut self,
+        subject: &'static str,
+        text: &'static str,
+        malicious: bool,
+        technique: Option<String>,
+    ) {
+        let side = match hash::hash(7, text.as_bytes()) % 10 {
+            0 => Side::Test,
+            1 => Side::Calibrate,
+            _ => Side::Train,
+        };
+        self.push(Body::Ours(text), malicious, technique, "ours", side);
+        if let Some(item) = self.items.last_mut() {
+            item.subject = Some(subject);
         }
     }
 
@@ -241,10 +269,9 @@ impl Data {
             for (_, mut stories) in scenarios {
                 draw.shuffle(&mut stories);
                 for one in stories.into_iter().take(PER_SCENARIO) {
-                    let source = format!("recorded:{}", one.family);
+                    let (side, source) = recorded_side(&one.family, one.variant);
                     let malicious = one.label == "attack";
                     let technique = one.technique.into_iter().next().filter(|_| malicious);
-                    let side = family_side(&one.family);
                     self.push(
                         Body::Story(Box::new(one.story)),
                         malicious,
@@ -271,17 +298,45 @@ impl Data {
             malicious,
             technique,
             source: source.to_owned(),
+            subject: None,
             side,
         });
     }
 }
 
-/// By the family's name alone, so that a new recording of a family never moves it.
-fn family_side(family: &str) -> Side {
-    match hash::hash(99, family.as_bytes()) % 6 {
-        0 => Side::Test,
-        1 => Side::Calibrate,
-        _ => Side::Train,
+/// Families that only the report sees, and families that only calibration sees: of both labels, and among them
+/// the benign work that is most often mistaken.
+const TEST_FAMILIES: [&str; 6] = [
+    "bound-shell",
+    "config-management",
+    "evasion",
+    "resource-theft",
+    "service-care",
+    "version-control",
+];
+const CALIBRATION_FAMILIES: [&str; 5] = [
+    "database",
+    "debugging",
+    "hidden-image",
+    "lateral",
+    "scheduled",
+];
+
+/// The side of a recording and what it is reported as. The last runs of a family that is trained on are kept apart:
+/// they tell less than a family left out, and have work that no other family has.
+fn recorded_side(family: &str, variant: u32) -> (Side, String) {
+    let left_out = format!("recorded:{family}");
+    let runs = format!("runs:{family}");
+    if TEST_FAMILIES.contains(&family) {
+        (Side::Test, left_out)
+    } else if CALIBRATION_FAMILIES.contains(&family) {
+        (Side::Calibrate, left_out)
+    } else {
+        match variant % 10 {
+            8 => (Side::Calibrate, runs),
+            9 => (Side::Test, runs),
+            _ => (Side::Train, left_out),
+        }
     }
 }
 
@@ -361,8 +416,12 @@ mod tests {
         data.ours();
         let mut draw = Draw::new(1);
         for item in &data.items {
-            let text = item.text(&mut draw).unwrap();
-            assert!(shell::commands(&text).is_some(), "{text}");
+            let drawn: Vec<String> = (0..12).filter_map(|_| item.text(&mut draw)).collect();
+            let text = drawn.join("\n");
+            assert!(
+                drawn.iter().any(|text| shell::commands(text).is_some()),
+                "{text}"
+            );
             for word in ["perl", "s_client", "/inet/", "telnet"] {
                 assert!(!text.contains(word), "{text}");
             }

@@ -163,8 +163,10 @@ impl Draw {
     /// `text` with its `{a}`, `{h}`, `{p}`, `{w}`, `{f}`, `{t}` and `{u}` filled in: address, host, port, word, path,
     /// path in a world-writable place, user. One value each, wherever it stands.
     pub fn fill(&mut self, text: &str) -> String {
+        let chosen = self.choose(text);
+        let text = chosen.as_str();
         if !text.contains('{') {
-            return text.to_owned();
+            return chosen;
         }
         let place = self.pick(&[
             "/tmp",
@@ -182,5 +184,43 @@ impl Draw {
             .replace("{f}", &self.path())
             .replace("{t}", &temporary)
             .replace("{u}", self.user())
+    }
+
+    /// One of the alternatives of each `«one¦other»` in `text`; they may hold alternatives themselves.
+    fn choose(&mut self, text: &str) -> String {
+        let mut chosen = text.to_owned();
+        // The innermost first: the last opening mark before the first closing one.
+        while let Some(close) = chosen.find('»')
+            && let Some(open) = chosen[..close].rfind('«')
+        {
+            let inner: Vec<&str> = chosen[open + '«'.len_utf8()..close].split('¦').collect();
+            let one = (*self.one(&inner)).to_owned();
+            chosen.replace_range(open..close + '»'.len_utf8(), &one);
+        }
+        chosen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alternatives_are_chosen_also_within_each_other() {
+        let mut draw = Draw::new(3);
+        for _ in 0..50 {
+            let line = draw.fill("a «b¦c «d¦e»»f");
+            assert!(
+                ["a bf", "a c df", "a c ef"].contains(&line.as_str()),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same() {
+        let line = |seed| Draw::new(seed).fill("{w} {a} {t} {p}");
+        assert_eq!(line(5), line(5));
+        assert_ne!(line(5), line(6));
     }
 }

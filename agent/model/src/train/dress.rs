@@ -233,22 +233,22 @@ pub fn line(text: &str, draw: &mut Draw) -> Option<Story> {
         .filter(|argv| shell::starts_process(argv))
         .collect();
     let form = draw.unit();
-    if form < 0.25 {
+    if form < 0.36 {
         return Some(Story {
             command: Some(text.to_owned()),
             ..Story::default()
         });
     }
-    if form < 0.32 {
+    if form < 0.46 {
         return Some(Story {
             session: vec![text.to_owned()],
             ..Story::default()
         });
     }
     let single = started.len() == 1 && !text.contains(['|', '<', '>', '&', ';']);
-    let mut story = if single && form < 0.62 {
+    let mut story = if single && form < 0.70 {
         process(started[0].clone(), draw)
-    } else if form < 0.72 && !started.is_empty() {
+    } else if form < 0.78 && !started.is_empty() {
         under(typed_shell(draw), &started)
     } else {
         under(shell_with(text, draw), &started)
@@ -267,15 +267,15 @@ pub fn session(lines: &[String], draw: &mut Draw) -> Option<Story> {
         .flatten()
         .filter(|argv| shell::starts_process(argv))
         .collect();
-    let mut story = match draw.below(4) {
-        0 | 1 => {
+    let mut story = match draw.below(6) {
+        0..=3 => {
             return Some(Story {
                 session: lines.to_vec(),
                 ..Story::default()
             });
         }
-        2 if !started.is_empty() => under(typed_shell(draw), &started),
-        2 => return None,
+        4 if !started.is_empty() => under(typed_shell(draw), &started),
+        4 => return None,
         _ => under(shell_with(&whole, draw), &started),
     };
     surround(&mut story, draw);

@@ -48,7 +48,7 @@ impl Example {
     }
 }
 
-const BATCH: usize = 48;
+const BATCH: usize = 96;
 const PEAK_RATE: f64 = 2e-3;
 const DROP: f32 = 0.15;
 /// Tokens that an epoch hides, so that no single word carries a story.

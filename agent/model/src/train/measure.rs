@@ -121,11 +121,49 @@ pub fn threshold(benign: &mut [f32], share: f64) -> f32 {
 }
 
 /// False positives that the default thresholds may cost on the calibration side.
-pub const MALICIOUS_BUDGET: f64 = 1e-3;
+pub const MALICIOUS_BUDGET: f64 = 5e-3;
 /// The same for suspicious.
-pub const SUSPICIOUS_BUDGET: f64 = 1e-2;
+pub const SUSPICIOUS_BUDGET: f64 = 2e-2;
 /// Share of what the network would call suspicious that the gate must let through.
 const GATE_RECALL: f64 = 0.995;
+
+/// Kinds of held-out stories that are measured apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Public text.
+    Public,
+    /// Lines of ours that were kept apart, and sessions of left-out lines.
+    Written,
+    /// Recorded.
+    Recorded,
+    /// Composed stories of sockets and services.
+    Composed,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Public, Self::Written, Self::Recorded, Self::Composed];
+
+    /// The kind of a source.
+    pub fn of(source: &str) -> Self {
+        match source {
+            "ours" | "sessions" => Self::Written,
+            "composed" => Self::Composed,
+            _ if source.starts_with("recorded:") || source.starts_with("runs:") => Self::Recorded,
+            _ => Self::Public,
+        }
+    }
+
+    /// As the card calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public text left out",
+            Self::Written => "our lines and sessions left out",
+            Self::Recorded => "recordings left out",
+            Self::Composed => "composed (same generator: optimistic)",
+        }
+    }
+}
 
 /// Calibration and default thresholds from the calibration side.
 pub fn calibrate(scored: &[Scored]) -> Calibration {
@@ -137,13 +175,26 @@ pub fn calibrate(scored: &[Scored]) -> Calibration {
     };
     let network = platt(&pairs(|one| one.network));
     let gate = platt(&pairs(|one| one.gate));
-    let mut benign: Vec<f32> = scored
-        .iter()
-        .filter(|one| !one.malicious)
-        .map(|one| network.probability(one.network))
-        .collect();
-    let malicious = threshold(&mut benign, MALICIOUS_BUDGET).max(0.5);
-    let suspicious = threshold(&mut benign, SUSPICIOUS_BUDGET).clamp(0.2, malicious);
+    // Public one-liners outnumber everything else: each kind of benign work has to keep the budget by itself.
+    let at = |budget: f64| {
+        Kind::ALL
+            .into_iter()
+            .map(|kind| {
+                let benign = scored
+                    .iter()
+                    .filter(|one| !one.malicious && kind == Kind::of(&one.source));
+                let mut scores: Vec<f32> =
+                    benign.map(|one| network.probability(one.network)).collect();
+                if scores.is_empty() {
+                    0.0
+                } else {
+                    threshold(&mut scores, budget)
+                }
+            })
+            .fold(0.0, f32::max)
+    };
+    let malicious = at(MALICIOUS_BUDGET).max(0.5);
+    let suspicious = at(SUSPICIOUS_BUDGET).clamp(0.2, malicious);
     let mut heard: Vec<f32> = scored
         .iter()
         .filter(|one| one.malicious && network.probability(one.network) >= suspicious)
@@ -168,20 +219,13 @@ pub fn calibrate(scored: &[Scored]) -> Calibration {
 }
 
 /// Area under the ROC curve.
-pub fn auc(scored: &[&Scored]) -> f64 {
-    let mut order: Vec<(f32, bool)> = scored
-        .iter()
-        .map(|one| (one.network, one.malicious))
-        .collect();
+pub fn auc(scored: &[(f32, bool)]) -> f64 {
+    let mut order = scored.to_vec();
     order.sort_by(|a, b| a.0.total_cmp(&b.0));
     let positives = order.iter().filter(|(_, malicious)| *malicious).count();
     let negatives = order.len() - positives;
-    let ranks: f64 = order
-        .iter()
-        .enumerate()
-        .filter(|(_, one)| one.1)
-        .map(|(rank, _)| rank as f64 + 1.0)
-        .sum();
+    let ranked = order.iter().enumerate().filter(|(_, one)| one.1);
+    let ranks: f64 = ranked.map(|(rank, _)| rank as f64 + 1.0).sum();
     (ranks - (positives * (positives + 1)) as f64 / 2.0) / (positives * negatives).max(1) as f64
 }
 

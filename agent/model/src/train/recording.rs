@@ -20,6 +20,9 @@ pub struct Recording {
     /// The scenario within the family.
     #[serde(default)]
     pub scenario: String,
+    /// Which run of the scenario.
+    #[serde(default)]
+    pub variant: u32,
     /// What was seen.
     pub story: Story,
 }

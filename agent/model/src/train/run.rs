@@ -11,6 +11,7 @@ use super::draw::Draw;
 use super::fit::{self, Example, Fitting};
 use super::float::Float;
 use super::measure::{Scored, calibrate};
+use super::session::Composer;
 use super::{Arguments, TrainError, dress, services, sockets};
 use crate::artifact;
 use crate::calibration::{Calibration, Platt, Thresholds};
@@ -20,12 +21,16 @@ use crate::shape::Shape;
 use crate::tokens::{Limits, Tokens};
 
 /// Stories of our own generator, an epoch: attacks and benign.
-const COMPOSED: (usize, usize) = (2500, 4500);
+const COMPOSED: (usize, usize) = (1800, 3000);
 /// Sessions mixed of several lines, an epoch: attacks and benign.
-const SESSIONS: (usize, usize) = (1800, 3000);
+const SESSIONS: (usize, usize) = (2400, 4400);
 /// How often a line of ours, and an attack line of public text, is drawn an epoch.
-const OURS: usize = 8;
+const OURS: usize = 4;
+/// Further draws of one of our lines for its alternatives, at most.
+const MOST_ALTERNATIVES: usize = 45;
 const PUBLIC_ATTACKS: usize = 2;
+/// How often a recorded story is drawn an epoch, varied each time.
+const RECORDED: usize = 3;
 
 /// A story with its label.
 struct Labelled {
@@ -51,7 +56,7 @@ pub fn run(arguments: &Arguments) -> Result<(), TrainError> {
     let mut last = Vec::new();
     let mut fitting: Option<Fitting> = None;
     for epoch in 1..=arguments.epochs {
-        let stories = epoch_stories(&data, &mut draw);
+        let stories = epoch_stories(&data, arguments.stories, &mut draw);
         fitted = count(&stories);
         let mut examples = examples(&stories, &shape);
         if !examples.iter().any(|example| example.malicious) {
@@ -151,7 +156,7 @@ fn techniques(data: &Data) -> Vec<String> {
         .collect()
 }
 
-fn epoch_stories(data: &Data, draw: &mut Draw) -> Vec<Labelled> {
+fn epoch_stories(data: &Data, most: usize, draw: &mut Draw) -> Vec<Labelled> {
     let train: Vec<&Item> = data
         .items
         .iter()
@@ -160,26 +165,20 @@ fn epoch_stories(data: &Data, draw: &mut Draw) -> Vec<Labelled> {
     let mut stories = Vec::new();
     for item in &train {
         let times = match (item.source.as_str(), item.malicious) {
-            ("ours", _) => OURS,
-            (source, true) if !source.starts_with("recorded:") => PUBLIC_ATTACKS,
-            _ => 1,
+            ("ours", _) => OURS + item.alternatives().min(MOST_ALTERNATIVES) / 2,
+            (source, _) if source.starts_with("recorded:") => RECORDED,
+            (_, true) => PUBLIC_ATTACKS,
+            // A third of the public one-liners each time: they are many and alike.
+            _ => usize::from(draw.chance(0.33)),
         };
         for _ in 0..times {
             stories.extend(item.story(draw).map(|story| labelled(item, story)));
         }
     }
-    let side = |malicious: bool| -> Vec<&Item> {
-        train
-            .iter()
-            .copied()
-            .filter(|item| {
-                item.malicious == malicious
-                    && !matches!(item.body, data::Body::Story(_) | data::Body::Script(_))
-            })
-            .collect()
-    };
-    sessions(&side(true), &side(false), draw, &mut stories);
+    sessions(&data.items, Side::Train, SESSIONS, draw, &mut stories);
     composed(COMPOSED, draw, &mut stories);
+    draw.shuffle(&mut stories);
+    stories.truncate(most);
     stories
 }
 
@@ -192,48 +191,31 @@ fn labelled(item: &Item, story: Story) -> Labelled {
     }
 }
 
-/// Sessions of one shape for both labels: ordinary lines, and in the attacks one to three hostile ones among them.
-fn sessions(hostile: &[&Item], honest: &[&Item], draw: &mut Draw, stories: &mut Vec<Labelled>) {
-    if hostile.is_empty() || honest.is_empty() {
-        return;
-    }
-    for index in 0..SESSIONS.0 + SESSIONS.1 {
-        let malicious = index < SESSIONS.0;
-        let ordinary = draw.between(u32::from(!malicious), 7);
-        let mut lines: Vec<String> = (0..ordinary)
-            .filter_map(|_| pick_ordinary(honest, draw).text(draw))
-            .collect();
-        let mut technique = None;
-        if malicious {
-            for _ in 0..draw.between(1, 3) {
-                let item = *draw.one(hostile);
-                technique.clone_from(&item.technique);
-                let at = draw.below(lines.len() + 1);
-                lines.extend(item.text(draw));
-                let last = lines.len() - 1;
-                lines.swap(at.min(last), last);
-            }
-        }
+fn sessions(
+    items: &[Item],
+    side: Side,
+    counts: (usize, usize),
+    draw: &mut Draw,
+    stories: &mut Vec<Labelled>,
+) {
+    let composer = Composer::new(items, side);
+    for index in 0..counts.0 + counts.1 {
+        let malicious = index < counts.0;
+        let (lines, technique) = if malicious {
+            composer.hostile(draw)
+        } else {
+            (composer.honest(draw), None)
+        };
         if let Some(story) = dress::session(&lines, draw) {
+            let source = "sessions".to_owned();
             stories.push(Labelled {
                 story,
                 malicious,
                 technique,
-                source: "sessions".to_owned(),
+                source,
             });
         }
     }
-}
-
-/// Our own lines as often as public ones: people administer hosts more than they try out options.
-fn pick_ordinary<'a>(honest: &[&'a Item], draw: &mut Draw) -> &'a Item {
-    for _ in 0..400 {
-        let item: &Item = *draw.one(honest);
-        if item.source == "ours" || draw.chance(0.02) {
-            return item;
-        }
-    }
-    *draw.one(honest)
 }
 
 fn composed((hostile, honest): (usize, usize), draw: &mut Draw, stories: &mut Vec<Labelled>) {
@@ -303,7 +285,8 @@ fn held_out_stories(data: &Data, side: Side, draw: &mut Draw) -> Vec<Labelled> {
             stories.extend(item.story(draw).map(|story| labelled(item, story)));
         }
     }
-    composed((400, 1500), draw, &mut stories);
+    sessions(&data.items, side, (400, 1200), draw, &mut stories);
+    composed((300, 800), draw, &mut stories);
     stories
 }
 

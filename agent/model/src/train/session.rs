@@ -1,0 +1,152 @@
+//! Sessions of several lines, composed from single ones: somebody's day at a shell, a script, an intruder's visit.
+//!
+//! Lengths, looks around and ordinary lines are drawn alike for both labels; a benign session often stays with one
+//! subject (twenty lines of hardening), because real scripts do.
+
+use std::collections::BTreeMap;
+
+use super::data::{Body, Item, Side};
+use super::draw::Draw;
+
+/// What everybody types first, whoever they are.
+const LOOKS: [&str; 30] = [
+    "id",
+    "whoami",
+    "uname -a",
+    "w",
+    "ls -la",
+    "pwd",
+    "cat /etc/passwd",
+    "ps aux",
+    "ifconfig",
+    "ip a",
+    "cat /proc/cpuinfo",
+    "free -m",
+    "df -h",
+    "hostname",
+    "exit",
+    "cd /tmp",
+    "cd",
+    "ls",
+    "history",
+    "last",
+    "env",
+    "cat /etc/os-release",
+    "which wget curl",
+    "nproc",
+    "uptime",
+    "netstat -an",
+    "crontab -l",
+    "clear",
+    "cd ~",
+    "sudo -l",
+];
+
+/// Lines of one side, by label and subject.
+pub struct Composer<'a> {
+    hostile: Vec<&'a Item>,
+    honest: Vec<&'a Item>,
+    hostile_subjects: Vec<Vec<&'a Item>>,
+    honest_subjects: Vec<Vec<&'a Item>>,
+}
+
+impl<'a> Composer<'a> {
+    /// From the single lines of `side`.
+    pub fn new(items: &'a [Item], side: Side) -> Self {
+        let lines = |malicious: bool| -> Vec<&'a Item> {
+            items
+                .iter()
+                .filter(|item| item.side == side && item.malicious == malicious)
+                .filter(|item| matches!(item.body, Body::Line(_) | Body::Ours(_)))
+                .collect()
+        };
+        let (hostile, honest) = (lines(true), lines(false));
+        Self {
+            hostile_subjects: subjects(&hostile),
+            honest_subjects: subjects(&honest),
+            hostile,
+            honest,
+        }
+    }
+
+    /// A session without an attack.
+    pub fn honest(&self, draw: &mut Draw) -> Vec<String> {
+        let mut lines = looks(draw);
+        let most = *draw.one(&[3, 6, 10, 24]);
+        let wanted = draw.between(1, most) as usize;
+        let subject = self
+            .honest_subjects
+            .get(draw.below(self.honest_subjects.len().max(1)));
+        let faithful = if draw.chance(0.65) { 0.85 } else { 0.0 };
+        for _ in 0..wanted {
+            let line = match subject {
+                Some(subject) if draw.chance(faithful) => draw.one(subject).text(draw),
+                _ => self.ordinary(draw),
+            };
+            lines.extend(line);
+        }
+        lines
+    }
+
+    /// A session with an attack somewhere in it, and its technique.
+    pub fn hostile(&self, draw: &mut Draw) -> (Vec<String>, Option<String>) {
+        if self.hostile.is_empty() {
+            return (Vec::new(), None);
+        }
+        let mut lines = looks(draw);
+        if draw.chance(0.5) {
+            let most = *draw.one(&[3, 8, 14]);
+            lines.extend((0..draw.between(1, most)).filter_map(|_| self.ordinary(draw)));
+        }
+        let subject = match self
+            .hostile_subjects
+            .get(draw.below(self.hostile_subjects.len().max(1)))
+        {
+            Some(subject) if draw.chance(0.4) => subject,
+            _ => &self.hostile,
+        };
+        let mut technique = None;
+        for _ in 0..*draw.one(&[1, 1, 2, 3, 5]) {
+            let item = *draw.one(subject);
+            technique.clone_from(&item.technique);
+            let at = draw.below(lines.len() + 1);
+            if let Some(line) = item.text(draw) {
+                lines.insert(at, line);
+            }
+        }
+        (lines, technique)
+    }
+
+    /// Our own lines more often than public ones: people administer hosts more than they try out options.
+    fn ordinary(&self, draw: &mut Draw) -> Option<String> {
+        if self.honest.is_empty() {
+            return None;
+        }
+        let ours = self
+            .honest_subjects
+            .get(draw.below(self.honest_subjects.len().max(1)));
+        match ours {
+            Some(subject) if draw.chance(0.6) => draw.one(subject).text(draw),
+            _ => draw.one(&self.honest).text(draw),
+        }
+    }
+}
+
+fn subjects<'a>(lines: &[&'a Item]) -> Vec<Vec<&'a Item>> {
+    let mut by_subject: BTreeMap<&str, Vec<&Item>> = BTreeMap::new();
+    for item in lines {
+        if let Some(subject) = item.subject {
+            by_subject.entry(subject).or_default().push(item);
+        }
+    }
+    by_subject.into_values().collect()
+}
+
+fn looks(draw: &mut Draw) -> Vec<String> {
+    if draw.chance(0.5) {
+        return Vec::new();
+    }
+    (0..draw.between(1, 6))
+        .map(|_| draw.pick(&LOOKS).to_owned())
+        .collect()
+}
