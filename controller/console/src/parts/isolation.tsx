@@ -22,6 +22,10 @@ const TONES: Record<IsolationReport["state"], string> = {
   failed: "bad",
 };
 
+function isGood(report: IsolationReport): boolean {
+  return TONES[report.state] === "good";
+}
+
 /** The host's isolation: where it stands, what proves it, when it ends. */
 export function IsolationCard({ host, report }: { host: Host; report: IsolationReport | null }) {
   const { t } = useLanguage();
@@ -50,7 +54,7 @@ function Report({ host, report }: { host: Host; report: IsolationReport }) {
   const { t } = useLanguage();
   return (
     <>
-      <p className={host.online ? TONES[report.state] : "quiet"}>{t(NOTES[report.state])}</p>
+      <p className={!host.online && isGood(report) ? "quiet" : TONES[report.state]}>{t(NOTES[report.state])}</p>
       {isShut(report) && (
         <p className="lease">
           <Lease until={report.lease_expires_at ?? null} />
