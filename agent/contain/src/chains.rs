@@ -1,6 +1,8 @@
-//! Which device each of our egress chains hangs on, asked of the kernel itself.
+//! Which chains of ours are in the kernel, and on which device each egress chain hangs, asked of the
+//! kernel itself.
 //!
-//! `nft -j` 1.0.6, the one of Debian 12, lists a chain's device in its text form only.
+//! `nft -j` 1.0.6, the one of Debian 12, lists a chain's device in its text form only; and a host from
+//! which `nft` was removed must still be told truly whether anything of ours is in force.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +14,7 @@ use crate::rules::TABLE;
 
 // linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h
 const GET_CHAIN: u16 = 10 << 8 | 4;
+const NFPROTO_UNSPEC: u8 = 0;
 const NFPROTO_NETDEV: u8 = 5;
 const NFGENMSG_BYTES: usize = 4;
 const CHAIN_TABLE: u16 = 1;
@@ -21,17 +24,32 @@ const HOOK_DEVICE: u16 = 3;
 
 /// Chain to device. Chains of more than one device are not ours and are left out.
 pub(crate) fn devices() -> Result<BTreeMap<String, String>, ContainError> {
-    let failed = ContainError::netlink("list the egress chains");
+    let mut found = BTreeMap::new();
+    dump(NFPROTO_NETDEV, |message| found.extend(chain(message)))?;
+    Ok(found)
+}
+
+/// Whether any chain of any table of ours is in the kernel.
+pub(crate) fn any() -> Result<bool, ContainError> {
+    let mut found = false;
+    dump(NFPROTO_UNSPEC, |message| {
+        found |= attributes(message)
+            .any(|(kind, content)| kind == CHAIN_TABLE && text(content) == Some(TABLE));
+    })?;
+    Ok(found)
+}
+
+fn dump(family: u8, mut each: impl FnMut(&[u8])) -> Result<(), ContainError> {
+    let failed = ContainError::netlink("list the chains of nftables");
     let mut netlink =
         Netlink::open(SockProtocol::NetlinkNetFilter, 0, SockFlag::empty()).map_err(&failed)?;
-    let mut found = BTreeMap::new();
-    let everything = [NFPROTO_NETDEV, 0, 0, 0];
     netlink
-        .dump(GET_CHAIN, &everything, |message| {
-            found.extend(message.payload.get(NFGENMSG_BYTES..).and_then(chain));
+        .dump(GET_CHAIN, &[family, 0, 0, 0], |message| {
+            if let Some(attributes) = message.payload.get(NFGENMSG_BYTES..) {
+                each(attributes);
+            }
         })
-        .map_err(&failed)?;
-    Ok(found)
+        .map_err(&failed)
 }
 
 /// Name and device of a chain of ours.

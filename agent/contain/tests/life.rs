@@ -238,9 +238,9 @@ fn the_kernels_table_says_which_isolation_it_is_and_the_file_is_private() {
 }
 
 #[test]
-fn without_nft_the_error_names_the_package() {
+fn without_nft_the_error_names_the_package_and_the_host_stays_open() {
     if !is_child() {
-        let output = child("without_nft_the_error_names_the_package")
+        let output = child("without_nft_the_error_names_the_package_and_the_host_stays_open")
             .env("PATH", "/nonexistent")
             .output()
             .unwrap();
@@ -250,7 +250,12 @@ fn without_nft_the_error_names_the_package() {
     let error = node.run(|| {
         let state = tempfile::tempdir().unwrap();
         let containment = Containment::open(state.path(), AGENT_SOCKET_MARK).unwrap();
-        containment.isolate(&lab::spec()).unwrap_err()
+        let spec = lab::spec();
+        let error = containment.isolate(&spec).unwrap_err();
+        // Nothing went in, so nothing needs `nft` to come out again.
+        assert_eq!(containment.release().unwrap(), Some(spec));
+        assert_eq!(containment.current(), None);
+        error
     });
     assert_eq!(
         error.to_string(),
