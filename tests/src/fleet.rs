@@ -213,6 +213,13 @@ impl Fleet {
         Ok(())
     }
 
+    /// Starts an endpoint's agent with every right of root but those that eBPF needs.
+    pub fn start_agent_without_bpf(&mut self, name: &str) -> Result<()> {
+        let agent = agents::start_without_bpf(self.lab.node(name)?)?;
+        self.agents.insert(name.to_owned(), agent);
+        Ok(())
+    }
+
     /// Ends an endpoint's agent without a chance to tidy up.
     pub fn kill_agent(&mut self, name: &str) -> Result<()> {
         let missing = || format!("no agent is running on {name}");

@@ -9,6 +9,8 @@
 mod attack;
 #[path = "fleet/console.rs"]
 mod console;
+#[path = "fleet/degraded.rs"]
+mod degraded;
 #[path = "fleet/enrolment.rs"]
 mod enrolment;
 #[path = "fleet/policy.rs"]
