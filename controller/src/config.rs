@@ -47,13 +47,14 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// Not TOML, an unknown key, or a value of the wrong kind.
-    #[error("cannot use {path}")]
+    #[error("cannot use {path}: line {line}: {what}")]
     Parse {
         /// The file.
         path: PathBuf,
-        /// What and where.
-        #[source]
-        source: toml::de::Error,
+        /// Where, from 1.
+        line: usize,
+        /// What.
+        what: String,
     },
     /// The console's address is no web address.
     #[error("cannot use {path}: http.public_url {url:?} must start with https:// or http://")]
@@ -88,12 +89,18 @@ impl Config {
 
     /// Checks settings. `path` is for messages.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let raw: Raw = toml::from_str(text).map_err(|source| ConfigError::Parse {
+        let raw: Raw = toml::from_str(text).map_err(|error| ConfigError::Parse {
             path: path.to_owned(),
-            source,
+            line: line_of(text, error.span()),
+            what: error.message().replace('\n', ", "),
         })?;
         raw.check(path)
     }
+}
+
+fn line_of(text: &str, span: Option<std::ops::Range<usize>>) -> usize {
+    let before = span.and_then(|span| text.get(..span.start));
+    before.map_or(1, |before| before.matches('\n').count() + 1)
 }
 
 /// The file as it is written.
@@ -275,6 +282,7 @@ mod tests {
             let error = parse(&written().replacen(from, to, 1)).unwrap_err();
             assert!(error.contains("controller.toml"), "{error}");
             assert!(error.contains(wanted), "{error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
         }
     }
 }

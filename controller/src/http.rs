@@ -1,7 +1,7 @@
 //! The console and the REST interface.
 //!
 //! - [`access`]: who may call what, in one table.
-//! - [`gate`](mod@gate): holds every request against it.
+//! - [`gate`]: holds every request against it.
 //! - [`problem`]: what is answered when something is wrong.
 //! - [`dto`]: the shapes of requests and answers.
 

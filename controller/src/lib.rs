@@ -1,11 +1,11 @@
 //! The controller: gRPC, HTTP, console and cordonctl.
 //!
 //! - [`init`]: makes a site.
-//! - [`serve`](mod@serve): runs it.
+//! - [`serve`]: runs it.
 //! - [`http`]: the console and the REST interface.
 //! - [`incidents`]: from stored facts to what people read.
 //! - [`notify`]: tells people.
-//! - [`ctl`]: `cordonctl`.
+//! - [`ctl`]: the command `cordonctl`.
 #![forbid(unsafe_code)]
 
 pub mod config;

@@ -69,7 +69,7 @@ impl Notifier {
             }
             let idle = self.idle(Timestamp::now()).await;
             tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return },
+                more = changes.changed() => if more.is_err() { return },
                 () = tokio::time::sleep(idle) => {}
             }
             tokio::time::sleep(GATHER).await;
@@ -158,9 +158,10 @@ impl Notifier {
             Retry::After(_) | Retry::Never => None,
         };
         let (text, channel) = (chain(error), &notification.channel);
-        match next {
-            Some(next) => tracing::warn!(channel, %next, error = text, "card not delivered yet"),
-            None => tracing::error!(channel, error = text, "card given up"),
+        if let Some(next) = next {
+            tracing::warn!(channel, %next, error = text, "card not delivered yet");
+        } else {
+            tracing::error!(channel, error = text, "card given up");
         }
         self.store
             .notification_failed(notification.key, &text, next)

@@ -60,19 +60,14 @@ pub fn verify_password(password: &str, hash: Option<&str>) -> bool {
     if password.len() > MAX_PASSWORD_BYTES {
         return false;
     }
-    let parsed = hash.and_then(|hash| PasswordHash::new(hash).ok());
-    match parsed {
-        Some(hash) => Argon2::default()
-            .verify_password(password.as_bytes(), &hash)
-            .is_ok(),
-        None => {
-            // The same work for nothing; its result is of no use.
-            let spent: Result<PasswordHash, _> =
-                Argon2::default().hash_password(password.as_bytes());
-            drop(spent);
-            false
-        }
+    let argon2 = Argon2::default();
+    if let Some(hash) = hash.and_then(|hash| PasswordHash::new(hash).ok()) {
+        return argon2.verify_password(password.as_bytes(), &hash).is_ok();
     }
+    // The same work for nothing; its result is of no use.
+    let spent: Result<PasswordHash, _> = argon2.hash_password(password.as_bytes());
+    drop(spent);
+    false
 }
 
 /// 256 random bits in hex: a session's cookie or, with a prefix, an API token.

@@ -50,5 +50,5 @@ async fn create(client: &Client<'_>, name: &str, role: Role) -> Result<Answer, C
         created.username,
         role_name(created.role),
     );
-    Ok(Answer { text, json })
+    Ok(Answer { json, text })
 }

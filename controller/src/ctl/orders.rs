@@ -142,7 +142,7 @@ fn answer(order: &Order, json: Value) -> Answer {
         plain(&order.reason, 500),
         section("Life", &steps),
     );
-    Answer { text, json }
+    Answer { json, text }
 }
 
 /// The state's name in JSON and on the screen.

@@ -61,7 +61,7 @@ async fn push(client: &Client<'_>, file: &Path) -> Result<Answer, CtlError> {
         "policy version {} is in force for group {}\n",
         view.version, view.group
     );
-    Ok(Answer { text, json })
+    Ok(Answer { json, text })
 }
 
 async fn show(client: &Client<'_>) -> Result<Answer, CtlError> {

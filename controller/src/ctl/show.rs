@@ -84,8 +84,7 @@ pub fn time_or(at: Option<Timestamp>, none: &str) -> String {
 
 /// A paragraph with a heading.
 pub fn section(heading: &str, lines: &[String]) -> String {
-    let items: String = lines.iter().map(|line| format!("  {line}\n")).collect();
-    format!("\n{heading}\n{items}")
+    format!("\n{heading}\n  {}\n", lines.join("\n  "))
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ async fn create(
         created.group,
         time(created.expires_at),
     );
-    Ok(Answer { text, json })
+    Ok(Answer { json, text })
 }
 
 async fn list(client: &Client<'_>) -> Result<Answer, CtlError> {

@@ -59,20 +59,16 @@ async fn check(app: &AppState, address: IpAddr, login: &Login) -> Result<User, P
     let user = user.map_err(|error| Problem::internal("reading the account", &error))?;
     let hash = user.as_ref().map(|user| user.password_hash.clone());
     let right = verified(app, login.password.clone(), hash).await?;
-    match user.filter(|_| right) {
-        Some(user) => {
-            throttle(app).succeeded(address, &name);
-            Ok(user)
-        }
-        None => {
-            throttle(app).failed(address, &name, Timestamp::now());
-            tracing::warn!(%address, account = ?name, "sign-in refused");
-            Err(Problem::new(
-                StatusCode::UNAUTHORIZED,
-                "the user name or the password is wrong",
-            ))
-        }
+    if let Some(user) = user.filter(|_| right) {
+        throttle(app).succeeded(address, &name);
+        return Ok(user);
     }
+    throttle(app).failed(address, &name, Timestamp::now());
+    tracing::warn!(%address, account = ?name, "sign-in refused");
+    Err(Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "the user name or the password is wrong",
+    ))
 }
 
 fn throttle(app: &AppState) -> std::sync::MutexGuard<'_, super::throttle::Throttle> {
@@ -160,7 +156,7 @@ pub async fn change_password(
     };
     let user = check(&app, peer(&info), &login).await?;
     let hash = hashing(&app, move || hash_password(&change.new)).await?;
-    let hash = hash.map_err(refused)?;
+    let hash = hash.map_err(|error| refused(&error))?;
     app.audit(&user.username, "account.password", &user.username)
         .await?;
     let set = app.store.set_password(&user.username, &hash, false).await;
@@ -171,9 +167,9 @@ pub async fn change_password(
     ))
 }
 
-fn refused(error: PasswordError) -> Problem {
+fn refused(error: &PasswordError) -> Problem {
     match error {
-        PasswordError::Hash(_) => Problem::internal("hashing the password", &error),
+        PasswordError::Hash(_) => Problem::internal("hashing the password", error),
         PasswordError::TooShort | PasswordError::TooLong => Problem::refused(error.to_string()),
     }
 }

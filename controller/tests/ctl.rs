@@ -1,0 +1,299 @@
+//! `cordonctl` against a real controller: what it refuses, what it says, how it exits.
+
+#![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
+
+mod site;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cordon_proto::id::HostId;
+use cordon_store::{CertificateFacts, NewHost, NewJoinToken, SecretHash, Store};
+use jiff::{Timestamp, ToSpan as _};
+use serde_json::{Value, json};
+use site::{Site, program, stderr};
+
+fn policy(version: u64) -> Value {
+    let now = Timestamp::now();
+    json!({
+        "version": version, "site": "lab", "group": "servers",
+        "issued_at": now, "expires_at": now + 24.hours(),
+        "mode": "observe",
+        "isolation": { "lease_seconds": 60, "without_proof": "roll_back", "allow": [] },
+        "caps": { "isolations_per_hour": 1 },
+        "protected_processes": [], "order_keys": [],
+    })
+}
+
+/// Signs with a site's key; the envelope in a file.
+fn signed(site: &Site, key_of: &Site, policy: &Value) -> PathBuf {
+    let plain = site.file("policy.json", policy.to_string());
+    let out = sign(&key_of.data().join("keys/policy.key"), &plain);
+    assert!(out.status.success(), "{}", stderr(&out));
+    site.file("policy.signed.json", out.stdout)
+}
+
+fn sign(key: &Path, policy: &Path) -> std::process::Output {
+    let mut command = program("cordonctl", &["policy", "sign", "--key"]);
+    command.arg(key).arg(policy).output().unwrap()
+}
+
+fn push(site: &Site, file: &Path) -> (i32, String) {
+    site.ctl_fails(&["policy", "push", file.to_str().unwrap()])
+}
+
+#[test]
+fn a_signed_policy_is_pushed_and_shown() {
+    let site = Site::serving();
+    let file = signed(&site, &site, &policy(1));
+    let pushed = site.ctl(&["policy", "push", file.to_str().unwrap()]);
+    assert_eq!(
+        (&pushed["version"], &pushed["group"]),
+        (&json!(1), &json!("servers"))
+    );
+    let file = signed(&site, &site, &policy(2));
+    site.ctl(&["policy", "push", file.to_str().unwrap()]);
+    let shown = site.ctl(&["policy", "show"]);
+    assert_eq!(
+        shown.as_array().unwrap().len(),
+        1,
+        "only the newest of a group"
+    );
+    assert_eq!(shown[0]["version"], 2);
+}
+
+#[test]
+fn bad_policies_are_refused_and_the_one_in_force_stays() {
+    let (site, other) = (Site::serving(), Site::init());
+    let good = signed(&site, &site, &policy(5));
+    site.ctl(&["policy", "push", good.to_str().unwrap()]);
+
+    let (code, words) = push(&site, &signed(&site, &other, &policy(6)));
+    assert_eq!(code, 4);
+    assert!(words.contains("no valid signature"), "{words}");
+
+    let (code, words) = push(&site, &signed(&site, &site, &policy(5)));
+    assert_eq!(code, 4);
+    assert!(words.contains("not newer than version 5"), "{words}");
+
+    let mut elsewhere = policy(6);
+    elsewhere["site"] = json!("elsewhere");
+    let (code, words) = push(&site, &signed(&site, &site, &elsewhere));
+    assert_eq!(code, 4);
+    assert!(words.contains("elsewhere/servers"), "{words}");
+
+    let mut flipped: Value =
+        serde_json::from_slice(&fs::read(signed(&site, &site, &policy(6))).unwrap()).unwrap();
+    let payload = flipped["payload"].as_str().unwrap().replacen('e', "f", 1);
+    flipped["payload"] = json!(payload);
+    let (code, _) = push(&site, &site.file("flipped.json", flipped.to_string()));
+    assert_eq!(code, 4);
+
+    let (code, words) = push(&site, &site.file("cut.json", "{\"payload"));
+    assert_eq!(code, 1);
+    assert!(words.contains("cut.json"), "{words}");
+
+    assert_eq!(site.ctl(&["policy", "show"])[0]["version"], 5);
+}
+
+#[test]
+fn signing_refuses_what_an_agent_would_refuse() {
+    let site = Site::init();
+    let key = site.data().join("keys/policy.key");
+    let mut unknown = policy(1);
+    unknown["colour"] = json!("blue");
+    let mut senseless = policy(1);
+    senseless["thresholds"] = json!({ "suspicious": 0.9, "malicious": 0.1 });
+    for (document, wanted) in [
+        (unknown, "colour"),
+        (senseless, "thresholds"),
+        (policy(0), "version"),
+    ] {
+        let out = sign(&key, &site.file("policy.json", document.to_string()));
+        assert_eq!(out.status.code(), Some(1));
+        assert!(out.stdout.is_empty());
+        let words = stderr(&out);
+        assert!(
+            words.contains(wanted) && words.contains("policy.json"),
+            "{words}"
+        );
+    }
+    let plain = site.file("policy.json", policy(1).to_string());
+    let words = stderr(&sign(&site.data().join("keys/order.pub"), &plain));
+    assert!(words.contains("order.pub"), "{words}");
+}
+
+/// Adds hosts as enrolment would, while nothing is served.
+async fn add_hosts(site: &Site, names: &[&str]) -> Vec<HostId> {
+    let store = Store::open(&site.data().join("cordon.db")).await.unwrap();
+    let now = Timestamp::now();
+    let token = NewJoinToken {
+        hash: SecretHash::of("join"),
+        group: "servers".to_owned(),
+        uses: names.len() as u32,
+        expires_at: now + 1.hours(),
+        created_by: "admin".to_owned(),
+    };
+    store.add_join_token(&token, now).await.unwrap();
+    let mut ids = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        let id = HostId::generate();
+        let host = NewHost {
+            id,
+            name: (*name).to_owned(),
+            machine_id: "0123".to_owned(),
+            public_key: [index as u8; 32],
+            certificate: CertificateFacts {
+                serial: id.to_string(),
+                not_after: now + 1.hours(),
+            },
+        };
+        store.enroll(&token.hash, &host, now).await.unwrap();
+        ids.push(id);
+    }
+    store.close().await;
+    ids
+}
+
+#[tokio::test]
+async fn an_order_needs_one_host_a_policy_that_allows_it_and_an_agent_that_obeys() {
+    let mut site = Site::init();
+    let ids = add_hosts(&site, &["web", "twin", "twin"]).await;
+    site.serve();
+    let isolate = |host: &str| {
+        let arguments = [
+            "isolate",
+            host,
+            "--reason",
+            "a test",
+            "--wait",
+            "--wait-limit",
+            "1s",
+        ];
+        site.ctl_fails(&arguments)
+    };
+    let (code, words) = isolate("nowhere");
+    assert_eq!(code, 4);
+    assert!(words.contains("no host \"nowhere\""), "{words}");
+    let (code, words) = isolate("twin");
+    assert_eq!(code, 4);
+    assert!(
+        words.contains(&ids[1].to_string()) && words.contains(&ids[2].to_string()),
+        "{words}"
+    );
+    let (code, words) = isolate("web");
+    assert_eq!(code, 4);
+    assert!(words.contains("order_keys"), "no policy allows it: {words}");
+
+    let order_key = fs::read_to_string(site.data().join("keys/order.pub")).unwrap();
+    let mut allowing = policy(1);
+    allowing["order_keys"] = json!([{ "public_key": order_key.trim(), "verbs": ["isolate"] }]);
+    let file = signed(&site, &site, &allowing);
+    site.ctl(&["policy", "push", file.to_str().unwrap()]);
+    // Nobody is there to obey: the order stays queued, and that is what is said.
+    let (code, words) = isolate(&ids[0].to_string());
+    assert_eq!(code, 6);
+    assert!(words.contains("still queued"), "{words}");
+    let (code, _) = site.ctl_fails(&["release", "web", "--reason", "not allowed"]);
+    assert_eq!(code, 4);
+
+    let orders = site.ctl(&["orders"]);
+    assert_eq!(orders.as_array().unwrap().len(), 1);
+    let order = site.ctl(&["order", orders[0]["id"].as_str().unwrap()]);
+    assert_eq!(
+        (&order["verb"], &order["state"]),
+        (&json!("isolate"), &json!("queued"))
+    );
+    assert_eq!(order["requested_by"], "token:local");
+    assert_eq!(order["history"][0]["signed"], false);
+}
+
+#[test]
+fn only_the_pinned_controller_is_talked_to() {
+    let (mut site, other) = (Site::init(), Site::init());
+    let at = format!("{}:8443", site.address());
+    let token = site.data().join("cordonctl.token");
+    let ask = |fingerprint: &str| {
+        program(
+            "cordonctl",
+            &["hosts", "--server", &at, "--ca-fingerprint", fingerprint],
+        )
+        .arg("--token-file")
+        .arg(&token)
+        .output()
+        .unwrap()
+    };
+    let own = site.said["ca_fingerprint"].as_str().unwrap().to_owned();
+    let out = ask(&own);
+    assert_eq!(out.status.code(), Some(3), "nobody serves yet");
+    assert!(stderr(&out).contains(&at), "{}", stderr(&out));
+    site.serve();
+    assert!(ask(&own).status.success());
+    let out = ask(other.said["ca_fingerprint"].as_str().unwrap());
+    assert_eq!(out.status.code(), Some(3));
+    assert!(stderr(&out).contains("UnknownIssuer"), "{}", stderr(&out));
+    assert_eq!(ask("abc").status.code(), Some(2));
+}
+
+#[test]
+fn a_wrong_token_is_refused() {
+    let site = Site::serving();
+    fs::write(site.data().join("cordonctl.token"), "cordon_0123").unwrap();
+    let (code, words) = site.ctl_fails(&["hosts"]);
+    assert_eq!(code, 4);
+    assert!(words.contains("401"), "{words}");
+}
+
+#[test]
+fn the_audit_trail_names_who_did_what_and_shows_tampering() {
+    let mut site = Site::serving();
+    site.ctl(&["user", "create", "ada", "--role", "viewer"]);
+    site.ctl(&["token", "create", "--group", "servers", "--uses", "1"]);
+    let trail = site.ctl(&["audit", "show"]);
+    let acts: Vec<&str> = trail
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["what"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        acts,
+        [
+            "audit.read",
+            "token.create",
+            "account.create",
+            "site.create"
+        ]
+    );
+    assert_eq!(trail[2]["who"], "token:local");
+
+    // Beside a running controller, and of a closed database.
+    assert_eq!(site.ctl(&["audit", "verify"])["holds"], true);
+    site.terminate();
+    assert_eq!(site.ctl(&["audit", "verify"])["entries"], 4);
+
+    let path = site.data().join("cordon.db");
+    let mut bytes = fs::read(&path).unwrap();
+    let words = b"ada as viewer";
+    let at = bytes
+        .windows(words.len())
+        .position(|window| window == words)
+        .unwrap();
+    bytes[at..at + 3].copy_from_slice(b"eve");
+    fs::write(&path, bytes).unwrap();
+    let (code, words) = site.ctl_fails(&["audit", "verify"]);
+    assert_eq!(code, 7);
+    assert!(words.contains("entry 2"), "{words}");
+}
+
+#[test]
+fn people_get_text_and_scripts_get_json() {
+    let site = Site::serving();
+    let out = program("cordonctl", &["user", "list", "--data"])
+        .arg(site.data())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    assert!(text.starts_with("ACCOUNT"), "{text}");
+    assert_eq!(site.ctl(&["user", "list"])[0]["username"], "admin");
+}
