@@ -160,6 +160,16 @@ impl Fleet {
         controller::ctl(self.lab.node("controller")?, arguments)
     }
 
+    /// Runs `cordonctl` on the controller and returns what a person would read.
+    pub fn show(&self, arguments: &[&str]) -> Result<String> {
+        controller::show(self.lab.node("controller")?, arguments)
+    }
+
+    /// HTTP status of a page of the console for somebody who has not signed in.
+    pub fn status_of_page(&self, path: &str) -> Result<u16> {
+        controller::status_of_page(self.lab.node("controller")?, path)
+    }
+
     /// Signs the next policy and pushes it.
     pub fn push_policy(&mut self, mode: &str) -> Result<()> {
         self.policy_version += 1;

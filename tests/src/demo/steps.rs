@@ -184,12 +184,35 @@ impl<'a> Demo<'a> {
                 .find(|one| one["host"]["name"] == VICTIM);
             Ok(ours)
         })?;
-        let show = |name: &str| incident[name].as_str().unwrap_or("?").to_owned();
-        self.narrator
-            .note(&format!("{}: {}", show("severity"), show("title")));
-        self.narrator.note(&show("summary"));
+        let id = incident["id"].as_str().context("the incident has no id")?;
+        self.show(&["hosts"])?;
+        self.show(&["incidents"])?;
+        self.show(&["incidents", id])?;
         let lease = &isolation["lease_expires_at"];
         self.narrator.note(&format!("lease until {lease}"));
+        self.console(id)
+    }
+
+    /// What a person at a terminal reads.
+    fn show(&self, arguments: &[&str]) -> Result<()> {
+        self.narrator
+            .note(&format!("$ cordonctl {}", arguments.join(" ")));
+        for line in self.fleet.show(arguments)?.lines() {
+            self.narrator.note(&format!("  {line}"));
+        }
+        Ok(())
+    }
+
+    /// The page is there for everybody, the incident only behind the login.
+    fn console(&self, incident: &str) -> Result<()> {
+        let page = self.fleet.status_of_page("/")? == 200;
+        let path = format!("/api/v1/incidents/{incident}");
+        let guarded = self.fleet.status_of_page(&path)? == 401;
+        self.narrator
+            .check("the console's page is served over HTTPS", page);
+        self.narrator
+            .check("the incident is behind the login", guarded);
+        ensure!(page && guarded, "the console must answer, and ask who asks");
         Ok(())
     }
 
@@ -231,9 +254,18 @@ impl<'a> Demo<'a> {
         let id = order["id"].as_str().context("the order has no id")?;
         let order = self.fleet.ctl(&["order", id])?;
         for step in order["history"].as_array().into_iter().flatten() {
-            let (state, at, detail) = (&step["state"], &step["at"], &step["detail"]);
-            self.narrator
-                .note(&format!("order {state} at {at} {detail}"));
+            let word = |field: &str| step[field].as_str().unwrap_or_default().to_owned();
+            let whose = if step["signed"] == true {
+                "signed by the host"
+            } else {
+                "the controller's word"
+            };
+            self.narrator.note(&format!(
+                "order {:<9} {} ({whose}) {}",
+                word("state"),
+                word("at"),
+                word("detail")
+            ));
         }
         Ok(())
     }

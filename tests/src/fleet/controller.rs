@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 
-use super::{GROUP, GRPC_PORT, LEASE_SECONDS, SITE};
+use super::{CONSOLE_PORT, GROUP, GRPC_PORT, LEASE_SECONDS, SITE};
 use crate::lab::{Guest, Node};
 
 const DATA: &str = "/var/lib/cordon-controller";
@@ -110,6 +110,33 @@ pub(super) fn ctl(node: &Node, arguments: &[&str]) -> Result<Value> {
     }
     serde_json::from_slice(&stdout)
         .with_context(|| format!("cordonctl {arguments:?} did not print JSON"))
+}
+
+/// Runs `cordonctl` as a person would, and returns what it prints.
+pub(super) fn show(node: &Node, arguments: &[&str]) -> Result<String> {
+    let command = [&["cordonctl", "--data", DATA], arguments].concat();
+    node.succeed(&command)
+}
+
+/// HTTP status of a page of the console, asked for without a session, with the site's CA as only trust.
+pub(super) fn status_of_page(node: &Node, path: &str) -> Result<u16> {
+    let ca = format!("{DATA}/keys/ca.pem");
+    let url = format!("https://{}:{CONSOLE_PORT}{path}", node.address_v4());
+    let status = node.succeed(&[
+        "curl",
+        "--silent",
+        "--show-error",
+        "--max-time",
+        "5",
+        "--cacert",
+        &ca,
+        "--output",
+        "/dev/null",
+        "--write-out",
+        "%{http_code}",
+        &url,
+    ])?;
+    status.parse().context("curl did not print a status")
 }
 
 /// The lab's policy, before it is signed.
