@@ -8,7 +8,7 @@ use cordon_proto::pb::enrollment_server::Enrollment;
 use cordon_proto::pb::{EnrollRequest, EnrollResponse};
 use cordon_store::{Host, NewHost, SecretHash, StoreError};
 use jiff::Timestamp;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use crate::ca::{HostCertificate, HostRequest};
 use crate::failure::{chain, status};
@@ -35,7 +35,14 @@ impl Enrollment for EnrollmentService {
             ));
         }
         let outcome = self.0.enroll(request.get_ref(), source, now).await;
-        if outcome.is_err() {
+        // The controller's own trouble is not held against anybody.
+        let theirs = |status: &Status| {
+            matches!(
+                status.code(),
+                Code::PermissionDenied | Code::InvalidArgument
+            )
+        };
+        if outcome.as_ref().is_err_and(theirs) {
             self.0.failed_from(source, now);
         }
         outcome.map(Response::new)

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::SqlitePool;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -68,6 +69,12 @@ async fn connect(path: &Path) -> Result<Store> {
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
         .acquire_timeout(TURN_TIMEOUT)
+        // On a full disk SQLite ends a transaction by itself, and sqlx, which then fails to undo it,
+        // believes for ever that the connection is in one. Such a connection is replaced.
+        .before_acquire(|connection, _| {
+            let usable = !connection.is_in_transaction();
+            Box::pin(async move { Ok(usable) })
+        })
         .connect_with(options.clone())
         .await
         .map_err(StoreError::on("open the database"))?;

@@ -133,19 +133,31 @@ fn a_full_disk_is_said_and_keeps_what_was_acknowledged() {
 }
 
 async fn fill(disk: &Path) {
-    let store = Store::create(&disk.join("cordon.db")).await.unwrap();
+    let (filler, path) = (disk.join("filler"), disk.join("cordon.db"));
+    let store = Store::create(&path).await.unwrap();
     let ep1 = host(&store, "ep1").await.id;
+    std::fs::write(&filler, vec![0; 300_000]).unwrap();
+    let commit = async |sequence| {
+        let batch = [detection(sequence, 0, "a:1:1")];
+        store.commit_batch(ep1, BOOT, &batch, at(0)).await
+    };
     let mut acknowledged = 0;
     let refused = loop {
-        let batch = [detection(acknowledged + 1, 0, "a:1:1")];
-        match store.commit_batch(ep1, BOOT, &batch, at(0)).await {
+        match commit(acknowledged + 1).await {
             Ok(_) => acknowledged += 1,
             Err(error) => break error,
         }
     };
     assert!(matches!(refused, StoreError::Full { .. }), "{refused:?}");
     assert!(acknowledged > 10);
+    for _ in 0..3 {
+        let refused = commit(acknowledged + 1).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Full { .. }), "{refused:?}");
+    }
     assert_eq!(sequences(&store).await, (1..=acknowledged).collect());
+    std::fs::remove_file(filler).unwrap();
+    commit(acknowledged + 1).await.unwrap();
+    assert_eq!(sequences(&store).await, (1..=acknowledged + 1).collect());
 }
 
 #[test]
