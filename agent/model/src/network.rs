@@ -135,7 +135,7 @@ impl Network {
         features.extend_from_slice(facts);
         let mut hidden = self.hidden.forward(&features);
         for value in &mut hidden {
-            *value = value.max(0.0);
+            *value = positive(*value);
         }
         self.heads.forward(&hidden)
     }
@@ -176,10 +176,21 @@ impl Network {
         for channel in 0..convolution.outputs() {
             let most = (0..windows)
                 .map(|at| convolution.dot(channel, &stream[at * token..][..width * token]))
-                .fold(f32::NEG_INFINITY, f32::max);
-            features.push((most + convolution.bias[channel]).max(0.0));
+                .fold(f32::NEG_INFINITY, most_of);
+            features.push(positive(most + convolution.bias[channel]));
         }
     }
+}
+
+/// The larger one. Unlike `f32::max` it keeps what is not a number: a story whose sums overflow must
+/// end as no judgement, not as a low score.
+fn most_of(a: f32, b: f32) -> f32 {
+    if a.is_nan() || a > b { a } else { b }
+}
+
+/// ReLU that keeps what is not a number, for the same reason.
+fn positive(value: f32) -> f32 {
+    if value < 0.0 { 0.0 } else { value }
 }
 
 #[cfg(test)]
@@ -217,6 +228,14 @@ mod tests {
                 assert!((found - wanted).abs() < 1e-3, "{found} is not {wanted}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_not_a_number_stays_so_to_the_end() {
+        assert!(most_of(f32::NAN, 1.0).is_nan() && most_of(1.0, f32::NAN).is_nan());
+        assert!(positive(f32::NAN).is_nan());
+        assert_eq!((most_of(1.0, 2.0), most_of(3.0, 2.0)), (2.0, 3.0));
+        assert_eq!((positive(-1.0), positive(2.0)), (0.0, 2.0));
     }
 
     #[test]
