@@ -289,16 +289,12 @@ impl Machine {
             },
             Input::Tampered => shut.repair(),
             Input::Tick => shut.retry(now),
-            Input::Persisted => {
-                if let Some(lease) = shut.extending.take() {
-                    shut.intent.lease_expires_at = lease;
-                }
-                Vec::new()
-            }
+            Input::Persisted => shut.lengthened(),
             Input::PersistFailed(why) => {
                 shut.extending = None;
                 self.wanted = Some(shut.intent.lease_expires_at);
-                vec![shut.report(format!("lease could not be lengthened: {why}"), Vec::new())]
+                let probes = shut.probes.clone();
+                vec![shut.report(format!("lease could not be lengthened: {why}"), probes)]
             }
             Input::Isolate(_) | Input::Release(_) | Input::Opened | Input::OpenFailed(_) => {
                 Vec::new()

@@ -186,6 +186,10 @@ fn a_second_isolation_only_lengthens_the_lease() {
         ..longer.clone()
     };
     assert_eq!(otherwise, first);
+    let report = world.reports.last().unwrap();
+    assert_eq!(report.state, IsolationState::Confirmed);
+    assert_eq!(report.lease_expires_at, longer.lease_expires_at);
+    assert!(!report.probes.is_empty(), "the proof still holds");
 }
 
 #[test]

@@ -29,6 +29,7 @@ export const steps = [
   ["releases the host by keyboard", release],
   ["sees the host open", seeOpen],
   ["isolates the host by hand", isolateByHand],
+  ["lengthens the lease", lengthen],
   ["releases the host again", releaseAgain],
   ["replaces the one-time password", replacePassword],
   ["signs out", signOut],
@@ -286,6 +287,13 @@ async function isolateByHand(visit, { host }) {
   await visit.sees(`section[aria-labelledby=isolation-title] ${CONFIRMED}`);
   const left = await visit.text(LEASE);
   assert.match(left, /^(1:00:00|59:\d\d)$/);
+}
+
+async function lengthen(visit) {
+  await give(visit, "extend", { reason: "end-to-end test: longer", lease: "14400" });
+  await seeDone(visit, "isolate", "longer");
+  await visit.page.waitForFunction((selector) => /^(4:00:00|3:59:)/.test(document.querySelector(selector)?.innerText), LEASE);
+  await visit.sees(CONFIRMED);
 }
 
 async function releaseAgain(visit, wanted) {

@@ -19,6 +19,8 @@ pub struct Shut {
     /// SHA-256 of the rules in force as the kernel lists them.
     pub rules_sha256: String,
     pub(super) event_to_drop_micros: Option<u64>,
+    /// Of the last proof, good or bad, of these rules.
+    pub(super) probes: Vec<Probe>,
     /// A failed proof rolls back only an isolation that was never proved or re-adopted: a controller
     /// that restarts while a host is isolated must not open the host.
     pub(super) settled: bool,
@@ -35,6 +37,7 @@ impl Shut {
             standing: Standing::Pending,
             rules_sha256: String::new(),
             event_to_drop_micros: None,
+            probes: Vec::new(),
             settled: false,
             extending: None,
             retry_at: None,
@@ -46,6 +49,7 @@ impl Shut {
         let first = self.rules_sha256.is_empty() && !self.settled;
         self.rules_sha256 = rules;
         self.standing = Standing::Pending;
+        self.probes = Vec::new();
         self.whole = true;
         self.retry_at = Some(later(now));
         if first {
@@ -82,6 +86,7 @@ impl Shut {
         self.settled |= next == Standing::Proved;
         let news = self.standing != next;
         self.standing = next;
+        self.probes.clone_from(&evidence.probes);
         Ok(if news {
             vec![self.report(reason, evidence.probes)]
         } else {
@@ -131,6 +136,15 @@ impl Shut {
             lease_expires_at: longer,
             ..self.intent.clone()
         }))
+    }
+
+    /// The longer lease is on disk: from now on it holds, and everybody is told.
+    pub(super) fn lengthened(&mut self) -> Vec<Effect> {
+        let Some(lease) = self.extending.take() else {
+            return Vec::new();
+        };
+        self.intent.lease_expires_at = lease;
+        vec![self.report("lease lengthened".to_owned(), self.probes.clone())]
     }
 
     pub(super) fn report(&self, reason: String, probes: Vec<Probe>) -> Effect {
