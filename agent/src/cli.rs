@@ -141,7 +141,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Status => status::run(&load()?, &out),
         Command::Judge { file, model } => judge::run(&file, model, config.as_deref()),
         Command::Isolate { reason, lease } => hands_on::isolate(&load()?, reason, lease, &out),
-        Command::Release { reason } => hands_on::release(&load()?, reason, &out),
+        Command::Release { reason } => hands_on::release(&load()?, &reason, &out),
         Command::Restore => restore(&load()?, &out),
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");

@@ -301,7 +301,7 @@ impl Engine {
             Question::Isolate {
                 reason,
                 lease_seconds,
-            } => self.isolate_locally(reason, lease_seconds, request.answer, now),
+            } => self.isolate_locally(&reason, lease_seconds, request.answer, now),
             Question::Release { reason } => self.release_locally(&reason, request.answer, now),
         }
     }

@@ -99,11 +99,10 @@ impl Hands {
         let containment = Arc::new(containment);
         let (outcomes, received) = mpsc::channel(OUTCOMES);
         let (jobs, job_queue) = sync_channel(JOBS);
-        let (probes, probe_queue) = sync_channel(1);
-        let prober = Arc::clone(&containment);
-        let proofs = outcomes.clone();
+        let (probes, proof_queue) = sync_channel(1);
+        let (held, proofs) = (Arc::clone(&containment), outcomes.clone());
         spawn("cordon-probe", move || {
-            probe(&prober, &probe_queue, &proofs)
+            probe(&held, &proof_queue, &proofs);
         })?;
         let pending = Arc::new(AtomicBool::new(false));
         let watching = (jobs.clone(), Arc::clone(&pending));

@@ -168,13 +168,13 @@ impl Bench {
         if verdict.verdict < VerdictKind::Suspicious {
             return Ok(());
         }
-        self.tell(&trigger, story, verdict, thresholds)
+        self.tell(&trigger, &story, verdict, thresholds)
     }
 
     fn tell(
         &mut self,
         trigger: &Trigger,
-        story: Story,
+        story: &Story,
         verdict: Verdict,
         thresholds: Option<Thresholds>,
     ) -> Result<(), Closed> {
@@ -190,7 +190,7 @@ impl Bench {
         let Some(judge) = &mut self.judge else {
             return Ok(());
         };
-        let mut explained = judge.judge(&story, thresholds);
+        let mut explained = judge.judge(story, thresholds);
         explained.micros = micros;
         self.send(Finding::Explained(Box::new(explained)))
     }

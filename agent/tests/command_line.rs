@@ -1,4 +1,5 @@
 //! What the commands say when something is missing.
+#![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
 mod support;
 
@@ -14,8 +15,9 @@ const NOBODY: u32 = 65534;
 
 fn config(dir: &Path) -> String {
     let path = dir.join("agent.toml");
-    let (state, run) = (dir.join("state"), dir.join("run"));
-    std::fs::write(&path, format!("state_dir = {state:?}\nrun_dir = {run:?}\n")).unwrap();
+    let base = dir.display();
+    let settings = format!("state_dir = '{base}/state'\nrun_dir = '{base}/run'\n");
+    std::fs::write(&path, settings).unwrap();
     path.to_str().unwrap().to_owned()
 }
 

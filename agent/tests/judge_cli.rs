@@ -1,4 +1,5 @@
 //! `cordon-agent judge`: answers in order, bad lines included, and models that are not whole.
+#![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
 mod support;
 
@@ -124,33 +125,17 @@ fn a_file_that_is_not_there_is_named() {
 
 #[test]
 fn a_model_that_is_not_whole_is_refused_and_named() {
-    let spoils: [(&str, fn(&mut Vec<u8>), &str); 3] = [
-        (
-            "model.gguf",
-            |bytes| bytes.truncate(bytes.len() / 2),
-            "fetch the artifact again",
-        ),
-        (
-            "model.gguf",
-            |bytes| {
-                let middle = bytes.len() / 2;
-                bytes[middle] ^= 1
-            },
-            "has sha256",
-        ),
-        (
-            "manifest.json",
-            |bytes| bytes.truncate(bytes.len() / 2),
-            "is not valid",
-        ),
+    let spoils: [(&str, Spoil, &str); 3] = [
+        ("model.gguf", cut_short, "fetch the artifact again"),
+        ("model.gguf", flip_a_bit, "has sha256"),
+        ("manifest.json", cut_short, "is not valid"),
     ];
     for (file, spoil, wanted) in spoils {
         let copy = tempfile::tempdir().unwrap();
         copy_model(copy.path());
         let path = copy.path().join(file);
-        let mut bytes = std::fs::read(&path).unwrap();
-        spoil(&mut bytes);
-        std::fs::write(&path, bytes).unwrap();
+        let spoiled = spoil(&std::fs::read(&path).unwrap());
+        std::fs::write(&path, spoiled).unwrap();
         let output = agent(
             &["judge", "--model", copy.path().to_str().unwrap()],
             SHELL.as_bytes(),
@@ -160,6 +145,18 @@ fn a_model_that_is_not_whole_is_refused_and_named() {
         let said = complaint(&output);
         assert!(said.contains(wanted) && said.contains(file), "{said}");
     }
+}
+
+type Spoil = fn(&[u8]) -> Vec<u8>;
+
+fn cut_short(bytes: &[u8]) -> Vec<u8> {
+    bytes[..bytes.len() / 2].to_vec()
+}
+
+fn flip_a_bit(bytes: &[u8]) -> Vec<u8> {
+    let mut spoiled = bytes.to_vec();
+    spoiled[bytes.len() / 2] ^= 1;
+    spoiled
 }
 
 fn copy_model(to: &Path) {

@@ -1,4 +1,5 @@
 //! The socket by which root at the machine talks to the daemon.
+#![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -6,7 +7,7 @@ use std::path::Path;
 use cordon_agent::local::{self, Answer, LocalError, Question, Request};
 use tokio::sync::mpsc;
 
-async fn answering(path: &Path) -> tokio::task::JoinHandle<()> {
+fn answering(path: &Path) -> tokio::task::JoinHandle<()> {
     let listener = local::bind(path).unwrap();
     let (asking, mut requests) = mpsc::channel::<Request>(4);
     tokio::spawn(local::serve(listener, asking));
@@ -30,7 +31,7 @@ async fn ask(path: &Path, question: Question) -> Result<Answer, LocalError> {
 async fn a_question_gets_its_own_answer_and_the_socket_is_for_its_owner() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("agent.sock");
-    let engine = answering(&path).await;
+    let engine = answering(&path);
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     for n in 0..20 {
@@ -54,7 +55,7 @@ async fn a_socket_that_a_killed_daemon_left_is_replaced() {
         ask(&path, Question::Status).await,
         Err(LocalError::NotRunning(_))
     ));
-    let engine = answering(&path).await;
+    let engine = answering(&path);
     assert!(ask(&path, Question::Status).await.is_ok());
     engine.abort();
 }
@@ -64,7 +65,7 @@ async fn what_is_not_a_question_is_answered_and_does_no_harm() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("agent.sock");
-    let engine = answering(&path).await;
+    let engine = answering(&path);
     for line in [
         &b"shell\n"[..],
         b"{\"ask\":\"shell\"}\n",

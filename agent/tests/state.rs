@@ -1,4 +1,5 @@
 //! What must outlive a restart: policy, orders, outbox, journal.
+#![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
 mod support;
 
@@ -188,7 +189,7 @@ fn what_is_recorded_is_in_the_outbox_in_order_and_the_journal_is_gone() {
     assert_eq!(recorder.take_lost(), 0);
 }
 
-fn detection(at: Timestamp, reasons: serde_json::Value) -> Vec<u8> {
+fn detection(at: Timestamp, reasons: &serde_json::Value) -> Vec<u8> {
     let json = serde_json::json!({
         "at": at, "kind": "detection", "body": {
             "tree": "75f71021:19:2339533799545", "pid": 20, "story": {"id": "20@1", "process": {"exe": "/bin/sh"}},
@@ -215,21 +216,21 @@ fn a_journal_left_behind_is_taken_up_exactly_once() {
         spool.stats().records
     };
     let now = Timestamp::now();
-    std::fs::write(&journal, detection(now, serde_json::json!([]))).unwrap();
+    std::fs::write(&journal, detection(now, &serde_json::json!([]))).unwrap();
     assert_eq!(start(), 1);
     let kept = spool.pending(None, 10, 1 << 20).unwrap();
-    assert_eq!(kept[0].json, detection(now, serde_json::json!([])));
+    assert_eq!(kept[0].json, detection(now, &serde_json::json!([])));
 
     let later = now + SignedDuration::from_secs(1);
     let explained = serde_json::json!([{"text": "standard input is a socket", "weight": 0.4}]);
     spool
-        .append(Class::Evidence, &detection(later, explained))
+        .append(Class::Evidence, &detection(later, &explained))
         .unwrap();
-    std::fs::write(&journal, detection(later, serde_json::json!([]))).unwrap();
+    std::fs::write(&journal, detection(later, &serde_json::json!([]))).unwrap();
     assert_eq!(start(), 2);
 
     // Cut short: the drop comes after the whole file, so nothing was done about it.
-    let whole = detection(later, serde_json::json!([]));
+    let whole = detection(later, &serde_json::json!([]));
     std::fs::write(&journal, &whole[..whole.len() / 2]).unwrap();
     assert_eq!(start(), 2);
 }

@@ -1,4 +1,5 @@
 //! Whom the agent believes, tried against real TLS servers.
+#![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
 mod support;
 

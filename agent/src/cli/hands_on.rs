@@ -31,12 +31,12 @@ pub(super) fn isolate(
     tell(&local::ask(&config.socket(), &question)?, out)
 }
 
-pub(super) fn release(config: &Config, reason: String, out: &Output) -> Result<ExitCode> {
+pub(super) fn release(config: &Config, reason: &str, out: &Output) -> Result<ExitCode> {
     let question = Question::Release {
-        reason: reason.clone(),
+        reason: reason.to_owned(),
     };
     match local::ask(&config.socket(), &question) {
-        Err(LocalError::NotRunning(_)) => release_directly(config, &reason, out),
+        Err(LocalError::NotRunning(_)) => release_directly(config, reason, out),
         answer => tell(&answer?, out),
     }
 }

@@ -45,7 +45,7 @@ impl Engine {
         match recovered {
             Recovered::Open | Recovered::Adopted(_) => {}
             Recovered::Reapplied(..) => {
-                self.tampered("the isolation was not whole in the kernel", true)
+                self.tampered("the isolation was not whole in the kernel", true);
             }
             Recovered::FromKernel(_) => self.tampered("the isolation's state file was gone", true),
             Recovered::OpenDamaged { why } => self.tampered(why, false),
@@ -191,21 +191,21 @@ impl Engine {
 
     pub(super) fn isolate_locally(
         &mut self,
-        reason: String,
+        reason: &str,
         lease_seconds: Option<u64>,
         to: oneshot::Sender<Answer>,
         now: Timestamp,
     ) {
         let lease = lease_seconds.unwrap_or_else(|| self.lease_seconds());
         let intent = Intent {
-            reason: reason.clone(),
+            reason: reason.to_owned(),
             ..new_intent(lease, now)
         };
         let waiter = Waiter {
             goal: goal_of(&intent),
             who: Who::Person(to),
         };
-        self.carry_out(Some(intent), &reason, waiter, now);
+        self.carry_out(Some(intent), reason, waiter, now);
     }
 
     pub(super) fn release_locally(

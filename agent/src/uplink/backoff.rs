@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(500);
-const MOST: Duration = Duration::from_secs(60);
+const MOST: Duration = Duration::from_mins(1);
 
 /// Exponential, with full jitter: a fleet that lost its controller does not come back as one wave.
 #[derive(Clone, Copy, Debug, Default)]

@@ -20,7 +20,7 @@ const QUEUE: usize = 4;
 const BATCH_RECORDS: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
 /// Records on their way this long without a word: the session is not worth keeping.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 const MAX_MESSAGE: usize = 2 * envelope::MAX_ENVELOPE_BYTES;
 
 struct Session<'a> {

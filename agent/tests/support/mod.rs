@@ -1,5 +1,6 @@
 //! Helpers of several tests.
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, reason = "each test file uses its own part")]
+#![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
