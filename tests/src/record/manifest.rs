@@ -266,6 +266,22 @@ mod tests {
     }
 
     #[test]
+    fn there_is_more_honest_work_than_attacks() {
+        let manifest = manifest();
+        let (mut attacks, mut benign) = (0, 0);
+        for scenario in &manifest.scenarios {
+            match scenario.label {
+                Label::Attack => attacks += 1,
+                Label::Benign => benign += 1,
+            }
+        }
+        assert!(
+            benign >= attacks,
+            "{benign} benign scenarios beside {attacks} attacks"
+        );
+    }
+
+    #[test]
     fn what_the_demo_attacks_with_is_refused() {
         let mut scenario = manifest().scenarios[0].clone();
         scenario.run = vec!["perl -e 1".to_owned()];
