@@ -361,8 +361,9 @@ mod tests {
         };
         let story = Story::from_json(json("198.51.100.7").as_bytes()).unwrap();
         let other = Story::from_json(json("203.0.113.77").as_bytes()).unwrap();
-        assert_eq!(fact(&story, "shell_on_socket"), 1.0);
-        assert_eq!(fact(&story, "out_high_port"), 1.0);
-        assert_eq!(of(&story), of(&other));
+        assert!(fact(&story, "shell_on_socket") > 0.99);
+        assert!(fact(&story, "out_high_port") > 0.99);
+        let bits = |story: &Story| of(story).map(f32::to_bits);
+        assert_eq!(bits(&story), bits(&other));
     }
 }

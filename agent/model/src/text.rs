@@ -154,11 +154,10 @@ fn atom(text: &str, out: &mut Writer, depth: u8) {
         out.put(if user == "root" { "root@" } else { "user@" });
         let (host, path) = host.split_once(':').unwrap_or((host, ""));
         host_class(host, out);
-        return if path.is_empty() {
-            ()
-        } else {
-            atom(path, out, depth + 1)
-        };
+        if !path.is_empty() {
+            atom(path, out, depth + 1);
+        }
+        return;
     }
     if text.contains('/') || text.starts_with('~') {
         return path(text, out);

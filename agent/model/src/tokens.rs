@@ -153,7 +153,7 @@ impl Sections {
         put(ANCESTORS, &mut |sink| ancestors(&story.ancestors, sink));
         put(CHILDREN, &mut |sink| children(&story.children, sink));
         put(CONNECTIONS, &mut |sink| {
-            connections(&story.connections, sink)
+            connections(&story.connections, sink);
         });
         put(DNS, &mut |sink| names(&story.dns, sink));
         put(FILES, &mut |sink| {
@@ -167,7 +167,7 @@ impl Sections {
         });
         if let Some(command) = &story.command {
             put(COMMAND, &mut |sink| {
-                sink.pieces(Field::Command, command, usize::MAX)
+                sink.pieces(Field::Command, command, usize::MAX);
             });
         }
         put(SESSION, &mut |sink| {

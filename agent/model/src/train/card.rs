@@ -165,12 +165,15 @@ fn left_out(calibration: &Calibration, test: &[Scored], card: &mut String) {
     );
 }
 
+/// Which model's logit.
+type Logit = fn(&Scored) -> f32;
+
 fn budgets(test: &[Scored], card: &mut String) {
     line!(
         card,
         "\n## The gate alone against the network: recall at a fixed share of false positives, on the test side\n\nThe threshold is taken from the same benign stories, so this ranks models; it is not what a fleet would see.\n\n| stories | benign | model | area under the curve | recall at 1 % | recall at 0.1 % |\n|---|---|---|---|---|---|"
     );
-    let models: [(&str, fn(&Scored) -> f32); 2] = [
+    let models: [(&str, Logit); 2] = [
         ("gate (linear)", |one| one.gate),
         ("network", |one| one.network),
     ];

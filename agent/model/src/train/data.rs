@@ -9,6 +9,7 @@ use std::path::Path;
 use cordon_behavior::story::Story;
 
 use super::draw::Draw;
+use super::recording::Recording;
 use super::{TrainError, dress, recording, scrub, shell, vary};
 use crate::artifact::sha256;
 use crate::hash;
@@ -71,7 +72,11 @@ impl Item {
     /// A fresh story of it.
     pub fn story(&self, draw: &mut Draw) -> Option<Story> {
         match &self.body {
-            Body::Line(text) => dress::line(&vary::text(scrub::line(text, draw), draw), draw),
+            Body::Line(text) => {
+                let fresh = scrub::line(text, draw);
+                shell::commands(&fresh)?;
+                dress::line(&vary::text(fresh, draw), draw)
+            }
             Body::Script(lines) => {
                 let lines: Vec<String> = lines.iter().map(|line| scrub::line(line, draw)).collect();
                 dress::session(&lines, draw)
@@ -249,6 +254,8 @@ impl Data {
     }
 
     fn recorded(&mut self, dir: &Path, draw: &mut Draw) -> Result<(), TrainError> {
+        let mut scenarios: BTreeMap<String, Vec<Recording>> = BTreeMap::new();
+        let mut honest = BTreeSet::new();
         for path in recording::files(dir)? {
             let packed = std::fs::read(&path).map_err(|source| TrainError::Read {
                 path: path.clone(),
@@ -260,26 +267,24 @@ impl Data {
                 .to_string_lossy()
                 .into_owned();
             self.hashes.insert(name, sha256(&packed));
-            let mut scenarios: BTreeMap<String, Vec<recording::Recording>> = BTreeMap::new();
             for one in recording::parse(&path, &packed)? {
-                if one.label == "attack" || one.label == "benign" {
-                    scenarios.entry(one.scenario.clone()).or_default().push(one);
+                if one.label == "benign" {
+                    honest.extend(leaf(&one.story));
                 }
+                scenarios.entry(one.scenario.clone()).or_default().push(one);
             }
-            for (_, mut stories) in scenarios {
-                draw.shuffle(&mut stories);
-                for one in stories.into_iter().take(PER_SCENARIO) {
-                    let (side, source) = recorded_side(&one.family, one.variant);
-                    let malicious = one.label == "attack";
-                    let technique = one.technique.into_iter().next().filter(|_| malicious);
-                    self.push(
-                        Body::Story(Box::new(one.story)),
-                        malicious,
-                        technique,
-                        &source,
-                        side,
-                    );
-                }
+        }
+        for mut stories in scenarios.into_values() {
+            stories.retain(|one| {
+                one.label == "benign" || one.label == "attack" && carries(one, &honest)
+            });
+            draw.shuffle(&mut stories);
+            for one in stories.into_iter().take(PER_SCENARIO) {
+                let (side, source) = recorded_side(&one.family, one.variant);
+                let malicious = one.label == "attack";
+                let technique = one.technique.into_iter().next().filter(|_| malicious);
+                let body = Body::Story(Box::new(one.story));
+                self.push(body, malicious, technique, &source, side);
             }
         }
         Ok(())
@@ -302,6 +307,23 @@ impl Data {
             side,
         });
     }
+}
+
+/// Families whose single commands are judged by what is above them: an intruder's shell.
+const TELLING_LINEAGE: [&str; 4] = ["bound-shell", "hidden-image", "remote-shell", "web-shell"];
+
+/// The arguments of a process that made and reached nothing, numbers taken out.
+fn leaf(story: &Story) -> Option<String> {
+    let own = story.process.as_ref()?;
+    let quiet = story.children.is_empty() && story.connections.is_empty();
+    let words = own.argv.join(" ");
+    (quiet && !words.is_empty()).then(|| words.chars().filter(|c| !c.is_ascii_digit()).collect())
+}
+
+/// A single command that honest work runs too is no attack by itself, whatever it was a part of.
+fn carries(one: &Recording, honest: &BTreeSet<String>) -> bool {
+    TELLING_LINEAGE.contains(&one.family.as_str())
+        || leaf(&one.story).is_none_or(|words| !honest.contains(&words))
 }
 
 /// Families that only the report sees, and families that only calibration sees: of both labels, and among them
@@ -416,10 +438,11 @@ mod tests {
         data.ours();
         let mut draw = Draw::new(1);
         for item in &data.items {
+            let is_whole = item.subject != Some("fragment");
             let drawn: Vec<String> = (0..12).filter_map(|_| item.text(&mut draw)).collect();
             let text = drawn.join("\n");
             assert!(
-                drawn.iter().any(|text| shell::commands(text).is_some()),
+                !is_whole || drawn.iter().any(|text| shell::commands(text).is_some()),
                 "{text}"
             );
             for word in ["perl", "s_client", "/inet/", "telnet"] {

@@ -226,8 +226,11 @@ const CHAINS: [Chain; 20] = [
 ];
 
 /// One line in one of the ways in which it may be seen.
+/// A fragment of a script stays text.
 pub fn line(text: &str, draw: &mut Draw) -> Option<Story> {
-    let commands = shell::commands(text)?;
+    let Some(commands) = shell::commands(text) else {
+        return Some(as_text(vec![text.to_owned()], draw));
+    };
     let started: Vec<Vec<String>> = commands
         .into_iter()
         .filter(|argv| shell::starts_process(argv))
@@ -256,6 +259,19 @@ pub fn line(text: &str, draw: &mut Draw) -> Option<Story> {
     surround(&mut story, draw);
     connect(&mut story, &started, draw);
     Some(story)
+}
+
+fn as_text(lines: Vec<String>, draw: &mut Draw) -> Story {
+    if draw.chance(0.5) {
+        return Story {
+            session: lines,
+            ..Story::default()
+        };
+    }
+    Story {
+        command: Some(lines.join("\n")),
+        ..Story::default()
+    }
 }
 
 /// Several lines of one shell: as text, or as the processes that a shell started.
@@ -379,18 +395,17 @@ pub fn surround(story: &mut Story, draw: &mut Draw) {
     let uid = *draw.one(chain.users);
     own.uid = Some(uid);
     own.euid = Some(uid);
-    own.cwd = draw
-        .pick(&[
-            "/",
-            "/root",
-            "/tmp",
-            "/home/ann",
-            "/srv/app",
-            "/var/www/html",
-            "/opt/app",
-            "/home/ops/src",
-        ])
-        .to_owned();
+    draw.pick(&[
+        "/",
+        "/root",
+        "/tmp",
+        "/home/ann",
+        "/srv/app",
+        "/var/www/html",
+        "/opt/app",
+        "/home/ops/src",
+    ])
+    .clone_into(&mut own.cwd);
     if draw.chance(0.06) {
         // A sensor without these fields, or a story written by hand.
         story.ancestors.clear();

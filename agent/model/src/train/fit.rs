@@ -48,8 +48,8 @@ impl Example {
     }
 }
 
-const BATCH: usize = 96;
-const PEAK_RATE: f64 = 2e-3;
+const BATCH: usize = 64;
+const PEAK_RATE: f64 = 2.5e-3;
 const DROP: f32 = 0.15;
 /// Tokens that an epoch hides, so that no single word carries a story.
 const DROP_TOKENS: f32 = 0.06;

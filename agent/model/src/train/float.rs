@@ -63,7 +63,7 @@ impl Batch {
         Ok(Self {
             rows: Tensor::from_vec(rows, count * ROWS_PER_TOKEN, cpu)?,
             weights: Tensor::from_vec(weights, (count, ROWS_PER_TOKEN, 1), cpu)?,
-            places: Tensor::from_vec(places, stories.len() * tokens, cpu)?,
+            places: Tensor::from_vec(places, (stories.len(), tokens), cpu)?,
             facts: Tensor::from_vec(facts, (stories.len(), FACTS), cpu)?,
             stories: stories.len(),
             tokens,
@@ -107,17 +107,15 @@ impl Float {
     /// Logits, a row a story. `drop` is the share of pooled features that training hides.
     pub fn forward(&self, batch: &Batch, drop: f32) -> Result<Tensor> {
         let dim = self.shape.dim;
-        let embedded = self
+        let words = self
             .var("embedding.weight")
             .index_select(&batch.rows, 0)?
             .reshape(((), ROWS_PER_TOKEN, dim))?
             .broadcast_mul(&batch.weights)?
-            .sum(1)?
-            .index_select(&batch.places, 0)?
-            .reshape((batch.stories, batch.tokens, dim))?;
+            .sum(1)?;
         let mut pooled = Vec::with_capacity(self.shape.widths.len() + 1);
         for width in &self.shape.widths {
-            pooled.push(self.convolve(&embedded, *width)?);
+            pooled.push(self.convolve(&words, batch, *width)?);
         }
         pooled.push(batch.facts.clone());
         let mut features = Tensor::cat(&pooled, 1)?;
@@ -128,17 +126,34 @@ impl Float {
         self.dense(&hidden, "heads")
     }
 
-    fn convolve(&self, embedded: &Tensor, width: usize) -> Result<Tensor> {
-        let (stories, tokens, dim) = embedded.dims3()?;
-        let windows = tokens + 1 - width;
-        let shifted: Vec<Tensor> = (0..width)
-            .map(|at| embedded.narrow(1, at, windows))
-            .collect::<Result<_>>()?;
-        let unfolded = Tensor::cat(&shifted, 2)?.reshape((stories * windows, width * dim))?;
-        self.dense(&unfolded, &format!("conv{width}"))?
-            .relu()?
-            .reshape((stories, windows, self.shape.channels))?
-            .max(1)
+    /// A convolution is a sum of products, one for each place in its window. The product is made of each different
+    /// word once, not of each token: a batch has a quarter as many.
+    fn convolve(&self, words: &Tensor, batch: &Batch, width: usize) -> Result<Tensor> {
+        let windows = batch.tokens + 1 - width;
+        let dim = self.shape.dim;
+        let weight = self.var(&format!("conv{width}.weight"));
+        let mut sum: Option<Tensor> = None;
+        for at in 0..width {
+            let part = weight.narrow(1, at * dim, dim)?.contiguous()?;
+            let product = words.matmul(&part.t()?)?;
+            let places = batch
+                .places
+                .narrow(1, at, windows)?
+                .contiguous()?
+                .flatten_all()?;
+            let shifted = product.index_select(&places, 0)?;
+            sum = Some(match sum {
+                Some(sum) => (sum + shifted)?,
+                None => shifted,
+            });
+        }
+        let Some(sum) = sum else {
+            candle_core::bail!("a convolution of no width")
+        };
+        sum.reshape((batch.stories, windows, self.shape.channels))?
+            .max(1)?
+            .broadcast_add(self.var(&format!("conv{width}.bias")))?
+            .relu()
     }
 
     fn dense(&self, input: &Tensor, name: &str) -> Result<Tensor> {

@@ -183,12 +183,12 @@ pub fn calibrate(scored: &[Scored]) -> Calibration {
                 let benign = scored
                     .iter()
                     .filter(|one| !one.malicious && kind == Kind::of(&one.source));
-                let mut scores: Vec<f32> =
+                let mut said: Vec<f32> =
                     benign.map(|one| network.probability(one.network)).collect();
-                if scores.is_empty() {
+                if said.is_empty() {
                     0.0
                 } else {
-                    threshold(&mut scores, budget)
+                    threshold(&mut said, budget)
                 }
             })
             .fold(0.0, f32::max)

@@ -93,7 +93,7 @@ fn process(exe: &str, text: &str, stdio: [StdioKind; 3], draw: &mut Draw) -> Pro
     let mut parts = whole.split('|').map(str::to_owned);
     let exe = parts.next().unwrap_or_default();
     let uid = *draw.one(&[0, 1000, 1001, 33, 998, 0]);
-    let [stdin, stdout, stderr] = stdio;
+    let [input, output, errors] = stdio;
     Process {
         exe,
         argv: parts.collect(),
@@ -110,10 +110,10 @@ fn process(exe: &str, text: &str, stdio: [StdioKind; 3], draw: &mut Draw) -> Pro
             .to_owned(),
         uid: Some(uid),
         euid: Some(uid),
-        tty: Some(stdin == StdioKind::Tty || draw.chance(0.1)),
-        stdin,
-        stdout,
-        stderr,
+        tty: Some(input == StdioKind::Tty || draw.chance(0.1)),
+        stdin: input,
+        stdout: output,
+        stderr: errors,
         ..Process::default()
     }
 }

@@ -85,7 +85,7 @@ impl<'a> Composer<'a> {
             };
             lines.extend(line);
         }
-        lines
+        dressed(lines, draw)
     }
 
     /// A session with an attack somewhere in it, and its technique.
@@ -114,7 +114,7 @@ impl<'a> Composer<'a> {
                 lines.insert(at, line);
             }
         }
-        (lines, technique)
+        (dressed(lines, draw), technique)
     }
 
     /// Our own lines more often than public ones: people administer hosts more than they try out options.
@@ -131,6 +131,120 @@ impl<'a> Composer<'a> {
         }
     }
 }
+
+/// A third of all sessions are scripts.
+fn dressed(lines: Vec<String>, draw: &mut Draw) -> Vec<String> {
+    if draw.chance(0.35) {
+        script(lines, draw)
+    } else {
+        lines
+    }
+}
+
+/// Lines as a script has them: with variables, tests, loops and functions around them.
+pub fn script(lines: Vec<String>, draw: &mut Draw) -> Vec<String> {
+    let mut script = Vec::new();
+    for _ in 0..draw.below(4) {
+        script.push(filled(&HEADS, draw));
+    }
+    for line in lines {
+        let test = filled(&TESTS, draw);
+        match draw.below(9) {
+            0 => script.extend([
+                format!("if {test}; then"),
+                format!("    {line}"),
+                "fi".to_owned(),
+            ]),
+            1 => script.extend([
+                format!("if {test}; then"),
+                format!("  {}", filled(&HEADS, draw)),
+                "else".to_owned(),
+                format!("  {line}"),
+                "fi".to_owned(),
+            ]),
+            2 => script.extend([filled(&LOOPS, draw), format!("\t{line}"), "done".to_owned()]),
+            3 => {
+                let name = draw.word().replace('-', "_");
+                script.extend([
+                    format!("{name}() {{"),
+                    format!("  {line}"),
+                    "}".to_owned(),
+                    name,
+                ]);
+            }
+            4 => script.extend([
+                "case \"$1\" in".to_owned(),
+                filled(&CASES, draw),
+                format!("    {line}"),
+                "    ;;".to_owned(),
+                "esac".to_owned(),
+            ]),
+            5 => script.push(format!("{line} || exit 1")),
+            6 => script.extend([filled(&HEADS, draw), line]),
+            _ => script.push(line),
+        }
+    }
+    if draw.chance(0.4) {
+        script.push("exit 0".to_owned());
+    }
+    script
+}
+
+fn filled(choices: &[&str], draw: &mut Draw) -> String {
+    let choice = draw.pick(choices).to_owned();
+    draw.fill(&choice)
+}
+
+const HEADS: [&str; 16] = [
+    "#!/bin/sh",
+    "#!/bin/bash",
+    "set -e",
+    "set -euo pipefail",
+    "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+    "{w}=$1",
+    "dir=$(dirname \"$0\")",
+    "{w}=\"{w}\"",
+    "umask 022",
+    "echo \"{w}...\"",
+    "tmp=$(mktemp)",
+    "cd \"$dir\" || exit 1",
+    "export {w}",
+    "[ -f /etc/default/{w} ] && . /etc/default/{w}",
+    "trap 'rm -f \"$tmp\"' EXIT",
+    "{w}=/var/lib/{w}",
+];
+const TESTS: [&str; 14] = [
+    "[ \"$1\" = configure ]",
+    "[ -d /run/systemd/system ]",
+    "[ -x /usr/bin/{w} ]",
+    "[ ! -f {f} ]",
+    "[ \"$(id -u)\" -ne 0 ]",
+    "command -v {w} >/dev/null 2>&1",
+    "grep -q {w} {f}",
+    "test $# -eq 0",
+    "[ -n \"${w}\" ]",
+    "getent passwd {w} >/dev/null",
+    "[ \"$1\" = purge ] && [ -d {f} ]",
+    "[ -e {f} ]",
+    "which {w} >/dev/null",
+    "[ $? -ne 0 ]",
+];
+const LOOPS: [&str; 6] = [
+    "for f in \"$@\"; do",
+    "for {w} in {w} {w}; do",
+    "for i in $(seq 1 3); do",
+    "while read -r {w}; do",
+    "for d in /etc/{w} /var/{w}; do",
+    "while [ $# -gt 0 ]; do",
+];
+const CASES: [&str; 6] = [
+    "  configure)",
+    "  start)",
+    "  stop|restart)",
+    "  {w})",
+    "  purge|remove)",
+    "  *)",
+];
 
 fn subjects<'a>(lines: &[&'a Item]) -> Vec<Vec<&'a Item>> {
     let mut by_subject: BTreeMap<&str, Vec<&Item>> = BTreeMap::new();

@@ -105,7 +105,7 @@ fn walk_simple(simple: &SimpleCommand, found: &mut Vec<Vec<String>>) {
                 argv.push(unquote_str(&word.value));
             }
             CommandPrefixOrSuffixItem::ProcessSubstitution(_, subshell) => {
-                walk_list(&subshell.list, found)
+                walk_list(&subshell.list, found);
             }
             CommandPrefixOrSuffixItem::IoRedirect(_) => {}
         }

@@ -36,17 +36,16 @@ pub fn story(recorded: &Story, draw: &mut Draw) -> Story {
         (own.uid, own.euid) = (None, None);
     }
     if draw.chance(0.25) {
-        own.cwd = draw
-            .pick(&[
-                "",
-                "/",
-                "/root",
-                "/home/ann",
-                "/tmp",
-                "/srv/app",
-                "/var/www/html",
-            ])
-            .to_owned();
+        draw.pick(&[
+            "",
+            "/",
+            "/root",
+            "/home/ann",
+            "/tmp",
+            "/srv/app",
+            "/var/www/html",
+        ])
+        .clone_into(&mut own.cwd);
     }
     story
 }
