@@ -4,7 +4,7 @@ use cordon_analyst::{
     DetectionFact, HostFacts, IncidentFacts, IsolationFact, Text, WriteUp, write_up,
 };
 use cordon_proto::record::{IsolationReport, IsolationState};
-use cordon_store::{Incident, IncidentStatus};
+use cordon_store::{Incident, IncidentStatus, IsolationRow};
 
 use crate::http::dto::{
     self, DetectionView, HostName, IncidentRow, IncidentText, IncidentTexts, MeasureView,
@@ -20,10 +20,13 @@ fn facts(incident: &Incident) -> IncidentFacts {
         at: row.at,
         detection: row.detection.clone(),
     });
-    let isolations = incident.isolations.iter().map(|row| IsolationFact {
-        at: row.at,
-        report: row.report.clone(),
-    });
+    let isolations = incident.isolations.iter();
+    let isolations = isolations
+        .chain(in_force_already(incident))
+        .map(|row| IsolationFact {
+            at: row.at,
+            report: row.report.clone(),
+        });
     IncidentFacts {
         host: HostFacts {
             id: incident.host.id,
@@ -34,6 +37,16 @@ fn facts(incident: &Incident) -> IncidentFacts {
         isolations: isolations.collect(),
         opened_at: incident.opened_at,
     }
+}
+
+/// The isolation that the host is under for another reason: what happens there now happens on a host
+/// that is cut off.
+fn in_force_already(incident: &Incident) -> Option<&IsolationRow> {
+    use IsolationState::{Applied, Confirmed, Unproven};
+    let newest = incident.host_isolation.as_ref()?;
+    let known = |row: &IsolationRow| row.report.id == newest.report.id;
+    let shut = matches!(newest.report.state, Applied | Confirmed | Unproven);
+    (shut && !incident.isolations.iter().any(known)).then_some(newest)
 }
 
 /// The incident's newest isolation report by the host's clock; of two at once, the one that came last.

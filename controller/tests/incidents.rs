@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use cordon_controller::config::NotifyChannel;
-use cordon_controller::incidents::{row, whole};
+use cordon_controller::incidents::{row, whole, worded};
 use cordon_controller::notify::Notifier;
 use cordon_playbook::notify::{Channel, Client, Kind, Language};
 use cordon_proto::id::HostId;
@@ -150,6 +150,23 @@ async fn an_incident_is_worded_from_its_facts_as_the_console_reads_it() {
             "endpoint text is made harmless"
         );
     }
+}
+
+#[tokio::test]
+async fn what_happens_on_a_host_that_is_cut_off_already_is_told_as_such() {
+    let fleet = Fleet::new().await;
+    fleet.report(1, "detection", detection(0.98, "T1095")).await;
+    fleet.report(2, "isolation", isolation("confirmed")).await;
+    let mut later = detection(0.97, "T1059.004");
+    later["tree"] = "b00t:9:1".into();
+    fleet.report(3, "detection", later).await;
+    let words = worded(&fleet.incident().await);
+    assert!(words.en.risk.contains("cut off"), "{}", words.en.risk);
+    let mut released = isolation("released");
+    released["probes"] = json!([]);
+    fleet.report(4, "isolation", released).await;
+    let words = worded(&fleet.incident().await);
+    assert!(words.en.risk.contains("is open"), "{}", words.en.risk);
 }
 
 /// What came, and how many requests to refuse before taking any.

@@ -84,6 +84,9 @@ pub struct Incident {
     pub isolations: Vec<IsolationRow>,
     /// How many isolation reports there are.
     pub isolation_count: u64,
+    /// The host's newest isolation report, whichever incident it belongs to: it decides whether the
+    /// host is open now.
+    pub host_isolation: Option<IsolationRow>,
 }
 
 const ACT: &str = "read incidents";
@@ -94,7 +97,8 @@ impl Store {
         // One transaction: the counts are of the facts that are listed.
         let mut view = self.readers().begin().await.map_err(StoreError::on(ACT))?;
         let rows = sqlx::query(
-            "SELECT incidents.*, hosts.id AS host_id, hosts.name AS host_name, host_group
+            "SELECT incidents.*, hosts.id AS host_id, hosts.name AS host_name, host_group,
+                    hosts.isolation AS host_isolation, hosts.isolation_at AS host_isolation_at
              FROM incidents JOIN hosts ON hosts.key = incidents.host
              WHERE (?1 IS NULL OR hosts.id = ?1) AND (?2 IS NULL OR incidents.key < ?2)
              ORDER BY incidents.key DESC LIMIT ?3",
@@ -116,7 +120,8 @@ impl Store {
     pub async fn incident(&self, id: IncidentId) -> Result<Option<Incident>> {
         let mut view = self.readers().begin().await.map_err(StoreError::on(ACT))?;
         let row = sqlx::query(
-            "SELECT incidents.*, hosts.id AS host_id, hosts.name AS host_name, host_group
+            "SELECT incidents.*, hosts.id AS host_id, hosts.name AS host_name, host_group,
+                    hosts.isolation AS host_isolation, hosts.isolation_at AS host_isolation_at
              FROM incidents JOIN hosts ON hosts.key = incidents.host WHERE incidents.id = ?",
         )
         .bind(id.to_string())
@@ -162,7 +167,18 @@ async fn read(view: &mut SqliteConnection, row: &SqliteRow) -> Result<Incident> 
         detection_count: detections.1,
         isolations: isolations.0,
         isolation_count: isolations.1,
+        host_isolation: host_isolation(row)?,
     })
+}
+
+fn host_isolation(row: &SqliteRow) -> Result<Option<IsolationRow>> {
+    let (report, at) = (
+        row.maybe_json("host_isolation")?,
+        row.maybe_time("host_isolation_at")?,
+    );
+    Ok(report
+        .zip(at)
+        .map(|(report, at)| IsolationRow { at, report }))
 }
 
 async fn detections(
