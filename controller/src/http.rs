@@ -25,12 +25,13 @@ mod throttle;
 mod tokens;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use cordon_fleet::Fleet;
 use cordon_store::Store;
 use jiff::Timestamp;
@@ -44,6 +45,8 @@ pub const BASE: &str = "/api/v1";
 
 /// Larger requests are refused before they are read; policies have a limit of their own.
 const MAX_BODY_BYTES: usize = 64 * 1024;
+/// A request that is sent slower than this is given up.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Argon2 takes memory and a core: this many passwords are checked at once, the others wait.
 const PASSWORDS_AT_ONCE: usize = 2;
 
@@ -98,10 +101,7 @@ const HEADERS: [(HeaderName, &str); 7] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "no-referrer"),
-    (
-        header::STRICT_TRANSPORT_SECURITY,
-        "max-age=31536000; includeSubDomains",
-    ),
+    (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
     (
         HeaderName::from_static("cross-origin-opener-policy"),
         "same-origin",
@@ -115,7 +115,8 @@ const HEADERS: [(HeaderName, &str); 7] = [
 /// Headers of every answer. What comes from the interface is kept nowhere.
 async fn secure(request: Request, next: Next) -> Response {
     let is_api = request.uri().path().starts_with("/api/");
-    let mut response = next.run(request).await;
+    let answered = tokio::time::timeout(ANSWER_WITHIN, next.run(request)).await;
+    let mut response = answered.unwrap_or_else(|_| too_slow().into_response());
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
@@ -124,6 +125,14 @@ async fn secure(request: Request, next: Next) -> Response {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     response
+}
+
+fn too_slow() -> Problem {
+    let seconds = ANSWER_WITHIN.as_secs();
+    Problem::new(
+        StatusCode::REQUEST_TIMEOUT,
+        format!("the request was not complete and answered within {seconds} s"),
+    )
 }
 
 async fn no_such_route() -> Problem {

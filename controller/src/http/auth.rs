@@ -52,9 +52,8 @@ pub async fn login(
 async fn check(app: &AppState, address: IpAddr, login: &Login) -> Result<User, Problem> {
     // A name that nobody can have is counted like any other, but not kept as it is.
     let name: String = login.username.chars().take(MAX_NAME_CHARS).collect();
-    if let Some(wait) = throttle(app).wait(address, &name, Timestamp::now()) {
-        return Err(Problem::too_many(wait));
-    }
+    let admitted = throttle(app).admit(address, &name, Timestamp::now());
+    admitted.map_err(Problem::too_many)?;
     let user = app.store.user(&login.username).await;
     let user = user.map_err(|error| Problem::internal("reading the account", &error))?;
     let hash = user.as_ref().map(|user| user.password_hash.clone());
@@ -63,7 +62,6 @@ async fn check(app: &AppState, address: IpAddr, login: &Login) -> Result<User, P
         throttle(app).succeeded(address, &name);
         return Ok(user);
     }
-    throttle(app).failed(address, &name, Timestamp::now());
     tracing::warn!(%address, account = ?name, "sign-in refused");
     Err(Problem::new(
         StatusCode::UNAUTHORIZED,

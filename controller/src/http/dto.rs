@@ -1,4 +1,4 @@
-//! The shapes of the REST interface, as `console/src/api/types.ts` and `cordonctl` read them.
+//! The shapes of the REST interface, in one list: as `console/src/api/types.ts` and `cordonctl` read them.
 //!
 //! Documents of the agent (story, verdict, isolation report) go out as they came in: `cordon_proto`
 //! defines their JSON. Text in them is hostile; whoever shows it escapes it.

@@ -1,8 +1,9 @@
 //! Slows down guessing of passwords. Pure: the time is an argument.
 //!
-//! Failures are counted for an address and for an account as tried from that address. Not for an
-//! account as such: anybody could then lock its owner out. Memory is bounded; the oldest entry
-//! makes room.
+//! Tries are counted for an address and for an account as tried from that address. Not for an
+//! account as such: anybody could then lock its owner out. A try is counted before the password is
+//! checked and taken back when it was right, so that many tries at once count as many. Memory is
+//! bounded; the oldest entry makes room.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// Failures that cost nothing, for people who mistype.
+/// Failed tries that cost nothing, for people who mistype.
 const FREE_BY_ACCOUNT: u32 = 5;
 const FREE_BY_ADDRESS: u32 = 20;
 const LONGEST: Duration = Duration::from_mins(5);
@@ -45,29 +46,33 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// How long this caller has to wait before the next try; nothing when it may try now.
-    pub fn wait(&self, address: IpAddr, account: &str, now: Timestamp) -> Option<Duration> {
-        let waits = keys(address, account).map(|key| self.wait_of(&key, now));
-        waits.into_iter().flatten().max()
-    }
-
-    /// Counts a failure.
-    pub fn failed(&mut self, address: IpAddr, account: &str, now: Timestamp) {
-        for key in keys(address, account) {
+    /// Counts a try, or says how long to wait before the next one is let through.
+    pub fn admit(&mut self, from: IpAddr, account: &str, now: Timestamp) -> Result<(), Duration> {
+        let waits = keys(from, account).map(|key| self.wait_of(&key, now));
+        if let Some(wait) = waits.into_iter().flatten().max() {
+            return Err(wait);
+        }
+        for key in keys(from, account) {
             self.make_room(&key, now);
-            let entry = self.failures.entry(key).or_insert(Failures {
+            let fresh = Failures {
                 count: 0,
                 last: now,
-            });
+            };
+            let entry = self.failures.entry(key).or_insert(fresh);
             entry.count = entry.count.saturating_add(1);
             entry.last = now;
         }
+        Ok(())
     }
 
-    /// Forgets an account's failures from this address: its owner is there. The address's own count
-    /// stays, or a guesser with one good account could clear it at will.
-    pub fn succeeded(&mut self, address: IpAddr, account: &str) {
-        self.failures.remove(&account_key(address, account));
+    /// The admitted try was right. The account's failures from this address are forgotten: its owner
+    /// is there. Of the address's only this try is, or a guesser with one good account could clear
+    /// them at will.
+    pub fn succeeded(&mut self, from: IpAddr, account: &str) {
+        self.failures.remove(&account_key(from, account));
+        if let Some(entry) = self.failures.get_mut(&Key::Address(from)) {
+            entry.count = entry.count.saturating_sub(1);
+        }
     }
 
     fn wait_of(&self, key: &Key, now: Timestamp) -> Option<Duration> {
@@ -123,58 +128,72 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
     }
 
-    #[test]
-    fn a_few_mistakes_cost_nothing_and_the_next_cost_ever_more() {
-        let mut throttle = Throttle::default();
-        for _ in 0..FREE_BY_ACCOUNT - 1 {
-            throttle.failed(HERE, "admin", at(0));
-            assert_eq!(throttle.wait(HERE, "admin", at(0)), None);
+    /// Tries until it has to wait.
+    fn exhaust(throttle: &mut Throttle, account: &str, now: Timestamp) -> (u32, Duration) {
+        let mut tries = 0;
+        loop {
+            match throttle.admit(HERE, account, now) {
+                Ok(()) => tries += 1,
+                Err(wait) => return (tries, wait),
+            }
         }
-        let mut waits = Vec::new();
-        for _ in 0..4 {
-            throttle.failed(HERE, "admin", at(0));
-            waits.push(throttle.wait(HERE, "admin", at(0)).unwrap().as_secs());
-        }
-        assert_eq!(waits, [1, 2, 4, 8]);
-        assert_eq!(throttle.wait(HERE, "admin", at(8)), None);
     }
 
     #[test]
-    fn an_owner_elsewhere_is_not_locked_out() {
+    fn a_few_mistakes_cost_nothing_and_the_next_cost_ever_more() {
         let mut throttle = Throttle::default();
-        for _ in 0..100 {
-            throttle.failed(HERE, "admin", at(0));
+        let mut now = 0;
+        let mut waits = Vec::new();
+        let (free, mut wait) = exhaust(&mut throttle, "admin", at(now));
+        assert_eq!(free, FREE_BY_ACCOUNT);
+        for _ in 0..4 {
+            waits.push(wait.as_secs());
+            now += wait.as_secs().cast_signed();
+            let tries;
+            (tries, wait) = exhaust(&mut throttle, "admin", at(now));
+            assert_eq!(tries, 1);
         }
-        assert_eq!(throttle.wait(HERE, "admin", at(0)), Some(LONGEST));
-        assert_eq!(throttle.wait(THERE, "admin", at(0)), None);
+        assert_eq!(waits, [1, 2, 4, 8]);
+    }
+
+    #[test]
+    fn the_wait_is_bounded_and_an_owner_elsewhere_is_not_locked_out() {
+        let mut throttle = Throttle::default();
+        let mut now = 0;
+        for _ in 0..20 {
+            let (_, wait) = exhaust(&mut throttle, "admin", at(now));
+            assert!(wait <= LONGEST);
+            now += wait.as_secs().cast_signed();
+        }
+        assert_eq!(throttle.admit(THERE, "admin", at(now)), Ok(()));
     }
 
     #[test]
     fn many_accounts_from_one_address_are_one_guesser() {
         let mut throttle = Throttle::default();
-        for n in 0..=FREE_BY_ADDRESS {
-            throttle.failed(HERE, &format!("user{n}"), at(0));
+        for n in 0..FREE_BY_ADDRESS {
+            throttle.admit(HERE, &format!("user{n}"), at(0)).unwrap();
         }
-        throttle.succeeded(HERE, "user1");
-        assert!(throttle.wait(HERE, "another", at(0)).is_some());
+        throttle.admit(HERE, "another", at(0)).unwrap_err();
     }
 
     #[test]
-    fn success_forgives_an_account() {
+    fn success_forgives_the_account_and_costs_the_address_nothing() {
         let mut throttle = Throttle::default();
-        for _ in 0..=FREE_BY_ACCOUNT {
-            throttle.failed(HERE, "admin", at(0));
+        for _ in 0..FREE_BY_ADDRESS * 2 {
+            throttle.admit(HERE, "admin", at(0)).unwrap();
+            throttle.succeeded(HERE, "admin");
         }
-        throttle.succeeded(HERE, "admin");
-        assert_eq!(throttle.wait(HERE, "admin", at(0)), None);
+        let (tries, _) = exhaust(&mut throttle, "admin", at(0));
+        assert_eq!(tries, FREE_BY_ACCOUNT);
     }
 
     #[test]
     fn memory_is_bounded_and_the_oldest_goes_first() {
         let mut throttle = Throttle::default();
         for n in 0..MOST_ENTRIES as u32 * 2 {
-            let address = IpAddr::V4(std::net::Ipv4Addr::from_bits(n));
-            throttle.failed(address, "admin", at(i64::from(n)));
+            let from = IpAddr::V4(std::net::Ipv4Addr::from_bits(n));
+            throttle.admit(from, "admin", at(i64::from(n))).unwrap();
             assert!(throttle.failures.len() <= MOST_ENTRIES);
         }
     }
