@@ -3,6 +3,8 @@
 //! Documents of the agent (story, verdict, isolation report) go out as they came in: `cordon_proto`
 //! defines their JSON. Text in them is hostile; whoever shows it escapes it.
 
+// Long because it is a list: every shape that is read or written over REST, to be compared at a glance.
+
 use cordon_analyst::{Measure, Severity};
 use cordon_proto::envelope::Envelope;
 use cordon_proto::id::{HostId, IncidentId, OrderId};
