@@ -1,7 +1,8 @@
 //! Starting and stopping, in the order that leaves no gap.
 //!
-//! An isolation on disk comes first: before the network, the model and the sensor. The sensor is attached
-//! before the controller hears of this host, so a host that is online is a host that is watched.
+//! An isolation on disk comes first, and is guarded from then on: before the network, the model and the sensor, which
+//! take seconds on a busy host. The sensor is attached before the controller hears of this host, so a host that is
+//! online is a host that is watched.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,6 +14,7 @@ use cordon_contain::{Containment, IsolationSpec, Recovered};
 use cordon_judge::Judge;
 use cordon_model::Model;
 use cordon_proto::AGENT_SOCKET_MARK;
+use cordon_proto::policy::Thresholds;
 use cordon_sensor::{Coverage, Mode, Sensor};
 use cordon_spool::{Options, Spool};
 use jiff::Timestamp;
@@ -27,14 +29,14 @@ use crate::hands::Hands;
 use crate::host::HostFacts;
 use crate::identity::Identity;
 use crate::isolation::Isolation;
-use crate::judging;
+use crate::judging::{self, Counts, Finding};
 use crate::local;
 use crate::orders::Orders;
 use crate::pins::Pins;
 use crate::policy_store::PolicyStore;
 use crate::recorder::Recorder;
 use crate::uplink::{Presence, Uplink};
-use crate::vitals::Vitals;
+use crate::vitals::{Vitals, Watching};
 
 const DOWNLINK: usize = 16;
 const REQUESTS: usize = 16;
@@ -53,7 +55,9 @@ pub fn run(config: &Config) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(config, identity, containment, recovered))
+    let served = runtime.block_on(serve(config, identity, containment, recovered));
+    runtime.shutdown_timeout(FLUSH_LIMIT);
+    served
 }
 
 /// A thread that panics takes the daemon along: half an agent would look like a whole one. It is started again,
@@ -108,8 +112,9 @@ async fn serve(
     let recorder = Recorder::start(Arc::clone(&spool), &config.state_dir, Arc::clone(&written))?;
     let policy = PolicyStore::load(&config.state_dir, &identity);
     let (thresholds, judge_by) = watch::channel(policy.policy().and_then(|p| p.thresholds));
-    let (vitals, findings) = start_watching(config, judge_by, Arc::clone(&spool))?;
-    let vitals = Arc::new(vitals);
+    let (out, findings) = judging::channel();
+    let counts = Arc::new(Counts::default());
+    let vitals = Arc::new(Vitals::new(Arc::clone(&counts), Arc::clone(&spool)));
     let (hands, outcomes) = Hands::start(containment)?;
     let pins = Arc::new(Pins::load(&config.state_dir, &identity.controller));
     let (presence, presence_seen) = watch::channel(Presence::default());
@@ -143,7 +148,19 @@ async fn serve(
         vitals,
     };
     tokio::spawn(local::serve(local::bind(&config.socket())?, asking));
-    let uplink = tokio::spawn(uplink.run());
+    let start = Start {
+        config: config.clone(),
+        judge_by,
+        counts,
+        out,
+    };
+    let vitals = Arc::clone(&uplink.vitals);
+    let watching = tokio::task::spawn_blocking(move || vitals.watches(start.watching()));
+    let uplink = tokio::spawn(async move {
+        // It cannot fail but by a panic, which ends the daemon.
+        drop(watching.await);
+        uplink.run().await;
+    });
     engine.run().await;
     uplink.abort();
     if !recorder.flush(FLUSH_LIMIT) {
@@ -167,40 +184,58 @@ pub fn spool_dir(config: &Config) -> std::path::PathBuf {
     config.state_dir.join("spool")
 }
 
-/// Loads the model, starts the judge and attaches the sensor. What is missing is named in the vitals and the
-/// rest goes on: an agent without a model still isolates when it is ordered to.
-fn start_watching(
-    config: &Config,
-    thresholds: watch::Receiver<Option<cordon_proto::policy::Thresholds>>,
-    spool: Arc<Spool>,
-) -> Result<(Vitals, mpsc::Receiver<judging::Finding>)> {
-    let mut degraded = Vec::new();
-    let judge = load_judge(config).map_err(|why| degraded.push(why)).ok();
-    let model = judge.as_ref().map(|judge| judge.model_id().to_owned());
-    let (intake, counts, findings) = judging::start(judge, thresholds)?;
-    let started = Sensor::start(config.sensor.clone(), move |event| intake.take(event));
-    let sensor = started.map_err(|error| degraded.push(error.chain())).ok();
-    if let Some(sensor) = sensor.as_ref().filter(|sensor| sensor.mode() != Mode::Ebpf) {
-        degraded.extend(sensor.coverage().iter().filter_map(lacks));
-    }
-    if let Err(error) = cordon_contain::supported() {
-        degraded.push(format!(
-            "this host cannot be isolated: {}",
-            crate::chain(&error)
-        ));
-    }
-    for what in &degraded {
-        tracing::error!(what, "degraded");
-    }
-    tracing::info!(
-        sensor = sensor
+/// What it takes to begin to watch.
+struct Start {
+    config: Config,
+    judge_by: watch::Receiver<Option<Thresholds>>,
+    counts: Arc<Counts>,
+    out: mpsc::Sender<Finding>,
+}
+
+impl Start {
+    /// Loads the model, starts the judge and attaches the sensor. What is missing is named and the rest goes on: an
+    /// agent without a model still isolates when it is ordered to.
+    fn watching(self) -> Watching {
+        let mut degraded = Vec::new();
+        let judge = load_judge(&self.config)
+            .map_err(|why| degraded.push(why))
+            .ok();
+        let model = judge.as_ref().map(|judge| judge.model_id().to_owned());
+        let sensor = self.sensor(judge).map_err(|why| degraded.push(why)).ok();
+        if let Some(sensor) = sensor.as_ref().filter(|sensor| sensor.mode() != Mode::Ebpf) {
+            degraded.extend(sensor.coverage().iter().filter_map(lacks));
+        }
+        if let Err(error) = cordon_contain::supported() {
+            degraded.push(format!(
+                "this host cannot be isolated: {}",
+                crate::chain(&error)
+            ));
+        }
+        for what in &degraded {
+            tracing::error!(what, "degraded");
+        }
+        let mode = sensor
             .as_ref()
-            .map_or("none".to_owned(), |s| s.mode().to_string()),
-        model = model.as_deref().unwrap_or("none"),
-        "watching"
-    );
-    let vitals = Vitals::new(sensor, model, degraded, counts, spool);
-    Ok((vitals, findings))
+            .map_or("none".to_owned(), |s| s.mode().to_string());
+        tracing::info!(
+            sensor = mode,
+            model = model.as_deref().unwrap_or("none"),
+            "watching"
+        );
+        Watching {
+            sensor,
+            model,
+            degraded,
+        }
+    }
+
+    fn sensor(self, judge: Option<Judge>) -> Result<Sensor, String> {
+        let intake = judging::start(judge, self.judge_by, &self.counts, self.out);
+        let intake =
+            intake.map_err(|error| format!("the judging thread did not start: {error}"))?;
+        Sensor::start(self.config.sensor, move |event| intake.take(event))
+            .map_err(|error| error.chain())
+    }
 }
 
 /// A class that the mode at hand does not see, or not in full.

@@ -328,17 +328,17 @@ impl Engine {
             isolation: isolation.latest().cloned(),
             policy_version: policy.version(),
             policy_stale_since: policy.stale_since(now),
-            sensor_mode: vitals.sensor_mode.clone(),
+            sensor_mode: vitals.sensor_mode(),
             events_seen: events.seen,
             events_lost: events.lost,
             stories_judged: vitals.stories_judged(),
-            model: vitals.model.clone(),
+            model: vitals.model(),
             spool_records: spool.records,
             spool_bytes: spool.bytes,
             certificate_until: identity.validity.until,
             rss_bytes: usage.rss_bytes,
             cpu_micros: usage.cpu_micros,
-            degraded: vitals.degraded.clone(),
+            degraded: vitals.degraded(),
         }
     }
 }

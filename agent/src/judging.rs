@@ -85,31 +85,33 @@ impl Intake {
     }
 }
 
+/// The way for findings, from the thread that is started later.
+pub fn channel() -> (mpsc::Sender<Finding>, mpsc::Receiver<Finding>) {
+    mpsc::channel(FINDINGS)
+}
+
 /// Starts the thread. It ends when the intake is dropped. Without a judge nothing is judged, and each
 /// trigger is counted.
 pub fn start(
     judge: Option<Judge>,
     thresholds: watch::Receiver<Option<Thresholds>>,
-) -> std::io::Result<(Intake, Arc<Counts>, mpsc::Receiver<Finding>)> {
+    counts: &Arc<Counts>,
+    out: mpsc::Sender<Finding>,
+) -> std::io::Result<Intake> {
     let (events, queue) = sync_channel(EVENTS);
-    let (out, findings) = mpsc::channel(FINDINGS);
-    let counts = Arc::new(Counts::default());
     let mut bench = Bench {
         behavior: Behavior::new(Limits::default()),
         judge,
         thresholds,
         last_judged: Recent::new(REMEMBERED),
-        counts: Arc::clone(&counts),
+        counts: Arc::clone(counts),
         out,
     };
     std::thread::Builder::new()
         .name("cordon-judge".to_owned())
         .spawn(move || bench.run(&queue))?;
-    let intake = Intake {
-        events,
-        counts: Arc::clone(&counts),
-    };
-    Ok((intake, counts, findings))
+    let counts = Arc::clone(counts);
+    Ok(Intake { events, counts })
 }
 
 struct Bench {

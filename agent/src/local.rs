@@ -84,7 +84,7 @@ pub struct Status {
     pub policy_version: u64,
     /// Past its expiry since then; it stays in force.
     pub policy_stale_since: Option<Timestamp>,
-    /// `ebpf`, `proc` or `none`.
+    /// `ebpf`, `proc`, `none` or `starting`.
     pub sensor_mode: String,
     /// Events handed over.
     pub events_seen: u64,
@@ -92,7 +92,7 @@ pub struct Status {
     pub events_lost: u64,
     /// Stories judged.
     pub stories_judged: u64,
-    /// The model, or `none`.
+    /// The model, `none` or `starting`.
     pub model: String,
     /// Records that wait for the controller.
     pub spool_records: u64,

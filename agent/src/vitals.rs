@@ -1,7 +1,7 @@
 //! How the agent does: what heartbeats and `status` tell, gathered in one place that anybody may read.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use cordon_sensor::{Counters, Sensor};
 use cordon_spool::{Spool, Stats};
@@ -9,15 +9,19 @@ use cordon_spool::{Spool, Stats};
 use crate::host::{Meter, Usage};
 use crate::judging::Counts;
 
-/// How the agent does.
-pub struct Vitals {
-    /// `ebpf`, `proc` or `none`.
-    pub sensor_mode: String,
-    /// The model's id, or `none`.
-    pub model: String,
+/// What watches and what judges, once both have started.
+pub struct Watching {
+    /// `None` where it could not start.
+    pub sensor: Option<Sensor>,
+    /// The model's id; `None` where there is none.
+    pub model: Option<String>,
     /// What does not work, each with its remedy.
     pub degraded: Vec<String>,
-    sensor: Option<Sensor>,
+}
+
+/// How the agent does.
+pub struct Vitals {
+    watching: OnceLock<Watching>,
     counts: Arc<Counts>,
     spool: Arc<Spool>,
     meter: Meter,
@@ -28,20 +32,10 @@ pub struct Vitals {
 }
 
 impl Vitals {
-    /// Of a daemon with these parts; `model` is `None` and says why in `degraded` when there is none.
-    pub fn new(
-        sensor: Option<Sensor>,
-        model: Option<String>,
-        degraded: Vec<String>,
-        counts: Arc<Counts>,
-        spool: Arc<Spool>,
-    ) -> Self {
-        let none = || "none".to_owned();
+    /// Of a daemon that does not watch yet.
+    pub fn new(counts: Arc<Counts>, spool: Arc<Spool>) -> Self {
         Self {
-            sensor_mode: sensor.as_ref().map_or_else(none, |s| s.mode().to_string()),
-            model: model.unwrap_or_else(none),
-            degraded,
-            sensor,
+            watching: OnceLock::new(),
             counts,
             spool,
             meter: Meter::default(),
@@ -51,13 +45,47 @@ impl Vitals {
         }
     }
 
+    /// Sensor and judge have started, each as far as it could. Only the first call counts.
+    pub fn watches(&self, watching: Watching) {
+        if self.watching.set(watching).is_err() {
+            tracing::error!("the sensor was started twice");
+        }
+    }
+
+    /// `ebpf` or `proc`; `none` where the sensor could not start, `starting` before it has.
+    pub fn sensor_mode(&self) -> String {
+        let none = || "none".to_owned();
+        self.of_watching(|watching| {
+            let sensor = watching.sensor.as_ref();
+            sensor.map_or_else(none, |sensor| sensor.mode().to_string())
+        })
+    }
+
+    /// The model's id; `none` where there is none, `starting` before it is loaded.
+    pub fn model(&self) -> String {
+        self.of_watching(|watching| watching.model.clone().unwrap_or_else(|| "none".to_owned()))
+    }
+
+    /// What does not work, each with its remedy.
+    pub fn degraded(&self) -> Vec<String> {
+        self.watching
+            .get()
+            .map_or_else(Vec::new, |watching| watching.degraded.clone())
+    }
+
+    fn of_watching(&self, tell: impl FnOnce(&Watching) -> String) -> String {
+        self.watching
+            .get()
+            .map_or_else(|| "starting".to_owned(), tell)
+    }
+
     /// Events handed over by the sensor and events known to be missing, over the whole run.
     pub fn events(&self) -> Counters {
         let sensor = self
-            .sensor
-            .as_ref()
-            .map(Sensor::counters)
-            .unwrap_or_default();
+            .watching
+            .get()
+            .and_then(|watching| watching.sensor.as_ref());
+        let sensor = sensor.map(Sensor::counters).unwrap_or_default();
         let overflowed = self.overflowed.load(Ordering::Relaxed)
             + self.counts.overflowed.load(Ordering::Relaxed);
         Counters {
@@ -102,18 +130,17 @@ impl Vitals {
     /// The controller answers.
     pub fn connected(&self) {
         self.connected.store(true, Ordering::Relaxed);
-        *self
-            .uplink_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = None;
+        self.set_uplink_error(None);
     }
 
     /// The session is over.
     pub fn disconnected(&self, why: String) {
         self.connected.store(false, Ordering::Relaxed);
-        *self
-            .uplink_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(why);
+        self.set_uplink_error(Some(why));
+    }
+
+    fn set_uplink_error(&self, why: Option<String>) {
+        let error = self.uplink_error.lock();
+        *error.unwrap_or_else(PoisonError::into_inner) = why;
     }
 }

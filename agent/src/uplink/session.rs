@@ -177,8 +177,8 @@ fn hello(uplink: &Uplink) -> pb::Hello {
         kernel: facts.kernel.clone(),
         policy_version: presence.policy_version,
         policy_sha256: presence.policy_sha256,
-        sensor_mode: uplink.vitals.sensor_mode.clone(),
-        model: uplink.vitals.model.clone(),
+        sensor_mode: uplink.vitals.sensor_mode(),
+        model: uplink.vitals.model(),
         addresses: host::addresses().iter().map(ToString::to_string).collect(),
         isolation_json: isolation.unwrap_or_default(),
     }
