@@ -1,5 +1,7 @@
 //! Joining: what a join token and a request get, good and bad.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
 mod support;
 
 use cordon_fleet::ca::{Authority, HostRequest};
@@ -165,7 +167,6 @@ fn the_server_certificate_has_the_fixed_name_and_the_given_ones() {
     let usage = certificate.extended_key_usage().unwrap().unwrap().value;
     assert!(usage.server_auth && !usage.client_auth);
 }
-
 proptest::proptest! {
     #[test]
     fn hostile_requests_never_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {

@@ -1,5 +1,7 @@
 //! A full disk slows agents down and loses nothing.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
 mod support;
 
 use std::path::Path;
@@ -54,10 +56,9 @@ async fn on_a_small_disk(disk: &Path) {
         panic!("no pace")
     };
     assert!(pace.max_records_per_second > 1);
-    let live = controller.fleet.live(host.id).unwrap();
-    assert!(live.online, "the session outlived it");
+    let session = controller.fleet.live(host.id).unwrap();
+    assert!(session.online, "the session outlived it");
 }
-
 /// Takes every byte that is left.
 fn fill(path: &Path) {
     let taken = std::fs::write(path, vec![0; 8 << 20]);

@@ -1,5 +1,7 @@
 //! Orders go down signed, and only the host's signed word moves them on; policies only grow.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
 mod support;
 
 use std::time::Duration;
@@ -93,8 +95,8 @@ async fn a_forged_receipt_moves_nothing_and_is_audited() {
     assert_eq!(line.acknowledged().await, [(1, 1)]);
     let order = controller.store().order(created.id).await.unwrap().unwrap();
     assert_eq!(order.state, OrderState::Delivered);
-    let forged = controller.audited("receipt.forged").await;
-    assert!(forged[0].contains("no valid signature"), "{forged:?}");
+    let flagged = controller.audited("receipt.forged").await;
+    assert!(flagged[0].contains("no valid signature"), "{flagged:?}");
 }
 
 #[tokio::test]
@@ -141,7 +143,6 @@ async fn an_order_that_the_agent_would_refuse_is_not_made() {
         OrderError::Evicted(_)
     ));
 }
-
 #[tokio::test]
 async fn only_a_newer_policy_with_the_sites_signature_is_taken() {
     let controller = Controller::start().await;

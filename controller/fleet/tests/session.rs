@@ -1,5 +1,7 @@
 //! Sessions: who may have one, and what is believed of what comes up.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
 mod support;
 
 use cordon_fleet::ca::Authority;
@@ -166,9 +168,9 @@ async fn a_heartbeat_is_live_and_the_end_of_the_line_is_offline() {
     // The batch comes after it, so its acknowledgement shows that it arrived.
     line.send(vec![(1, detection("a:1:1"))]).await;
     line.acknowledged().await;
-    let live = controller.fleet.live(host.id).unwrap();
-    assert!(live.online && live.boot_id == BOOT);
-    assert_eq!(live.heartbeat, Some(beat));
+    let known_live = controller.fleet.live(host.id).unwrap();
+    assert!(known_live.online && known_live.boot_id == BOOT);
+    assert_eq!(known_live.heartbeat, Some(beat));
     let known = controller.store().host(host.id).await.unwrap().unwrap();
     assert_eq!(known.sensor_mode.as_deref(), Some("ebpf"));
     drop(line);
@@ -258,7 +260,6 @@ async fn a_stopping_controller_says_so_and_acknowledges_what_it_took() {
     let seen = controller.store().host(host.id).await.unwrap().unwrap();
     assert!(seen.last_seen_at.is_some());
 }
-
 #[tokio::test]
 async fn a_policy_reaches_a_connected_host_and_one_that_holds_it_is_left_alone() {
     let controller = Controller::start().await;

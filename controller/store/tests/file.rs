@@ -1,5 +1,7 @@
 //! The file itself: its mode, its version, a full disk, another holder, a sudden death.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
 mod support;
 
 use std::collections::BTreeSet;
@@ -251,7 +253,6 @@ async fn sequences(store: &Store) -> BTreeSet<u64> {
         found.extend(page.iter().map(|event| event.sequence));
     }
 }
-
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Runtime::new().unwrap()
 }

@@ -1,5 +1,7 @@
 //! Tokens, hosts, policies, people and the audit log.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
 mod support;
 
 use cordon_proto::envelope::sign;
@@ -258,7 +260,6 @@ async fn people_sign_in_with_what_is_good_now() {
     );
     assert!(!store.user("admin").await.unwrap().unwrap().must_change);
 }
-
 #[tokio::test]
 async fn an_api_token_is_good_until_it_expires_or_is_revoked() {
     let db = database().await;

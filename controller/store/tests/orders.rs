@@ -1,5 +1,7 @@
 //! An order's life: only along its diagram, whatever arrives and however often.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
 mod support;
 
 use cordon_proto::id::{HostId, OrderId};
@@ -111,7 +113,6 @@ async fn another_hosts_receipt_moves_nothing() {
         (Queued, vec![(Queued, false, true)])
     );
 }
-
 #[tokio::test]
 async fn what_is_delivered_and_silent_is_delivered_again() {
     let db = database().await;

@@ -1,5 +1,7 @@
 //! Records are kept exactly once, with what follows from them.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -371,7 +373,6 @@ async fn an_applied_policy_is_what_the_host_holds_and_a_refused_one_is_not() {
     let known = db.store.host(host).await.unwrap().unwrap();
     assert_eq!(known.policy_version, Some(3));
 }
-
 #[tokio::test]
 async fn incidents_queue_one_card_for_each_channel() {
     let db = database().await;
