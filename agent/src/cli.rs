@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use cordon_contain::Containment;
+use cordon_contain::{Containment, Recovered};
 use cordon_proto::AGENT_SOCKET_MARK;
 use jiff::Timestamp;
 use serde_json::json;
@@ -190,10 +190,14 @@ fn restore(config: &Config, out: &Output) -> Result<ExitCode> {
         hands_on::record_release(config, spec, "lease is over".to_owned())?;
     }
     let isolated = containment.current().map(|spec| spec.id);
-    out.say(
-        &json!({ "isolated": isolated.is_some(), "isolation": isolated }),
-        || format!("{recovered:?}"),
-    )?;
+    let object = json!({ "isolated": isolated.is_some(), "isolation": isolated });
+    out.say(&object, || match (isolated, &recovered) {
+        (Some(id), _) => format!("isolation {id} is in force"),
+        (None, Recovered::ShutUnknown { why }) => {
+            format!("the host is shut by rules that do not say for whom ({why}): `cordon-agent release` opens it")
+        }
+        (None, _) => "the host is open".to_owned(),
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

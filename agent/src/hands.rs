@@ -174,7 +174,12 @@ impl Worker {
     }
 
     fn persist(&mut self, intent: &Intent, ends: Ends) -> Input {
-        if self.unsupported
+        let is_new = self
+            .in_force
+            .as_ref()
+            .is_none_or(|spec| spec.id != intent.id);
+        if is_new
+            && self.unsupported
             && let Err(error) = cordon_contain::supported()
         {
             return Input::PersistFailed(crate::chain(&error));

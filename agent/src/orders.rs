@@ -75,9 +75,9 @@ fn fate_of_shut(
             answered.then(|| Fate::Failed(short.to_owned()))
         }
         State::Shut(shut) if shut.standing == Standing::Unproven => {
-            let why = said(IsolationState::Unproven).map_or("", |report| report.reason.as_str());
+            let why = said(IsolationState::Unproven).map(|report| format!(": {}", report.reason));
             let stays = "the rules are in place and the host stays shut, but without proof";
-            Some(Fate::Failed(format!("{stays}: {why}")))
+            Some(Fate::Failed(format!("{stays}{}", why.unwrap_or_default())))
         }
         State::Open => {
             let why = news
