@@ -9,10 +9,12 @@ mod chain;
 mod draw;
 mod manifest;
 mod node;
+mod peers;
 mod plan;
 mod recorder;
 mod rng;
 mod store;
+mod work;
 
 use std::{
     collections::BTreeMap,

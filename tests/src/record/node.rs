@@ -1,6 +1,7 @@
 //! Disposable nodes: plan files in, recorded lines out.
 
 use std::{
+    fmt::Write as _,
     io::Read,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -117,9 +118,12 @@ impl Bench {
             .iter()
             .filter(|(_, uid, _)| (100..60_000).contains(uid))
         {
-            passwd += &format!("{name}:x:{uid}:{uid}::{home}:/bin/bash\n");
-            group += &format!("{name}:x:{uid}:\n");
-            shadow += &format!("{name}:$6$kT1x9wQ2$0b3q8ZkzS5m4Yw7uQ1Hq/:19800:0:99999:7:::\n");
+            writeln!(passwd, "{name}:x:{uid}:{uid}::{home}:/bin/bash")?;
+            writeln!(group, "{name}:x:{uid}:")?;
+            writeln!(
+                shadow,
+                "{name}:$6$kT1x9wQ2$0b3q8ZkzS5m4Yw7uQ1Hq/:19800:0:99999:7:::"
+            )?;
         }
         put("passwd", passwd.as_bytes())?;
         put("group", group.as_bytes())?;

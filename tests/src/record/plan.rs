@@ -1,15 +1,15 @@
 //! One variant of a scenario, with every choice made.
 
-use std::fmt::Write as _;
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::{
     chain::{Chain, user},
     draw::Values,
-    manifest::{Peer, Scenario},
+    manifest::Scenario,
+    peers::peers,
     rng::Rng,
+    work::Work,
 };
 
 /// What a node is given, and how its recording is read.
@@ -43,14 +43,6 @@ pub struct Plan {
     pub orders: Value,
 }
 
-/// How the work is started, as the last record of the plan.
-struct Work {
-    exe: String,
-    argv: Vec<String>,
-    types: String,
-    file: Option<(String, String)>,
-}
-
 impl Plan {
     /// Makes every choice of one variant.
     pub fn draw(scenario: &Scenario, chains: &[Chain], index: u32, seed: u64) -> Result<Self> {
@@ -71,7 +63,7 @@ impl Plan {
             .one(&chain.shell)
             .context("a chain has no shell")?
             .clone();
-        let work = work(scenario, &shell, &body, &values, &mut rng);
+        let work = Work::draw(scenario, &shell, &body, &values, &mut rng);
         let cwd = rng
             .one(&chain.cwd)
             .cloned()
@@ -125,7 +117,7 @@ impl Plan {
         values: &Values,
         rng: &mut Rng,
     ) -> u32 {
-        if let Some((path, text)) = &work.file {
+        for (path, text) in &work.files {
             self.files.push((path.clone(), text.clone(), true));
         }
         if !chain.server.is_empty() {
@@ -236,285 +228,4 @@ fn draw_user(scenario: &Scenario, chain: &Chain, rng: &mut Rng) -> String {
     rng.one(&allowed)
         .cloned()
         .unwrap_or_else(|| "root".to_owned())
-}
-
-/// Shell-quoted in single quotes.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
-/// A path that says nothing about who wrote the script.
-fn neutral_path(values: &Values, rng: &mut Rng) -> String {
-    const DIRS: &[&str] = &[
-        "/root",
-        "/opt/app",
-        "/tmp",
-        "/tmp/.cache",
-        "/var/tmp",
-        "/usr/local/bin",
-        "/srv/www",
-        "/dev/shm",
-        "@HOME@",
-    ];
-    let dir = rng.pick(DIRS).replace("@HOME@", values.get("HOME"));
-    let dir = if values.get("USER") != "root" && dir == "/root" {
-        "/tmp".to_owned()
-    } else {
-        dir
-    };
-    format!(
-        "{dir}/{}{}",
-        values.get("NAME"),
-        rng.pick(&["", ".sh", ".sh", "1"])
-    )
-}
-
-fn work(scenario: &Scenario, shell: &str, body: &str, values: &Values, rng: &mut Rng) -> Work {
-    let python = scenario.lang == "python";
-    let path = neutral_path(values, rng);
-    let sh = if scenario.lang == "sh" || (!python && rng.chance(30) && !needs_bash(body)) {
-        "/bin/sh"
-    } else {
-        "/bin/bash"
-    };
-    let strings = |words: &[&str]| {
-        words
-            .iter()
-            .map(|word| (*word).to_owned())
-            .collect::<Vec<_>>()
-    };
-    let mut file = None;
-    // Python runs as a file or from the command line; a shell starts it unless the script is executed itself.
-    let line = if python {
-        if rng.chance(50) && body.len() < 3000 {
-            format!("python3 -c {}", quoted(body))
-        } else {
-            let script = format!("{}.py", path.trim_end_matches(".sh"));
-            file = Some((script.clone(), format!("#!/usr/bin/python3\n{body}\n")));
-            if rng.chance(30) {
-                script
-            } else {
-                format!("python3 {script}")
-            }
-        }
-    } else {
-        body.to_owned()
-    };
-    let shell_of = |flag: &str, program: &str| Work {
-        exe: program.to_owned(),
-        argv: strings(&[program.rsplit('/').next().unwrap_or(program), flag, &line]),
-        types: String::new(),
-        file: file.clone(),
-    };
-    let inner_shell = if needs_bash(body) || scenario.lang == "bash" {
-        "/bin/bash"
-    } else {
-        sh
-    };
-    match shell {
-        "sh-c" if inner_shell == "/bin/bash" && needs_bash(body) => {
-            let wrapped = format!("bash -c {}", quoted(&line));
-            Work {
-                exe: "/bin/sh".to_owned(),
-                argv: strings(&["sh", "-c", &wrapped]),
-                types: String::new(),
-                file,
-            }
-        }
-        "sh-c" => shell_of("-c", "/bin/sh"),
-        "bash-c" => shell_of("-c", "/bin/bash"),
-        "bash-lc" => shell_of("-lc", "/bin/bash"),
-        "typed" => Work {
-            exe: "/bin/bash".to_owned(),
-            argv: strings(&["-bash"]),
-            types: format!("{line}\nexit"),
-            file,
-        },
-        "stdin" => Work {
-            exe: "/bin/bash".to_owned(),
-            argv: strings(&["bash", "-s"]),
-            types: line,
-            file,
-        },
-        "line" => Work {
-            exe: "line".to_owned(),
-            argv: Vec::new(),
-            types: line,
-            file,
-        },
-        "maintainer" => maintainer(&line, inner_shell, values),
-        "exec" | "file" if python && file.is_some() => {
-            let script = file
-                .as_ref()
-                .map(|(path, _)| path.clone())
-                .unwrap_or_default();
-            if shell == "exec" {
-                Work {
-                    exe: script.clone(),
-                    argv: vec![script],
-                    types: String::new(),
-                    file,
-                }
-            } else {
-                Work {
-                    exe: "/usr/bin/python3".to_owned(),
-                    argv: strings(&["python3", &script]),
-                    types: String::new(),
-                    file,
-                }
-            }
-        }
-        "exec" => Work {
-            exe: path.clone(),
-            argv: vec![path.clone()],
-            types: String::new(),
-            file: Some((path, format!("#!{inner_shell}\n{line}\n"))),
-        },
-        _ => {
-            let name = inner_shell.trim_start_matches("/bin/");
-            let flags: &[&str] = if rng.chance(30) { &["-e"] } else { &[] };
-            let mut argv = strings(&[name]);
-            argv.extend(strings(flags));
-            argv.push(path.clone());
-            Work {
-                exe: inner_shell.to_owned(),
-                argv,
-                types: String::new(),
-                file: Some((path, format!("{line}\n"))),
-            }
-        }
-    }
-}
-
-fn maintainer(line: &str, shell: &str, values: &Values) -> Work {
-    let path = format!(
-        "/var/lib/dpkg/info/{}.postinst",
-        values.get("NAME").trim_start_matches('.')
-    );
-    Work {
-        exe: path.clone(),
-        argv: vec![path.clone(), "configure".to_owned(), "1.4.2-1".to_owned()],
-        types: String::new(),
-        file: Some((path, format!("#!{shell}\n{line}\n"))),
-    }
-}
-
-/// Whether a text is more than POSIX shell.
-fn needs_bash(text: &str) -> bool {
-    [
-        "/dev/tcp", "/dev/udp", "[[", "<(", "&>", ">&", "coproc", "((", "{1..", "$'", "read -t",
-        "exec -a", "<<<", "RANDOM",
-    ]
-    .iter()
-    .any(|mark| text.contains(mark))
-}
-
-fn peers(scenario: &Scenario, values: &Values, rng: &mut Rng) -> Result<Value> {
-    let mut all = Vec::new();
-    for peer in &scenario.peers {
-        all.push(
-            one_peer(peer, values, rng).with_context(|| format!("{}: a peer", scenario.name))?,
-        );
-    }
-    Ok(Value::Array(all))
-}
-
-fn one_peer(peer: &Peer, values: &Values, rng: &mut Rng) -> Result<Value> {
-    let port = values.fill(peer.port.as_deref().unwrap_or("@PORT@"))?;
-    let port: u16 = port.parse().with_context(|| format!("port {port:?}"))?;
-    let mut lines = Vec::new();
-    for line in &peer.lines {
-        match pool(line) {
-            Some(pool) => {
-                let count = rng.between(2, 6);
-                lines.extend((0..count).map(|_| rng.pick(pool).to_owned()));
-                lines.push("exit".to_owned());
-            }
-            None => lines.push(values.fill(line)?),
-        }
-    }
-    let mut files = serde_json::Map::new();
-    for (path, content) in &peer.files {
-        files.insert(values.fill(path)?, Value::String(values.fill(content)?));
-    }
-    ensure!(port > 0, "port 0");
-    let mut name = String::new();
-    write!(name, "{}", peer.mode)?;
-    Ok(json!({
-        "mode": name,
-        "address": values.fill(peer.address.as_deref().unwrap_or("@PEER@"))?,
-        "port": port, "lines": lines, "files": files,
-        "pace": peer.pace.unwrap_or_else(|| f64::from(rng.between(1, 7)) / 10.0),
-        "answer": values.fill(peer.answer.as_deref().unwrap_or(""))?,
-        "times": peer.times.unwrap_or(1),
-    }))
-}
-
-/// What somebody types into a shell that was not given to them, and what an administrator types.
-fn pool(name: &str) -> Option<&'static [&'static str]> {
-    match name {
-        "<hands-on>" => Some(&[
-            "id",
-            "whoami",
-            "uname -a",
-            "cat /etc/passwd",
-            "ls -la /home",
-            "w",
-            "ip a",
-            "ss -tnp",
-            "ps aux",
-            "hostname",
-            "cat /etc/os-release",
-            "find / -perm -4000 -type f 2>/dev/null | head",
-            "ls -la /root",
-            "env",
-            "cat /etc/shadow",
-            "cat ~/.bash_history",
-            "ls -la /tmp /dev/shm",
-            "cat /proc/1/cgroup",
-            "df -h",
-            "crontab -l",
-            "python3 -c 'import pty; pty.spawn(\"/bin/bash\")'",
-            "cat /root/.ssh/id_rsa",
-            "which gcc curl wget python3",
-            "mount",
-            "cat /etc/crontab",
-            "export HISTFILE=/dev/null",
-            "pwd",
-            "groups",
-            "getent passwd",
-            "last -n 5",
-        ]),
-        "<admin>" => Some(&[
-            "uptime",
-            "df -h",
-            "free -m",
-            "systemctl status nginx",
-            "journalctl -n 20",
-            "tail -n 20 /var/log/syslog",
-            "ls -la /var/log",
-            "ps aux",
-            "dpkg -l | head",
-            "cat /etc/os-release",
-            "id",
-            "w",
-            "ss -ltn",
-            "ip a",
-            "hostname",
-            "uname -a",
-            "apt-cache policy curl",
-            "date",
-            "cat /etc/hosts",
-            "du -sh /var/log",
-            "whoami",
-            "env",
-            "pwd",
-            "systemctl is-active cron",
-            "last -n 5",
-            "mount",
-            "ls /etc/nginx 2>/dev/null",
-            "grep -c . /etc/passwd",
-        ]),
-        _ => None,
-    }
 }

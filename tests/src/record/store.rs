@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::Write,
+    fmt::Write as _,
+    io::Write as _,
     path::Path,
 };
 
@@ -108,8 +109,10 @@ impl Entry {
                 .entry(line.label)
                 .or_default() += 1;
         }
-        let digest = Sha256::digest(&packed);
-        let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut sha256 = String::new();
+        for byte in Sha256::digest(&packed) {
+            write!(sha256, "{byte:02x}").context("write a hash")?;
+        }
         Ok(Self { sha256, stories })
     }
 }
