@@ -125,6 +125,7 @@ fn check_state(state_dir: &Path, force: bool) -> Result<(), EnrollError> {
     Ok(durable::remove(&trial)?)
 }
 
+/// What the controller says of a token names its own remedy; anything else is in its log.
 fn refused(status: &tonic::Status) -> EnrollError {
     use tonic::Code;
     let remedy = match status.code() {
@@ -133,7 +134,7 @@ fn refused(status: &tonic::Status) -> EnrollError {
         | Code::NotFound
         | Code::InvalidArgument
         | Code::FailedPrecondition
-        | Code::ResourceExhausted => "; make a new join token with `cordonctl token create`",
+        | Code::ResourceExhausted => "",
         _ => "; look at the controller's log",
     };
     EnrollError::Refused {

@@ -150,6 +150,9 @@ fn explain_alert(alert: AlertDescription) -> String {
         | A::CertificateUnknown => {
             "the controller refuses this host's certificate: enroll again with a join token and --force"
         }
+        A::NoApplicationProtocol => {
+            "it does not speak gRPC there: is this the controller's agent port, and not the console's?"
+        }
         other => return format!("the controller ended the handshake ({other:?})"),
     }
     .to_owned()
