@@ -5,6 +5,8 @@
     reason = "compiled into each test program, and none needs all of it"
 )]
 
+mod documents;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -21,7 +23,6 @@ use cordon_proto::pb::fleet_client::FleetClient;
 use cordon_proto::pb::{
     AgentMessage, Batch, ControllerMessage, EnrollRequest, EnrollResponse, Hello, WireRecord,
 };
-use cordon_proto::policy::{Caps, IsolationPolicy, Mode, OrderKey, Policy, WithoutProof};
 use cordon_proto::record::{Record, RecordBody};
 use cordon_proto::{CONTROLLER_SERVER_NAME, PROTOCOL_VERSION};
 use cordon_store::Store;
@@ -30,7 +31,6 @@ use ed25519_dalek::pkcs8::EncodePrivateKey as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
-use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -40,19 +40,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Status, Streaming};
 
+pub use documents::*;
+
 pub const SITE: &str = "hq";
 pub const GROUP: &str = "servers";
 pub const BOOT: &str = "00000000-0000-4000-8000-000000000001";
 /// Longer than anything takes here.
 pub const LIMIT: Duration = Duration::from_secs(20);
-
-pub fn policy_key() -> SigningKey {
-    SigningKey::from_bytes(&[1; 32])
-}
-
-pub fn order_key() -> SigningKey {
-    SigningKey::from_bytes(&[2; 32])
-}
 
 pub struct Controller {
     pub fleet: Fleet,
@@ -328,46 +322,6 @@ impl Line {
             }
         }
     }
-}
-
-pub fn policy(version: u64) -> Policy {
-    let now = Timestamp::now();
-    Policy {
-        version,
-        site: SITE.into(),
-        group: GROUP.into(),
-        issued_at: now,
-        expires_at: now + SignedDuration::from_hours(24),
-        mode: Mode::Autonomous,
-        thresholds: None,
-        isolation: IsolationPolicy {
-            lease_seconds: 0,
-            without_proof: WithoutProof::StayShut,
-            allow: Vec::new(),
-        },
-        caps: Caps {
-            isolations_per_hour: 4,
-        },
-        protected_processes: Vec::new(),
-        order_keys: vec![OrderKey {
-            public_key: hex::encode(order_key().verifying_key().as_bytes()),
-            verbs: vec!["isolate".into(), "release".into()],
-        }],
-    }
-}
-
-pub fn detection(tree: &str) -> Vec<u8> {
-    let record: Value = json!({
-        "at": Timestamp::now(), "kind": "detection", "body": {
-            "tree": tree, "pid": 42, "story": { "id": "a1", "command": "id" },
-            "verdict": {
-                "id": "a1", "score": 0.97, "verdict": "malicious", "techniques": ["T1059.004"],
-                "reasons": [], "stage": "model", "model": "behavior-1@0", "micros": 10,
-            },
-            "policy_version": 1, "decision": "isolate", "decision_reason": "", "event_mono_ns": 1,
-        },
-    });
-    serde_json::to_vec(&record).unwrap()
 }
 
 /// An error and its causes.

@@ -9,7 +9,8 @@ use cordon_proto::envelope::{Envelope, sign};
 use cordon_proto::id::{HostId, IsolationId, OrderId};
 use cordon_proto::order::{Order, OrderState, Receipt, Verb};
 use cordon_store::{
-    CertificateFacts, Host, IncomingRecord, NewHost, NewJoinToken, Reading, SecretHash, Store,
+    CertificateFacts, EventQuery, Host, Incident, IncidentQuery, IncomingRecord, NewHost,
+    NewJoinToken, Reading, SecretHash, Store,
 };
 use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
@@ -104,6 +105,31 @@ pub fn isolation(
         "id": id, "state": state, "reason": "", "tree": tree, "probes": [], "policy_version": 1,
     });
     record(sequence, seconds, "isolation", &body)
+}
+
+pub fn garbage(sequence: u64) -> IncomingRecord {
+    IncomingRecord {
+        sequence,
+        json: vec![0xff, b'{', 0],
+        reading: Reading::Unreadable {
+            why: "not JSON".into(),
+        },
+    }
+}
+
+pub fn all() -> EventQuery {
+    EventQuery {
+        limit: 1000,
+        ..EventQuery::default()
+    }
+}
+
+pub async fn incidents(store: &Store) -> Vec<Incident> {
+    let query = IncidentQuery {
+        limit: 1000,
+        ..IncidentQuery::default()
+    };
+    store.incidents(&query).await.unwrap()
 }
 
 pub fn key() -> SigningKey {
