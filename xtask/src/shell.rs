@@ -38,6 +38,13 @@ pub fn find(program: &str) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
+/// What cargo tells the program that it runs about that program's own package. Handed on to a cargo of
+/// ours it would pass for a change of everything that depends on it (ring does), and be built again.
+fn is_about_this_package(variable: &OsStr) -> bool {
+    let name = variable.to_string_lossy();
+    name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+}
+
 /// One program to run. Its standard output goes to ours unless [`Step::quiet`] says otherwise.
 pub struct Step {
     program: OsString,
@@ -49,6 +56,11 @@ impl Step {
         let program = program.as_ref().to_owned();
         let mut command = Command::new(&program);
         command.current_dir(root()).stdin(Stdio::null());
+        for (name, _) in std::env::vars_os() {
+            if is_about_this_package(&name) {
+                command.env_remove(name);
+            }
+        }
         Self { program, command }
     }
 
