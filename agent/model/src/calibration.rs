@@ -42,12 +42,23 @@ pub struct Thresholds {
     pub malicious: f32,
 }
 
+/// What a story is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A process that a sensor saw.
+    Seen,
+    /// Shell text and nothing else.
+    Text,
+}
+
 /// All that is measured on held-out data and used in judging.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
-    /// Of the network's malice logit.
+    /// Of the network's malice logit, for stories that a sensor saw.
     pub network: Platt,
+    /// The same for shell text alone: less is known of it, and its logits lie elsewhere.
+    pub text: Platt,
     /// Of the gate's logit.
     pub gate: Platt,
     /// Names of probabilities.
@@ -57,6 +68,14 @@ pub struct Calibration {
 }
 
 impl Calibration {
+    /// Of the network's malice logit, for one form of story.
+    pub fn of(&self, form: Form) -> Platt {
+        match form {
+            Form::Seen => self.network,
+            Form::Text => self.text,
+        }
+    }
+
     /// Why this calibration is refused, if it is.
     pub fn check(&self) -> Result<(), String> {
         let t = self.thresholds;
@@ -64,7 +83,7 @@ impl Calibration {
         if !ordered || !(0.0..=1.0).contains(&t.gate) || !(0.0..=1.0).contains(&self.technique) {
             return Err("thresholds must satisfy 0 <= suspicious <= malicious <= 1".to_owned());
         }
-        for platt in [self.network, self.gate] {
+        for platt in [self.network, self.text, self.gate] {
             if !(platt.slope > 0.0 && platt.slope.is_finite() && platt.offset.is_finite()) {
                 return Err("a slope must be positive and finite, an offset finite".to_owned());
             }
@@ -81,6 +100,7 @@ mod tests {
     fn senseless_calibrations_are_refused() {
         let good = Calibration {
             network: Platt::IDENTITY,
+            text: Platt::IDENTITY,
             gate: Platt::IDENTITY,
             thresholds: Thresholds {
                 gate: 0.01,

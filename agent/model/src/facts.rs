@@ -4,6 +4,7 @@
 
 use cordon_behavior::story::{Process, StdioKind, Story};
 
+use crate::calibration::Form;
 use crate::place;
 
 /// Length of the vector. Rows of the quantized network are multiples of 32.
@@ -83,6 +84,16 @@ pub fn of(story: &Story) -> [f32; FACTS] {
     files(story, &mut vector);
     text(story, &mut vector);
     vector.0
+}
+
+/// The form of the story that `facts` are of.
+pub fn form(facts: &[f32; FACTS]) -> Form {
+    let has_process = NAMES.iter().position(|name| *name == "has_process");
+    if has_process.is_some_and(|index| facts[index] > 0.5) {
+        Form::Seen
+    } else {
+        Form::Text
+    }
 }
 
 struct Vector([f32; FACTS]);

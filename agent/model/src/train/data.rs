@@ -155,11 +155,6 @@ impl Data {
                 .filter(|line| known.contains(line)),
         );
         for (name, text) in &benign {
-            let side = match *name {
-                "tldr" => Side::Train,
-                "dockerfiles" => Side::Test,
-                _ => Side::Calibrate,
-            };
             let mut lines: Vec<&str> = text
                 .lines()
                 .filter(|line| is_shell(line) && !both.contains(line))
@@ -171,6 +166,12 @@ impl Data {
                 _ => usize::MAX,
             });
             for line in lines {
+                // One source is never fitted: half of it calibrates, half is reported.
+                let side = match (*name, hash::hash(5, line.as_bytes()) % 2) {
+                    ("dockerfiles", 0) => Side::Calibrate,
+                    ("dockerfiles", _) => Side::Test,
+                    _ => Side::Train,
+                };
                 self.push(Body::Line(line.to_owned()), false, None, name, side);
             }
         }

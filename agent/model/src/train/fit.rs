@@ -22,6 +22,8 @@ pub struct Example {
     pub gate: Vec<u32>,
     /// Whether it is an attack.
     pub malicious: bool,
+    /// How sure the label is.
+    pub sure: f32,
     /// Index of its technique, when known.
     pub technique: Option<usize>,
 }
@@ -32,7 +34,7 @@ impl Example {
         tokens: &Tokens,
         facts: [f32; FACTS],
         shape: &Shape,
-        malicious: bool,
+        (malicious, sure): (bool, f32),
         technique: Option<usize>,
     ) -> Self {
         Self {
@@ -43,6 +45,7 @@ impl Example {
             facts,
             gate: features(tokens, shape.gate_rows),
             malicious,
+            sure,
             technique,
         }
     }
@@ -53,8 +56,6 @@ const PEAK_RATE: f64 = 2.5e-3;
 const DROP: f32 = 0.15;
 /// Tokens that an epoch hides, so that no single word carries a story.
 const DROP_TOKENS: f32 = 0.06;
-/// How sure labels are: public text is not always what its file says.
-const SURE: f32 = 0.98;
 /// Weight of naming the technique beside finding malice.
 const TECHNIQUE_WEIGHT: f64 = 0.2;
 
@@ -106,7 +107,11 @@ impl Fitting {
             self.set_rate();
             let loss = loss(network, batch, draw)?;
             self.optimizer.backward_step(&loss)?;
-            total += loss.to_scalar::<f32>()?;
+            let loss = loss.to_scalar::<f32>()?;
+            if !loss.is_finite() {
+                candle_core::bail!("the loss of a batch is {loss}");
+            }
+            total += loss;
             if index % 50 == 0 {
                 progress(index as f32 / starts.len() as f32);
             }
@@ -141,11 +146,16 @@ fn loss(network: &Float, batch: &[Example], draw: &mut Draw) -> Result<Tensor> {
     let logits = network.forward(&Batch::new(&stories, &network.shape)?, DROP)?;
     let targets: Vec<f32> = batch
         .iter()
-        .map(|example| if example.malicious { SURE } else { 1.0 - SURE })
+        .map(|example| {
+            if example.malicious {
+                example.sure
+            } else {
+                1.0 - example.sure
+            }
+        })
         .collect();
     let targets = Tensor::from_vec(targets, (batch.len(), 1), &Device::Cpu)?;
-    let malice =
-        candle_nn::loss::binary_cross_entropy_with_logit(&logits.narrow(1, 0, 1)?, &targets)?;
+    let malice = cross_entropy(&logits.narrow(1, 0, 1)?, &targets)?;
     let known: Vec<(u32, u32)> = batch
         .iter()
         .enumerate()
@@ -162,6 +172,12 @@ fn loss(network: &Float, batch: &[Example], draw: &mut Draw) -> Result<Tensor> {
         .index_select(&rows, 0)?;
     let named = candle_nn::loss::cross_entropy(&techniques, &wanted)?;
     malice + (named * TECHNIQUE_WEIGHT)?
+}
+
+/// Binary cross entropy that stays finite for the surest logits: candle's takes the logarithm of a sigmoid.
+fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    let tail = (logits.abs()?.neg()?.exp()? + 1.0)?.log()?;
+    ((logits.relu()? - (logits * targets)?)? + tail)?.mean_all()
 }
 
 fn hide(rows: &[Rows], draw: &mut Draw) -> Vec<Rows> {
@@ -230,4 +246,25 @@ pub fn gate(examples: &[Example], rows: u32, passes: usize, draw: &mut Draw) -> 
         }
     }
     gate
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loss_of_sure_logits_is_finite_and_right() {
+        let at = |logit: f32, target: f32| {
+            let logit = Tensor::new(&[[logit]], &Device::Cpu).unwrap();
+            let target = Tensor::new(&[[target]], &Device::Cpu).unwrap();
+            cross_entropy(&logit, &target)
+                .unwrap()
+                .to_scalar::<f32>()
+                .unwrap()
+        };
+        assert!((at(0.0, 1.0) - std::f32::consts::LN_2).abs() < 1e-6);
+        assert!((at(500.0, 0.0) - 500.0).abs() < 1e-3);
+        assert!(at(500.0, 1.0).abs() < 1e-6);
+        assert!((at(-2.0, 1.0) - 2.126_928).abs() < 1e-4);
+    }
 }

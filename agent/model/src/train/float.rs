@@ -243,6 +243,7 @@ mod tests {
         };
         let calibration = Calibration {
             network: Platt::IDENTITY,
+            text: Platt::IDENTITY,
             gate: Platt::IDENTITY,
             thresholds: Thresholds {
                 gate: 0.0,

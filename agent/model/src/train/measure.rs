@@ -1,6 +1,6 @@
 //! Measuring: calibration and thresholds on one side, recall and false positives with intervals on another.
 
-use crate::calibration::{Calibration, Platt, Thresholds};
+use crate::calibration::{Calibration, Form, Platt, Thresholds, sigmoid};
 
 /// What the model said of one held-out story.
 #[derive(Clone, Debug)]
@@ -11,6 +11,8 @@ pub struct Scored {
     pub malicious: bool,
     /// The technique it is labelled with.
     pub technique: Option<String>,
+    /// What the story is made of.
+    pub form: Form,
     /// Malice logit of the quantized network.
     pub network: f32,
     /// Logit of the gate.
@@ -111,21 +113,14 @@ pub fn platt(scores: &[(f32, bool)]) -> Platt {
     }
 }
 
-/// The lowest threshold that at most `share` of `benign` reach.
-pub fn threshold(benign: &mut [f32], share: f64) -> f32 {
-    benign.sort_by(|a, b| b.total_cmp(a));
-    let allowed = (benign.len() as f64 * share) as usize;
-    benign
-        .get(allowed)
-        .map_or(0.5, |score| (score + 1e-4).min(0.9995))
-}
-
 /// False positives that the default thresholds may cost on the calibration side.
-pub const MALICIOUS_BUDGET: f64 = 5e-3;
+pub const MALICIOUS_BUDGET: f64 = 1e-2;
 /// The same for suspicious.
-pub const SUSPICIOUS_BUDGET: f64 = 2e-2;
+pub const SUSPICIOUS_BUDGET: f64 = 3e-2;
 /// Share of what the network would call suspicious that the gate must let through.
 const GATE_RECALL: f64 = 0.995;
+/// The gate never stops more than this, however sure it seems on what was measured: it is linear and has seen less.
+const MOST_GATE: f32 = 0.1;
 
 /// Kinds of held-out stories that are measured apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,55 +162,99 @@ impl Kind {
 
 /// Calibration and default thresholds from the calibration side.
 pub fn calibrate(scored: &[Scored]) -> Calibration {
-    let pairs = |logit: fn(&Scored) -> f32| -> Vec<(f32, bool)> {
-        scored
+    let pairs = |form: Form| -> Vec<(f32, bool)> {
+        let mine = scored.iter().filter(|one| one.form == form);
+        mine.map(|one| (one.network, one.malicious)).collect()
+    };
+    let network = platt(&pairs(Form::Seen));
+    let mut text = platt(&pairs(Form::Text));
+    // Text is moved to where one threshold costs both forms the same.
+    let ends = |budget| {
+        (
+            reach(scored, Form::Seen, network, budget),
+            reach(scored, Form::Text, text, budget),
+        )
+    };
+    let (seen, told) = ends(MALICIOUS_BUDGET);
+    let (_, told_suspicious) = ends(SUSPICIOUS_BUDGET);
+    text.offset += seen - told;
+    let suspicious =
+        reach(scored, Form::Seen, network, SUSPICIOUS_BUDGET).max(told_suspicious + seen - told);
+    let malicious = sigmoid(seen).clamp(0.5, 0.9995);
+    let suspicious = sigmoid(suspicious).clamp(0.2, malicious);
+    let gate = platt(
+        &scored
             .iter()
-            .map(|one| (logit(one), one.malicious))
-            .collect()
-    };
-    let network = platt(&pairs(|one| one.network));
-    let gate = platt(&pairs(|one| one.gate));
-    // Public one-liners outnumber everything else: each kind of benign work has to keep the budget by itself.
-    let at = |budget: f64| {
-        Kind::ALL
-            .into_iter()
-            .map(|kind| {
-                let benign = scored
-                    .iter()
-                    .filter(|one| !one.malicious && kind == Kind::of(&one.source));
-                let mut said: Vec<f32> =
-                    benign.map(|one| network.probability(one.network)).collect();
-                if said.is_empty() {
-                    0.0
-                } else {
-                    threshold(&mut said, budget)
-                }
-            })
-            .fold(0.0, f32::max)
-    };
-    let malicious = at(MALICIOUS_BUDGET).max(0.5);
-    let suspicious = at(SUSPICIOUS_BUDGET).clamp(0.2, malicious);
-    let mut heard: Vec<f32> = scored
-        .iter()
-        .filter(|one| one.malicious && network.probability(one.network) >= suspicious)
-        .map(|one| gate.probability(one.gate))
-        .collect();
-    heard.sort_by(f32::total_cmp);
-    let lost = (heard.len() as f64 * (1.0 - GATE_RECALL)) as usize;
-    // Well below the lowest story that must pass, so that the gate only stops what is far from suspicion.
-    let gate_threshold = heard
-        .get(lost)
-        .map_or(0.0, |lowest| (lowest * 0.5).min(0.25));
-    Calibration {
+            .map(|one| (one.gate, one.malicious))
+            .collect::<Vec<_>>(),
+    );
+    let mut calibration = Calibration {
         network,
+        text,
         gate,
         thresholds: Thresholds {
-            gate: gate_threshold,
+            gate: 0.0,
             suspicious,
             malicious,
         },
         technique: 0.2,
+    };
+    calibration.thresholds.gate = gate_threshold(scored, &calibration);
+    calibration
+}
+
+/// Kinds whose benign stories set the thresholds of a form. What a sensor sees is measured on what a sensor saw, not
+/// on sessions: those are drawn from a few dozen lines, and one mistaken line would be in a tenth of them. For text
+/// there is nothing better.
+fn kinds(form: Form) -> &'static [Kind] {
+    match form {
+        Form::Seen => &[Kind::Public, Kind::Recorded, Kind::Composed],
+        Form::Text => &[Kind::Public, Kind::Written],
     }
+}
+
+/// Fewer stories than this tell nothing of one in a hundred.
+const FEWEST: usize = 100;
+
+/// The log-odds that at most `budget` of each kind of benign story of one form reach. Public one-liners outnumber
+/// everything else: each kind has to keep the budget by itself.
+fn reach(scored: &[Scored], form: Form, platt: Platt, budget: f64) -> f32 {
+    kinds(form)
+        .iter()
+        .filter_map(|kind| {
+            let benign = scored
+                .iter()
+                .filter(|one| !one.malicious && one.form == form);
+            let mine = benign.filter(|one| Kind::of(&one.source) == *kind);
+            let mut said: Vec<f32> = mine
+                .map(|one| platt.slope * one.network + platt.offset)
+                .collect();
+            if said.len() < FEWEST {
+                return None;
+            }
+            said.sort_by(|a, b| b.total_cmp(a));
+            said.get((said.len() as f64 * budget) as usize)
+                .map(|least| least + 1e-3)
+        })
+        .fold(0.0, f32::max)
+}
+
+/// Well below the lowest story that must pass, so that the gate only stops what is far from suspicion.
+fn gate_threshold(scored: &[Scored], calibration: &Calibration) -> f32 {
+    let mut heard: Vec<f32> = scored
+        .iter()
+        .filter(|one| one.malicious)
+        .filter(|one| {
+            let said = calibration.of(one.form).probability(one.network);
+            said >= calibration.thresholds.suspicious
+        })
+        .map(|one| calibration.gate.probability(one.gate))
+        .collect();
+    heard.sort_by(f32::total_cmp);
+    let lost = (heard.len() as f64 * (1.0 - GATE_RECALL)) as usize;
+    heard
+        .get(lost)
+        .map_or(0.0, |lowest| (lowest * 0.5).min(MOST_GATE))
 }
 
 /// Area under the ROC curve.
@@ -257,10 +296,37 @@ mod tests {
         assert!(platt.slope > 0.0);
     }
 
+    fn scored(form: Form, malicious: bool, network: f32) -> Scored {
+        let source = "dockerfiles".to_owned();
+        Scored {
+            source,
+            malicious,
+            technique: None,
+            form,
+            network,
+            gate: network,
+            named: None,
+        }
+    }
+
     #[test]
-    fn a_threshold_keeps_its_budget() {
-        let mut benign: Vec<f32> = (0..10_000).map(|index| index as f32 / 20_000.0).collect();
-        let at = threshold(&mut benign, 1e-3);
-        assert!(benign.iter().filter(|score| **score >= at).count() <= 10);
+    fn one_threshold_keeps_the_budget_of_both_forms() {
+        let mut all = Vec::new();
+        for index in 0..2000 {
+            let at = index as f32 / 500.0;
+            all.push(scored(Form::Seen, false, at - 4.0));
+            all.push(scored(Form::Text, false, at - 1.0));
+            all.push(scored(Form::Seen, true, at));
+            all.push(scored(Form::Text, true, at + 1.0));
+        }
+        let calibration = calibrate(&all);
+        calibration.check().unwrap();
+        for form in [Form::Seen, Form::Text] {
+            let benign = all.iter().filter(|one| one.form == form && !one.malicious);
+            let called = benign.filter(|one| {
+                calibration.of(form).probability(one.network) >= calibration.thresholds.malicious
+            });
+            assert!(called.count() <= 20, "{form:?}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! One training run, from files to artifact.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 
 use cordon_behavior::story::Story;
@@ -13,7 +14,7 @@ use super::float::Float;
 use super::measure::{Scored, calibrate};
 use super::session::Composer;
 use super::{Arguments, TrainError, dress, services, sockets};
-use crate::artifact;
+use crate::artifact::{self, Manifest};
 use crate::calibration::{Calibration, Platt, Thresholds};
 use crate::facts;
 use crate::model::Model;
@@ -21,16 +22,16 @@ use crate::shape::Shape;
 use crate::tokens::{Limits, Tokens};
 
 /// Stories of our own generator, an epoch: attacks and benign.
-const COMPOSED: (usize, usize) = (1800, 3000);
+const COMPOSED: (usize, usize) = (1300, 2200);
 /// Sessions mixed of several lines, an epoch: attacks and benign.
-const SESSIONS: (usize, usize) = (2400, 4400);
+const SESSIONS: (usize, usize) = (2000, 3600);
 /// How often a line of ours, and an attack line of public text, is drawn an epoch.
 const OURS: usize = 4;
 /// Further draws of one of our lines for its alternatives, at most.
 const MOST_ALTERNATIVES: usize = 45;
 const PUBLIC_ATTACKS: usize = 2;
 /// How often a recorded story is drawn an epoch, varied each time.
-const RECORDED: usize = 3;
+const RECORDED: usize = 2;
 
 /// A story with its label.
 struct Labelled {
@@ -40,24 +41,46 @@ struct Labelled {
     source: String,
 }
 
+/// What was fitted: now, or in an earlier run.
+struct Fitted {
+    weights: Vec<u8>,
+    shape: Shape,
+    training: BTreeMap<String, String>,
+    /// Stories of an epoch by source and label.
+    counts: BTreeMap<(String, bool), usize>,
+}
+
 /// Trains, measures and writes.
 pub fn run(arguments: &Arguments) -> Result<(), TrainError> {
     let begun = Instant::now();
     let mut draw = Draw::new(arguments.seed);
     let data = data::load(&arguments.corpus, &arguments.recordings, &mut draw)?;
-    let shape = Shape::standard(techniques(&data));
-    let network = Float::new(&shape, &mut draw)?;
+    let fitted = match &arguments.weights {
+        Some(dir) => kept(dir, &data, arguments)?,
+        None => fit_all(arguments, &data, &mut draw)?,
+    };
+    let model = measure(arguments, &data, &fitted)?;
     eprintln!(
-        "{} items, {} techniques",
-        data.items.len(),
-        shape.techniques.len()
+        "wrote {} to {} in {:.0?}",
+        model.id(),
+        arguments.out.display(),
+        begun.elapsed()
     );
-    let mut fitted = BTreeMap::new();
+    Ok(())
+}
+
+fn fit_all(arguments: &Arguments, data: &Data, draw: &mut Draw) -> Result<Fitted, TrainError> {
+    let begun = Instant::now();
+    let shape = Shape::standard(techniques(data));
+    let network = Float::new(&shape, draw)?;
+    let (items, names) = (data.items.len(), shape.techniques.len());
+    eprintln!("{items} items, {names} techniques");
+    let mut counts = BTreeMap::new();
     let mut last = Vec::new();
     let mut fitting: Option<Fitting> = None;
     for epoch in 1..=arguments.epochs {
-        let stories = epoch_stories(&data, arguments.stories, &mut draw);
-        fitted = count(&stories);
+        let stories = epoch_stories(data, arguments.stories, draw);
+        counts = count(&stories);
         let mut examples = examples(&stories, &shape);
         if !examples.iter().any(|example| example.malicious) {
             return Err(TrainError::NoStories("attack"));
@@ -67,70 +90,100 @@ pub fn run(arguments: &Arguments) -> Result<(), TrainError> {
             Some(fitting) => fitting,
             none => none.insert(Fitting::new(&network, steps)?),
         };
-        let loss = fitting.epoch(&network, &mut examples, &mut draw, &mut |done| {
+        let of = arguments.epochs;
+        let loss = fitting.epoch(&network, &mut examples, draw, &mut |done| {
+            let percent = done * 100.0;
             eprint!(
-                "\repoch {epoch}/{} {:3.0} %  {:.0?} ",
-                arguments.epochs,
-                done * 100.0,
+                "\repoch {epoch}/{of} {percent:3.0} %  {:.0?} ",
                 begun.elapsed()
             );
         })?;
-        eprintln!(
-            "\repoch {epoch}/{}: {} stories, loss {loss:.4}, {:.0?}   ",
-            arguments.epochs,
-            examples.len(),
-            begun.elapsed()
-        );
+        let stories = examples.len();
+        let elapsed = begun.elapsed();
+        eprintln!("\repoch {epoch}/{of}: {stories} stories, loss {loss:.4}, {elapsed:.0?}   ");
         last = examples;
     }
-    let gate = fit::gate(&last, shape.gate_rows, 6, &mut draw);
-    let training = BTreeMap::from([
+    let gate = fit::gate(&last, shape.gate_rows, 6, draw);
+    let weights = network.gguf(&gate)?;
+    let mut training = BTreeMap::from([
         ("seed".to_owned(), arguments.seed.to_string()),
         ("epochs".to_owned(), arguments.epochs.to_string()),
         ("stories an epoch".to_owned(), last.len().to_string()),
     ]);
-    let weights = network.gguf(&gate)?;
+    let fitted = Fitted {
+        weights,
+        shape,
+        training: training.clone(),
+        counts,
+    };
+    training.insert(
+        DIFFERENCE.to_owned(),
+        difference(arguments, data, &network, &fitted)?,
+    );
+    Ok(Fitted { training, ..fitted })
+}
+
+/// Weights of an earlier run on the same data, to be measured again.
+fn kept(dir: &Path, data: &Data, arguments: &Arguments) -> Result<Fitted, TrainError> {
+    let read = |name: &str| {
+        let path = dir.join(name);
+        std::fs::read(&path).map_err(|source| TrainError::Read { path, source })
+    };
+    let parse = |source| TrainError::Line {
+        path: dir.to_owned(),
+        line: 1,
+        source,
+    };
+    let manifest: Manifest = serde_json::from_slice(&read(artifact::MANIFEST)?).map_err(parse)?;
+    let shape: Shape = serde_json::from_slice(&read(artifact::TOKENIZER)?).map_err(parse)?;
+    if manifest.data != data.hashes {
+        return Err(TrainError::Changed(dir.to_owned()));
+    }
+    let mut draw = Draw::new(arguments.seed);
+    let stories = epoch_stories(data, arguments.stories, &mut draw);
+    Ok(Fitted {
+        weights: read(artifact::WEIGHTS)?,
+        shape,
+        training: manifest.training,
+        counts: count(&stories),
+    })
+}
+
+fn measure(arguments: &Arguments, data: &Data, fitted: &Fitted) -> Result<Model, TrainError> {
     let writer = artifact::Writer {
         dir: &arguments.out,
-        shape: &shape,
-        weights: &weights,
+        shape: &fitted.shape,
+        weights: &fitted.weights,
         data: &data.hashes,
-        training: &training,
+        training: &fitted.training,
     };
     let model = writer.write(&uncalibrated(), "not measured yet\n")?;
-    let held_out = |side: Side, draw: &mut Draw| held_out_stories(&data, side, draw);
-    let (calibrating, testing) = (
-        held_out(Side::Calibrate, &mut draw),
-        held_out(Side::Test, &mut draw),
-    );
+    // Draws of their own: the same stories are held out whatever was drawn while fitting.
+    let mut draw = Draw::new(arguments.seed ^ HELD_OUT);
+    let calibrating = held_out_stories(data, Side::Calibrate, &mut draw);
+    let testing = held_out_stories(data, Side::Test, &mut draw);
     let (scored, _) = score(&model, &calibrating);
     let calibration = calibrate(&scored);
     let model = writer.write(&calibration, "not measured yet\n")?;
     let (tested, micros) = score(&model, &testing);
     let facts = Facts {
-        shape: &shape,
+        shape: &fitted.shape,
         calibration: &calibration,
-        training: &training,
-        fitted: &fitted,
-        difference: difference(&network, &calibration, &testing, &tested)?,
-        bytes: weights.len(),
+        training: &fitted.training,
+        fitted: &fitted.counts,
+        bytes: fitted.weights.len(),
         micros,
     };
     let text = card::write(&facts, &scored, &tested);
-    let model = writer.write(&calibration, &text)?;
-    eprintln!(
-        "{text}\nwrote {} to {} in {:.0?}",
-        model.id(),
-        arguments.out.display(),
-        begun.elapsed()
-    );
-    Ok(())
+    eprintln!("{text}");
+    Ok(writer.write(&calibration, &text)?)
 }
 
 /// Until it is measured a model calls nothing anything.
 fn uncalibrated() -> Calibration {
     Calibration {
         network: Platt::IDENTITY,
+        text: Platt::IDENTITY,
         gate: Platt::IDENTITY,
         thresholds: Thresholds {
             gate: 0.0,
@@ -165,11 +218,11 @@ fn epoch_stories(data: &Data, most: usize, draw: &mut Draw) -> Vec<Labelled> {
     let mut stories = Vec::new();
     for item in &train {
         let times = match (item.source.as_str(), item.malicious) {
-            ("ours", _) => OURS + item.alternatives().min(MOST_ALTERNATIVES) / 2,
+            ("ours", _) => OURS + item.alternatives().min(MOST_ALTERNATIVES),
             (source, _) if source.starts_with("recorded:") => RECORDED,
             (_, true) => PUBLIC_ATTACKS,
             // A third of the public one-liners each time: they are many and alike.
-            _ => usize::from(draw.chance(0.33)),
+            _ => usize::from(draw.chance(0.25)),
         };
         for _ in 0..times {
             stories.extend(item.story(draw).map(|story| labelled(item, story)));
@@ -265,11 +318,22 @@ fn examples(stories: &[Labelled], shape: &Shape) -> Vec<Example> {
                 &Tokens::of(&one.story, limits),
                 facts::of(&one.story),
                 shape,
-                one.malicious,
+                (one.malicious, sure(&one.source)),
                 technique,
             )
         })
         .collect()
+}
+
+/// How sure the label of a source's stories is: what was recorded or composed is what its scenario says; public text
+/// is not always what its file says, and a session may be harmless with a hostile line in it.
+fn sure(source: &str) -> f32 {
+    match source {
+        "composed" | "ours" => 0.998,
+        "sessions" => 0.985,
+        _ if source.starts_with("recorded:") => 0.995,
+        _ => 0.97,
+    }
 }
 
 fn held_out_stories(data: &Data, side: Side, draw: &mut Draw) -> Vec<Labelled> {
@@ -306,6 +370,7 @@ fn score(model: &Model, stories: &[Labelled]) -> (Vec<Scored>, [(u64, u64); 2]) 
             source: one.source.clone(),
             malicious: one.malicious,
             technique: one.technique.clone(),
+            form: facts::form(&input.facts),
             network: logits[0],
             gate,
             named: best.map(|index| model.shape.techniques[index - 1].clone()),
@@ -325,23 +390,38 @@ fn percentiles(mut micros: Vec<u64>) -> (u64, u64) {
     (at(0.5), at(0.99))
 }
 
-/// How far the quantized network is from the one that was fitted, on the first thousand test stories.
+/// What the card says of [`difference`].
+const DIFFERENCE: &str = "largest and mean difference of a raw logit, quantized against float";
+/// Changes the seed for stories that are held out.
+const HELD_OUT: u64 = 0x5eed;
+
+/// How far the quantized network is from the one that was fitted, on a thousand held-out stories.
 fn difference(
+    arguments: &Arguments,
+    data: &Data,
     network: &Float,
-    calibration: &Calibration,
-    stories: &[Labelled],
-    scored: &[Scored],
-) -> Result<(f32, f32), TrainError> {
-    let few = &stories[..stories.len().min(1000)];
-    let examples = examples(few, &network.shape);
+    fitted: &Fitted,
+) -> Result<String, TrainError> {
+    let writer = artifact::Writer {
+        dir: &arguments.out,
+        shape: &fitted.shape,
+        weights: &fitted.weights,
+        data: &data.hashes,
+        training: &fitted.training,
+    };
+    let model = writer.write(&uncalibrated(), "not measured yet\n")?;
+    let mut stories = held_out_stories(data, Side::Test, &mut Draw::new(arguments.seed));
+    stories.truncate(1000);
+    let examples = examples(&stories, &network.shape);
     let float = fit::logits(network, &examples.iter().collect::<Vec<_>>())?;
     let (mut most, mut sum) = (0f32, 0f32);
-    for (float, quantized) in float.iter().zip(scored) {
-        let apart = (calibration.network.probability(*float)
-            - calibration.network.probability(quantized.network))
-        .abs();
+    for (float, story) in float.iter().zip(&stories) {
+        let apart = (float - model.logits(&model.read(&story.story))[0]).abs();
         most = most.max(apart);
         sum += apart;
     }
-    Ok((most, sum / few.len().max(1) as f32))
+    Ok(format!(
+        "{most:.3}, {:.4}",
+        sum / stories.len().max(1) as f32
+    ))
 }

@@ -72,7 +72,7 @@ impl<'a> Composer<'a> {
     /// A session without an attack.
     pub fn honest(&self, draw: &mut Draw) -> Vec<String> {
         let mut lines = looks(draw);
-        let most = *draw.one(&[3, 6, 10, 24]);
+        let most = *draw.one(&[2, 4, 8, 20]);
         let wanted = draw.between(1, most) as usize;
         let subject = self
             .honest_subjects
@@ -95,7 +95,7 @@ impl<'a> Composer<'a> {
         }
         let mut lines = looks(draw);
         if draw.chance(0.5) {
-            let most = *draw.one(&[3, 8, 14]);
+            let most = *draw.one(&[2, 5, 10]);
             lines.extend((0..draw.between(1, most)).filter_map(|_| self.ordinary(draw)));
         }
         let subject = match self
