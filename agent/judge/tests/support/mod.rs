@@ -89,6 +89,7 @@ impl ByHand {
         };
         let calibration = Calibration {
             network: Platt::IDENTITY,
+            text: Platt::IDENTITY,
             gate: Platt::IDENTITY,
             thresholds: Thresholds {
                 gate: 0.02,
