@@ -1,14 +1,15 @@
 #!/bin/sh
-# Builds one disposable node and runs one command in it. Called in fresh mount, network, UTS and IPC namespaces
-# (`unshare -m -n -u -i --propagation private`): everything made here ends with them.
+# Builds one disposable node and runs one command in it. Called in fresh mount, network, UTS, IPC and PID namespaces
+# (`unshare -m -n -u -i -p --fork --kill-child --propagation private`): everything made here ends with them.
 #   node.sh DIR COMMAND...
 # DIR holds the plan: stand_in, links (paths of stand-ins), addresses, hosts, setup.sh, peer.py, peers.json, plan, tree/
-# COMMAND runs in a PID namespace of its own; the peer stays outside of it, so the sensor never sees the peer.
+# COMMAND runs in a PID namespace of its own below that; the peer stays outside of it, so the sensor never sees the peer.
 set -eu
 dir=$1; shift
 umask 022
 
-base=$(mktemp -d /tmp/.n.XXXXXX)
+base=$dir/node
+mkdir "$base"
 mount -t tmpfs -o size=2g,mode=755 tmpfs "$base"
 mkdir "$base/upper" "$base/work" "$base/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$base/upper,workdir=$base/work" "$base/root"
