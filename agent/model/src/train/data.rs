@@ -3,6 +3,8 @@
 //! Whole sources are left out, and whole scenario families of recordings: a score on the source that was trained on
 //! says nothing.
 
+mod context;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -13,6 +15,7 @@ use super::recording::Recording;
 use super::{TrainError, dress, recording, scrub, shell, vary};
 use crate::artifact::sha256;
 use crate::hash;
+use context::is_context;
 
 /// Which side an item is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -370,86 +373,5 @@ fn is_shell(line: &str) -> bool {
         && !line.contains("Write-Host")
 }
 
-/// Work that attackers and everybody else do all day: what it means depends on what is around it.
-const SETUP: [&str; 24] = [
-    "apk", "apt", "apt-get", "break", "cd", "chmod", "clear", "dnf", "done", "echo", "else",
-    "exit", "export", "false", "fi", "mkdir", "pip", "pip3", "sleep", "touch", "true", "which",
-    "yum", "zypper",
-];
-const LOOKING: [&str; 28] = [
-    "arp", "cat", "date", "df", "dmesg", "env", "file", "groups", "hostname", "id", "ifconfig",
-    "ip", "last", "ls", "lsmod", "mount", "netstat", "printenv", "ps", "pwd", "ss", "su", "test",
-    "top", "uname", "uptime", "w", "who",
-];
-
-fn is_context(line: &str) -> bool {
-    let Some(commands) = shell::commands(line) else {
-        // Fragments of scripts: too little to be an attack by themselves.
-        return line.len() < 24;
-    };
-    if line.contains("/dev/tcp") || line.contains('>') && !line.contains("/dev/null") {
-        return false;
-    }
-    commands.iter().all(|argv| {
-        let argv: &[String] = match argv.split_first() {
-            Some((head, rest)) if head == "sudo" && !rest.is_empty() => rest,
-            _ => argv,
-        };
-        let Some(head) = argv.first() else {
-            return true;
-        };
-        SETUP.binary_search(&head.as_str()).is_ok()
-            || head == "whoami"
-            || LOOKING.binary_search(&head.as_str()).is_ok()
-                && argv.len() <= 2
-                && !argv.iter().any(|arg| arg.contains('/'))
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn setup_and_bare_looks_are_context() {
-        assert!(SETUP.is_sorted() && LOOKING.is_sorted());
-        for line in [
-            "mkdir /tmp/x",
-            "sudo apt-get install -y nmap",
-            "whoami",
-            "uname -a",
-            "fi",
-            "id; hostname",
-        ] {
-            assert!(is_context(line), "{line}");
-        }
-        for line in [
-            "cat /etc/shadow",
-            "curl http://h/x | sh",
-            "echo x > /etc/cron.d/y",
-            "rm -rf /var/log",
-        ] {
-            assert!(!is_context(line), "{line}");
-        }
-    }
-
-    #[test]
-    fn our_own_lines_are_shell_and_name_no_examination() {
-        let mut data = Data::default();
-        data.ours();
-        let mut draw = Draw::new(1);
-        for item in &data.items {
-            let is_whole = item.subject != Some("fragment");
-            let drawn: Vec<String> = (0..12).filter_map(|_| item.text(&mut draw)).collect();
-            let text = drawn.join("\n");
-            assert!(
-                !is_whole || drawn.iter().any(|text| shell::commands(text).is_some()),
-                "{text}"
-            );
-            for word in ["perl", "s_client", "/inet/", "telnet"] {
-                assert!(!text.contains(word), "{text}");
-            }
-        }
-        assert!(data.items.len() > 200);
-    }
-}
+mod tests;

