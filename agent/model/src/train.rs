@@ -33,7 +33,7 @@ pub use run::run;
 #[command(name = "cordon-train", version)]
 pub struct Arguments {
     /// Directory of the public text (see docs/model.md for its sources)
-    #[arg(long, default_value = "../shared/corpus")]
+    #[arg(long)]
     pub corpus: PathBuf,
     /// Directory of recordings; none is used when it does not exist
     #[arg(long, default_value = "tests/recordings")]
