@@ -61,6 +61,11 @@ const FOR_RUNNING: &[Package] = &[
         "part of the demo's ordinary work; sysctl in tests",
     ),
     package("perl", "/usr/bin/perl", "the demo's attack"),
+    package(
+        "curl",
+        "/usr/bin/curl",
+        "asks for the console's pages; scenarios fetch with it",
+    ),
     package("python3", "/usr/bin/python3", "the demo's web page"),
     package(
         "dropbear-bin",
@@ -76,7 +81,6 @@ const FOR_TESTING: &[Package] = &[package(
 )];
 
 const FOR_RECORDING: &[Package] = &[
-    package("curl", "/usr/bin/curl", "scenarios fetch with it"),
     package("wget", "/usr/bin/wget", "scenarios fetch with it"),
     package("socat", "/usr/bin/socat", "scenarios connect with it"),
     package(
