@@ -181,9 +181,7 @@ impl Store {
                 .execute(&mut *work)
                 .await
                 .map_err(StoreError::on(ACT))?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::unknown("account", username));
-        }
+        StoreError::if_none(done.rows_affected(), "account", username)?;
         sqlx::query("DELETE FROM sessions WHERE username = ?")
             .bind(username)
             .execute(&mut *work)
@@ -291,9 +289,7 @@ impl Store {
             .execute(&mut *work)
             .await
             .map_err(StoreError::on(ACT))?;
-        if gone.rows_affected() == 0 {
-            return Err(StoreError::unknown("API token", name));
-        }
+        StoreError::if_none(gone.rows_affected(), "API token", name)?;
         self.commit(work, ACT).await
     }
 }

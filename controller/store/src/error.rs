@@ -164,6 +164,18 @@ impl StoreError {
         }
     }
 
+    /// [`Self::Unknown`] when a change met no row.
+    pub(crate) fn if_none(
+        met: u64,
+        what: &'static str,
+        id: &(impl ToString + ?Sized),
+    ) -> crate::Result<()> {
+        if met == 0 {
+            return Err(Self::unknown(what, id));
+        }
+        Ok(())
+    }
+
     /// Whether the same call may succeed later without anybody changing it.
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Full { .. } | Self::Locked { .. })

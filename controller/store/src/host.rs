@@ -215,9 +215,7 @@ impl Store {
             .execute(&mut *work)
             .await
             .map_err(StoreError::on(ACT))?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::unknown("host", &id));
-        }
+        StoreError::if_none(done.rows_affected(), "host", &id)?;
         self.commit(work, ACT).await
     }
 
@@ -244,9 +242,7 @@ impl Store {
         .execute(&mut *work)
         .await
         .map_err(StoreError::on(ACT))?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::unknown("host", &id));
-        }
+        StoreError::if_none(done.rows_affected(), "host", &id)?;
         self.commit(work, ACT).await
     }
 

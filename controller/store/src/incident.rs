@@ -143,9 +143,7 @@ impl Store {
             .execute(&mut *work)
             .await
             .map_err(StoreError::on(ACT))?;
-        if done.rows_affected() == 0 {
-            return Err(StoreError::unknown("incident", &id));
-        }
+        StoreError::if_none(done.rows_affected(), "incident", &id)?;
         self.commit(work, ACT).await
     }
 }
@@ -185,57 +183,54 @@ async fn detections(
     view: &mut SqliteConnection,
     incident: i64,
 ) -> Result<(Vec<DetectionRow>, u64)> {
-    let rows = sqlx::query(
-        "SELECT json, total FROM (
+    let worst = "SELECT json, total FROM (
             SELECT event, count(*) OVER () AS total FROM detections WHERE incident = ?
             ORDER BY rank DESC, score DESC, event LIMIT ?)
-         JOIN events ON events.key = event ORDER BY event",
-    )
-    .bind(incident)
-    .bind(MAX_FACTS)
-    .fetch_all(view)
-    .await
-    .map_err(StoreError::on(ACT))?;
-    facts(&rows, |at, body| match body {
+         JOIN events ON events.key = event ORDER BY event";
+    facts(view, incident, worst, |at, body| match body {
         RecordBody::Detection(detection) => Some(DetectionRow {
             at,
             detection: *detection,
         }),
         _ => None,
     })
+    .await
 }
 
 async fn isolations(
     view: &mut SqliteConnection,
     incident: i64,
 ) -> Result<(Vec<IsolationRow>, u64)> {
-    let rows = sqlx::query(
-        "SELECT json, total FROM (
+    let newest = "SELECT json, total FROM (
             SELECT event, count(*) OVER () AS total FROM isolations WHERE incident = ?
             ORDER BY event DESC LIMIT ?)
-         JOIN events ON events.key = event ORDER BY event",
-    )
-    .bind(incident)
-    .bind(MAX_FACTS)
-    .fetch_all(view)
-    .await
-    .map_err(StoreError::on(ACT))?;
-    facts(&rows, |at, body| match body {
+         JOIN events ON events.key = event ORDER BY event";
+    facts(view, incident, newest, |at, body| match body {
         RecordBody::Isolation(report) => Some(IsolationRow {
             at,
             report: *report,
         }),
         _ => None,
     })
+    .await
 }
 
-fn facts<T>(
-    rows: &[SqliteRow],
+/// The records that `choice` finds, at most [`MAX_FACTS`], and how many there are.
+async fn facts<T>(
+    view: &mut SqliteConnection,
+    incident: i64,
+    choice: &'static str,
     pick: impl Fn(Timestamp, RecordBody) -> Option<T>,
 ) -> Result<(Vec<T>, u64)> {
+    let rows = sqlx::query(choice)
+        .bind(incident)
+        .bind(MAX_FACTS)
+        .fetch_all(view)
+        .await
+        .map_err(StoreError::on(ACT))?;
     let total = rows.first().map_or(Ok(0), |row| row.count("total"))?;
     let mut facts = Vec::with_capacity(rows.len());
-    for row in rows {
+    for row in &rows {
         let record: Record = row.json("json")?;
         facts.extend(pick(record.at, record.body));
     }

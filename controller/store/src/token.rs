@@ -97,9 +97,7 @@ impl Store {
             .execute(&mut *work)
             .await
             .map_err(StoreError::on(ACT))?;
-        if gone.rows_affected() == 0 {
-            return Err(StoreError::unknown("join token", name));
-        }
+        StoreError::if_none(gone.rows_affected(), "join token", name)?;
         self.commit(work, ACT).await
     }
 }
