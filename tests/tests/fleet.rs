@@ -17,6 +17,8 @@ mod enrolment;
 mod policy;
 #[path = "fleet/traces.rs"]
 mod traces;
+#[path = "fleet/ways_back.rs"]
+mod ways_back;
 
 use std::path::PathBuf;
 use std::time::Duration;
