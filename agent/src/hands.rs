@@ -122,7 +122,8 @@ impl Hands {
     /// Queues a job.
     pub fn job(&self, job: Job) {
         if self.jobs.try_send(job).is_err() {
-            // The machine asks again by itself; more than this many unanswered jobs is a stuck nft.
+            // The machine waits for one answer before it asks for the next thing, and one check at a time is
+            // queued: so many unanswered jobs mean that nft hangs, and one more would not help.
             tracing::error!("containment is stuck: a job is dropped");
         }
     }

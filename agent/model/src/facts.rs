@@ -121,6 +121,9 @@ impl Vector {
     }
 }
 
+// These two lists are what the model was trained to read, so they change with a new artifact only. The list
+// by which `cordon-behavior` joins processes to trees looks alike and may change at any time: it is another.
+
 /// A command interpreter that people type into.
 pub fn is_shell(exe: &str) -> bool {
     matches!(
