@@ -234,6 +234,7 @@ impl RawSensor {
                 RawMode::Proc => Mode::Proc,
             },
             ring_bytes: ring as u32,
+            ..SensorConfig::default()
         })
     }
 }

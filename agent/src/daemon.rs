@@ -243,9 +243,8 @@ fn lacks(coverage: &Coverage) -> Option<String> {
     let why = coverage.why.as_ref()?;
     let is_here = coverage.covered || coverage.class == "connect";
     is_here.then(|| {
-        let remedy = coverage
-            .remedy
-            .map_or(String::new(), |remedy| format!("; {remedy}"));
+        let remedy = coverage.remedy.as_ref();
+        let remedy = remedy.map_or(String::new(), |remedy| format!("; {remedy}"));
         format!("sensor, {}: {why}{remedy}", coverage.class)
     })
 }

@@ -1,10 +1,23 @@
 //! What a sensor saw, whatever sensor it was.
+//!
+//! A body that a sensor of this host can't see is never made up: absence of an event says nothing
+//! where the sensor's coverage does not name the class as covered.
 
-use std::net::SocketAddr;
+mod exec;
+mod file;
+mod network;
+mod process;
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::story::StdioKind;
+pub use exec::{Exec, FileIdentity, Origin};
+pub use file::{FileChange, FileOp, FileRates, Sensitivity};
+pub use network::{Closed, Direction, Dns, Protocol, SocketFamily};
+pub use process::{Credentials, Login, LoginMethod, Namespaces};
+
+use std::net::SocketAddr;
 
 /// A process, over pid reuse: the pid in the scope's namespace and the kernel's start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -15,17 +28,41 @@ pub struct ProcessKey {
     pub start_ns: u64,
 }
 
+impl ProcessKey {
+    /// Nobody that is known: of events that the kernel does not attribute, and of notices.
+    pub const NONE: Self = Self {
+        pid: 0,
+        start_ns: 0,
+    };
+}
+
+/// A container, as its cgroup names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Container {
+    /// The runtime's id of it, 12 to 64 hexadecimal digits.
+    pub id: String,
+    /// `docker`, `containerd`, `cri-o`, `podman`, `lxc`, `systemd-nspawn`; empty when unknown.
+    pub runtime: String,
+    /// The image's name when the runtime tells it, else empty.
+    pub image: String,
+}
+
 /// One observation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// CLOCK_MONOTONIC, nanoseconds, stamped in the kernel.
+    /// CLOCK_MONOTONIC, nanoseconds, stamped in the kernel; at the reading end for sources without
+    /// a stamp (fanotify, logins).
     pub mono_ns: u64,
     /// CLOCK_REALTIME, nanoseconds.
     pub wall_ns: u64,
-    /// Who did it.
+    /// Who did it; [`ProcessKey::NONE`] where the source does not say.
     pub process: ProcessKey,
     /// cgroup v2 id (inode number) of the doer; 0 when unknown.
     pub cgroup_id: u64,
+    /// The container that the cgroup belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Arc<Container>>,
     /// What was done.
     pub body: EventBody,
 }
@@ -48,53 +85,145 @@ pub enum EventBody {
         /// Signal that ended it, 0 when it returned.
         signal: i32,
     },
+    /// The credentials of `process` changed without a new image (setuid and its kin, capset).
+    Credential(Box<Credentials>),
+    /// `process` is in other namespaces than before, by unshare, setns or clone.
+    Namespace {
+        /// Those that changed.
+        changed: Namespaces,
+    },
+    /// `process` traces `target`.
+    Ptrace {
+        /// The traced process.
+        target: ProcessKey,
+    },
+    /// Memory that was not mapped from a program's code became executable (mprotect W to X, or an
+    /// anonymous executable mapping).
+    ExecutableMemory {
+        /// `//anon`, `[heap]`, `/memfd:x` or the file's path.
+        path: String,
+        /// Writable and executable at once.
+        writable: bool,
+    },
+    /// A kernel module was loaded.
+    Module {
+        /// Its name.
+        name: String,
+    },
+    /// A BPF program was loaded.
+    Bpf {
+        /// The kernel's id of the program.
+        id: u32,
+        /// Its name, up to 15 bytes; empty when it has none.
+        name: String,
+        /// Its type, as bpftool names it (`tracing`, `cgroup_skb`, ...); empty when unknown.
+        program_type: String,
+    },
+    /// Something was mounted or unmounted.
+    Mount {
+        /// Where.
+        path: String,
+        /// Mounted, else unmounted.
+        attached: bool,
+        /// File system type; empty when unknown.
+        fs_type: String,
+    },
+    /// A cgroup was made or removed: names the ids that other events carry.
+    Cgroup {
+        /// Its id.
+        id: u64,
+        /// Its path below the cgroup2 root.
+        path: String,
+        /// Made (or found at start), else removed.
+        created: bool,
+    },
     /// An outbound TCP connection was begun.
     Connect {
         /// Where to.
         remote: SocketAddr,
     },
-    /// A listening socket accepted a connection.
+    /// A listening socket accepted a connection. `process` is who listens.
     Accept {
         /// Where from.
         remote: SocketAddr,
         /// Local port.
         local_port: u16,
     },
+    /// A TCP connection ended.
+    Close(Box<Closed>),
+    /// A TCP socket listens, or a UDP socket is bound.
+    Listen {
+        /// Where.
+        local: SocketAddr,
+        /// TCP or UDP.
+        protocol: Protocol,
+    },
+    /// A UDP peer that the process had not sent to before (as far as is remembered).
+    Udp {
+        /// The peer.
+        remote: SocketAddr,
+    },
+    /// A DNS question or answer over UDP, by the process that asked.
+    Dns(Box<Dns>),
+    /// A raw or packet socket was opened.
+    RawSocket {
+        /// Which family.
+        family: SocketFamily,
+        /// IP protocol or ethertype; 0 when unknown.
+        protocol: u16,
+    },
+    /// Something was done to a file on a watched path.
+    File(Box<FileChange>),
+    /// How much a process changed files since the last such event of it.
+    FileRates(Box<FileRates>),
+    /// Somebody logged in, or failed to.
+    Login(Box<Login>),
+    /// A cgroup makes more events than are taken: from here on some are counted and not handed
+    /// over (`started`), or it is over.
+    Throttle {
+        /// The cgroup.
+        cgroup: u64,
+        /// It began, else it ended.
+        started: bool,
+        /// Events counted and not handed over since it began; each is in a loss event too.
+        dropped: u64,
+    },
     /// Events that never reached user space.
     Loss {
-        /// Ring or source name.
+        /// Ring or source and type, for example `ring/exec`, `throttle/fork`, `fanotify/overflow`.
         source: String,
         /// How many.
         count: u64,
     },
 }
 
-/// A process image.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Exec {
-    /// Parent, when it is inside the scope.
-    pub parent: Option<ProcessKey>,
-    /// Path of the image as executed.
-    pub exe: String,
-    /// Arguments, lossy UTF-8, up to the sensor's stated bound.
-    pub argv: Vec<String>,
-    /// The kernel had more of it.
-    pub argv_truncated: bool,
-    /// Working directory; empty when unknown.
-    pub cwd: String,
-    /// Real uid.
-    pub uid: u32,
-    /// Effective uid.
-    pub euid: u32,
-    /// Has a controlling terminal.
-    pub tty: bool,
-    /// File descriptors 0, 1 and 2.
-    pub stdio: [StdioKind; 3],
-    /// The image was unlinked when it was executed.
-    pub deleted_exe: bool,
-    /// The image lives in a memfd.
-    pub memfd: bool,
-    /// Found by the start-up snapshot rather than seen happening.
-    pub snapshot: bool,
+impl Event {
+    /// The class that coverage and metrics count this under, for example `exec`.
+    pub fn class(&self) -> &'static str {
+        match &self.body {
+            EventBody::Exec(_) => "exec",
+            EventBody::Fork { .. } => "fork",
+            EventBody::Exit { .. } => "exit",
+            EventBody::Credential(_) => "credential",
+            EventBody::Namespace { .. } => "namespace",
+            EventBody::Ptrace { .. } => "ptrace",
+            EventBody::ExecutableMemory { .. } => "executable_memory",
+            EventBody::Module { .. } => "module",
+            EventBody::Bpf { .. } => "bpf",
+            EventBody::Mount { .. } => "mount",
+            EventBody::Cgroup { .. } => "cgroup",
+            EventBody::Connect { .. } => "connect",
+            EventBody::Accept { .. } => "accept",
+            EventBody::Close(_) => "close",
+            EventBody::Listen { .. } => "listen",
+            EventBody::Udp { .. } => "udp",
+            EventBody::Dns(_) => "dns",
+            EventBody::RawSocket { .. } => "raw_socket",
+            EventBody::File(_) => "file",
+            EventBody::FileRates(_) => "file_rates",
+            EventBody::Login(_) => "login",
+            EventBody::Throttle { .. } => "throttle",
+            EventBody::Loss { .. } => "loss",
+        }
+    }
 }

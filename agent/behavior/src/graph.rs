@@ -66,7 +66,7 @@ impl Behavior {
             EventBody::Accept { remote, local_port } => {
                 self.flow(process, Flow::into(event.mono_ns, *remote, *local_port))
             }
-            EventBody::Loss { .. } => Vec::new(),
+            _ => Vec::new(),
         };
         self.make_room();
         worth_judging.retain(|key| self.nodes.contains_key(key));

@@ -34,6 +34,7 @@ impl Machine {
             wall_ns: 0,
             process,
             cgroup_id: 0,
+            container: None,
             body,
         })
     }
@@ -62,6 +63,7 @@ impl Machine {
             deleted_exe: false,
             memfd: false,
             snapshot,
+            ..Exec::default()
         };
         self.send(process, EventBody::Exec(Box::new(exec)))
     }

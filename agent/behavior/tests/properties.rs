@@ -32,6 +32,7 @@ fn any_exec() -> impl Strategy<Value = EventBody> {
                 deleted_exe: false,
                 memfd: false,
                 snapshot,
+                ..Exec::default()
             }))
         })
 }
@@ -61,7 +62,7 @@ proptest! {
         let limits = Limits { bytes: Limits::LEAST_BYTES, ..Limits::default() };
         let mut graph = Behavior::new(limits);
         for (mono_ns, (process, body)) in events.into_iter().enumerate() {
-            let event = Event { mono_ns: mono_ns as u64, wall_ns: 0, process, cgroup_id: 0, body };
+            let event = Event { mono_ns: mono_ns as u64, wall_ns: 0, process, cgroup_id: 0, container: None, body };
             let triggers = graph.apply(&event);
             prop_assert!(triggers.len() <= 8);
             prop_assert!(graph.bytes() <= limits.bytes);
@@ -80,6 +81,7 @@ proptest! {
                 let process = ProcessKey { pid, start_ns };
                 graph.apply(&Event {
                     mono_ns: 1, wall_ns: 0, process, cgroup_id: 0,
+                    container: None,
                     body: EventBody::Exit { code: 0, signal: 0 },
                 });
             }

@@ -11,8 +11,20 @@ enum record_kind {
 	RECORD_FORK = 2,
 	RECORD_EXIT = 3,
 	RECORD_CONNECT = 4,
+	RECORD_CREDENTIAL = 5,
+	RECORD_NAMESPACE = 6,
+	RECORD_CGROUP = 7,
+	RECORD_MODULE = 8,
+	RECORD_PTRACE = 9,
+	RECORD_LISTEN = 10,
+	RECORD_ACCEPT = 11,
+	RECORD_CLOSE = 12,
+	RECORD_UDP = 13,
+	RECORD_DNS = 14,
+	RECORD_RAW_SOCKET = 15,
+	RECORD_THROTTLE = 16,
 	/* One past the last: the size of the loss counters. */
-	RECORD_KINDS = 5,
+	RECORD_KINDS = 17,
 };
 
 enum stdio_kind {

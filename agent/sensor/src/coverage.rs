@@ -1,103 +1,156 @@
 //! What is seen and what is not, said plainly.
 
+use std::borrow::Cow;
+
 use crate::Mode;
+
+/// Every class of events there is: what [`cordon_behavior::event::Event::class`] answers, and `snapshot`, the
+/// processes and sockets that were there before the sensor.
+pub const CLASSES: [&str; 22] = [
+    "exec",
+    "fork",
+    "exit",
+    "snapshot",
+    "credential",
+    "namespace",
+    "ptrace",
+    "executable_memory",
+    "module",
+    "bpf",
+    "mount",
+    "cgroup",
+    "connect",
+    "accept",
+    "close",
+    "listen",
+    "udp",
+    "dns",
+    "raw_socket",
+    "file",
+    "file_rates",
+    "login",
+];
 
 /// One class of events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coverage {
-    /// Which events.
+    /// Which events; one of [`CLASSES`].
     pub class: &'static str,
     /// Where they come from, or would come from.
-    pub source: &'static str,
+    pub source: Cow<'static, str>,
     /// Whether they are seen.
     pub covered: bool,
     /// What is missing: nothing of the class, or in part when it is covered.
     pub why: Option<String>,
     /// What would mend it.
-    pub remedy: Option<&'static str>,
+    pub remedy: Option<Cow<'static, str>>,
+}
+
+impl Coverage {
+    /// A class that is seen in full.
+    pub(crate) fn full(class: &'static str, source: &'static str) -> Self {
+        Self {
+            class,
+            source: source.into(),
+            covered: true,
+            why: None,
+            remedy: None,
+        }
+    }
+
+    /// A class that is seen, but not all of it.
+    pub(crate) fn part(
+        class: &'static str,
+        source: &'static str,
+        why: impl Into<String>,
+        remedy: Option<&'static str>,
+    ) -> Self {
+        Self {
+            why: Some(why.into()),
+            remedy: remedy.map(Cow::from),
+            ..Self::full(class, source)
+        }
+    }
+
+    /// A class that is not seen.
+    pub(crate) fn missing(
+        class: &'static str,
+        source: &'static str,
+        why: impl Into<String>,
+        remedy: Option<&'static str>,
+    ) -> Self {
+        Self {
+            covered: false,
+            ..Self::part(class, source, why, remedy)
+        }
+    }
+
+    fn rank(&self) -> u8 {
+        match (self.covered, &self.why) {
+            (true, None) => 2,
+            (true, Some(_)) => 1,
+            (false, _) => 0,
+        }
+    }
+}
+
+/// Takes up what a source says; where two sources see the same class the fuller one is told.
+pub(crate) fn merge(rows: &mut [Coverage], said: Vec<Coverage>) {
+    for row in said {
+        match rows.iter_mut().find(|known| known.class == row.class) {
+            Some(known) if known.rank() <= row.rank() => *known = row,
+            Some(_) => {}
+            None => debug_assert!(false, "{} is not in CLASSES", row.class),
+        }
+    }
 }
 
 const GIVE_EBPF: &str = "run on Linux 5.17 or newer with BTF (CONFIG_DEBUG_INFO_BTF), as root or with CAP_BPF and CAP_PERFMON";
 const NOT_BUILT: &str = "no setting here: this version of the agent has no hook for it";
 
-/// Classes that no mode sees yet, with the hook that would.
-const LATER: [(&str, &str); 9] = [
-    ("accept", "inet_csk_accept"),
-    ("udp", "cgroup/sendmsg4, cgroup/sendmsg6"),
-    ("dns", "cgroup_skb"),
-    ("file", "fanotify"),
-    ("credential", "commit_creds"),
-    ("ptrace", "sys_enter"),
-    ("namespace", "sys_enter"),
-    ("module", "module_load"),
-    ("login", "journald, utmp"),
-];
-
+/// What the main source sees, with a row for every class.
 pub(crate) fn of(mode: Mode, why_not_ebpf: Option<&str>) -> Vec<Coverage> {
-    let mut rows = if mode == Mode::Proc {
+    let mut rows: Vec<Coverage> = CLASSES
+        .map(|class| Coverage::missing(class, "none", "not built yet", Some(NOT_BUILT)))
+        .into();
+    let main = if mode == Mode::Proc {
         by_proc(why_not_ebpf)
     } else {
         by_ebpf()
     };
-    rows.extend(LATER.map(|(class, source)| Coverage {
-        class,
-        source,
-        covered: false,
-        why: Some("not built yet".to_owned()),
-        remedy: Some(NOT_BUILT),
-    }));
+    merge(&mut rows, main);
     rows
 }
 
 fn by_ebpf() -> Vec<Coverage> {
-    [
-        ("exec", "tp_btf/sched_process_exec"),
-        ("fork", "tp_btf/sched_process_fork"),
-        ("exit", "tp_btf/sched_process_exit"),
-        ("connect", "tp_btf/inet_sock_set_state"),
-        ("snapshot", "iter/task"),
+    vec![
+        Coverage::full("exec", "tp_btf/sched_process_exec"),
+        Coverage::full("fork", "tp_btf/sched_process_fork"),
+        Coverage::full("exit", "tp_btf/sched_process_exit"),
+        Coverage::full("connect", "tp_btf/inet_sock_set_state"),
+        Coverage::full("snapshot", "iter/task"),
     ]
-    .map(|(class, source)| Coverage {
-        class,
-        source,
-        covered: true,
-        why: None,
-        remedy: None,
-    })
-    .into()
 }
 
 fn by_proc(why_not_ebpf: Option<&str>) -> Vec<Coverage> {
     let source = crate::proc::source();
     let because = why_not_ebpf.map_or(String::new(), |why| format!(" (no eBPF: {why})"));
-    let partly = |class| Coverage {
-        class,
-        source,
-        covered: true,
-        why: Some(format!(
+    let partly = |class| {
+        let why = format!(
             "processes that end before /proc is read are missed or lack arguments{because}"
-        )),
-        remedy: Some(GIVE_EBPF),
+        );
+        Coverage::part(class, source, why, Some(GIVE_EBPF))
     };
     vec![
         partly("exec"),
         partly("fork"),
         partly("exit"),
-        Coverage {
-            class: "connect",
-            source: "tp_btf/inet_sock_set_state",
-            covered: false,
-            why: Some(format!(
-                "/proc does not tell who connects as it happens{because}"
-            )),
-            remedy: Some(GIVE_EBPF),
-        },
-        Coverage {
-            class: "snapshot",
-            source: "/proc",
-            covered: true,
-            why: None,
-            remedy: None,
-        },
+        Coverage::missing(
+            "connect",
+            "tp_btf/inet_sock_set_state",
+            format!("/proc does not tell who connects as it happens{because}"),
+            Some(GIVE_EBPF),
+        ),
+        Coverage::full("snapshot", "/proc"),
     ]
 }

@@ -7,17 +7,16 @@ mod snapshot;
 use std::collections::HashSet;
 use std::io::PipeReader;
 use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{OpenObject, PrintLevel};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use cordon_behavior::event::{Event, EventBody, ProcessKey};
 
-use crate::sensor::{Out, Ready, Started, tell};
-use crate::{Mode, SensorConfig, SensorError, clock};
+use crate::out::Out;
+use crate::sensor::{Ready, Started, tell};
+use crate::{Mode, SensorConfig, SensorError, clock, task};
 use losses::Losses;
 use ring::{BATCH, Ring};
 use skel::{SensorSkel, SensorSkelBuilder};
@@ -39,7 +38,7 @@ const IDLE: Duration = Duration::from_millis(50);
 /// Watches until `stopped` closes. An error means that nothing was attached.
 pub(crate) fn watch(
     config: &SensorConfig,
-    out: &mut Out,
+    out: &Out,
     stopped: &PipeReader,
     ready: &Ready,
 ) -> Result<(), SensorError> {
@@ -56,7 +55,7 @@ pub(crate) fn watch(
     let mut losses = Losses::new();
     let mut checked = Instant::now();
     loop {
-        let stop = wait(&ring, stopped);
+        let stop = task::wait(&ring, stopped, IDLE.as_millis() as u16);
         while ring.deliver(out) {}
         if checked.elapsed() >= IDLE || stop {
             losses.report(&skel, out);
@@ -101,7 +100,7 @@ fn load<'a>(
 }
 
 /// Delivers the processes that were there before, then what happened while they were listed.
-fn catch_up(skel: &SensorSkel<'_>, ring: &Ring<'_>, attached_ns: u64, out: &mut Out) {
+fn catch_up(skel: &SensorSkel<'_>, ring: &Ring<'_>, attached_ns: u64, out: &Out) {
     let before = snapshot::take(skel, attached_ns);
     // What the stream knows of a process is newer than the snapshot.
     let mut live: Vec<Event> = Vec::new();
@@ -123,18 +122,5 @@ fn catch_up(skel: &SensorSkel<'_>, ring: &Ring<'_>, attached_ns: u64, out: &mut 
     let unseen = before
         .into_iter()
         .filter(|event| !executed.contains(&event.process));
-    for event in unseen.chain(live) {
-        out.event(event);
-    }
-}
-
-/// Sleeps until there is something to read; true when it is time to stop.
-fn wait(ring: &Ring<'_>, stopped: &PipeReader) -> bool {
-    let mut fds = [
-        PollFd::new(ring.fd(), PollFlags::POLLIN),
-        PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
-    ];
-    // An interrupted poll is an early wake-up, and that harms nobody.
-    let woken = poll(&mut fds, PollTimeout::from(IDLE.as_millis() as u16)).is_ok();
-    woken && fds[1].any().unwrap_or(false)
+    out.events(unseen.chain(live));
 }

@@ -21,18 +21,25 @@
 //!
 //! Only this crate and `cordon-contain` may be `unsafe`.
 
+mod cache;
 mod clock;
 mod coverage;
 mod ebpf;
 mod error;
+mod facts;
+mod files;
+mod keys;
+mod out;
 mod proc;
 mod record;
 mod scope;
 mod sensor;
+mod task;
 
+pub use cache::CacheUse;
 pub use cordon_behavior::event::{Event, EventBody, Exec, ProcessKey};
-pub use coverage::Coverage;
+pub use coverage::{CLASSES, Coverage};
 pub use error::SensorError;
 pub use record::{RecordError, decode};
 pub use scope::Scope;
-pub use sensor::{Counters, Mode, Sensor, SensorConfig};
+pub use sensor::{Counters, FilesConfig, Mode, Sensor, SensorConfig};

@@ -9,7 +9,8 @@ use std::io::PipeReader;
 
 use cordon_behavior::event::{Event, EventBody, Exec, ProcessKey};
 
-use crate::sensor::{Out, Ready, Started, tell};
+use crate::out::Out;
+use crate::sensor::{Ready, Started, tell};
 use crate::{Mode, Scope, SensorError, clock};
 use connector::Connector;
 pub(crate) use image::arguments_of;
@@ -26,7 +27,7 @@ pub(crate) fn source() -> &'static str {
 /// Watches until `stopped` closes. An error means that nothing is watched.
 pub(crate) fn watch(
     scope: &Scope,
-    out: &mut Out,
+    out: &Out,
     stopped: &PipeReader,
     ready: &Ready,
     reason: Option<String>,
@@ -38,9 +39,7 @@ pub(crate) fn watch(
     let mut known = Known::default();
     let before = known.list()?;
     tell(ready, Started::As(Mode::Proc, reason));
-    for event in before {
-        out.event(event);
-    }
+    out.events(before);
     match connector {
         Ok(connector) => connector.watch(&mut known, out, stopped),
         Err(error) => {
@@ -118,6 +117,7 @@ fn event(mono_ns: u64, process: ProcessKey, body: EventBody) -> Event {
         wall_ns: mono_ns.saturating_add_signed(clock::wall_offset_ns()),
         process,
         cgroup_id: 0,
+        container: None,
         body,
     }
 }

@@ -2,26 +2,39 @@
 //!
 //! The structs are never made from the bytes; they say where each field is.
 
-use std::mem::offset_of;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+mod network;
+mod process;
 
-use cordon_behavior::event::{Event, EventBody, Exec, ProcessKey};
-use cordon_behavior::story::StdioKind;
+use std::mem::offset_of;
+
+use cordon_behavior::event::{Event, EventBody, ProcessKey};
+
+pub(crate) use process::arguments;
 
 /// Kinds of record, the index of the loss counters too.
-pub(crate) const KINDS: [&str; 5] = ["", "exec", "fork", "exit", "connect"];
+pub(crate) const KINDS: [&str; 17] = [
+    "",
+    "exec",
+    "fork",
+    "exit",
+    "connect",
+    "credential",
+    "namespace",
+    "cgroup",
+    "module",
+    "ptrace",
+    "listen",
+    "accept",
+    "close",
+    "udp",
+    "dns",
+    "raw_socket",
+    "throttle",
+];
 const EXEC: u32 = 1;
 const FORK: u32 = 2;
 const EXIT: u32 = 3;
 const CONNECT: u32 = 4;
-
-const FLAG_TTY: u8 = 1;
-const FLAG_DELETED: u8 = 1 << 1;
-const FLAG_MEMFD: u8 = 1 << 2;
-const FLAG_ARGV_TRUNCATED: u8 = 1 << 3;
-const FLAG_EXE_TRUNCATED: u8 = 1 << 4;
-const FLAG_CWD_TRUNCATED: u8 = 1 << 5;
-const FLAG_SNAPSHOT: u8 = 1 << 6;
 
 #[repr(C)]
 struct Key {
@@ -39,48 +52,8 @@ struct Head {
     cgroup_id: u64,
 }
 
-#[repr(C)]
-struct ForkRecord {
-    head: Head,
-    child: Key,
-}
-
-#[repr(C)]
-struct ExitRecord {
-    head: Head,
-    code: u32,
-    signal: u32,
-}
-
-#[repr(C)]
-struct ConnectRecord {
-    head: Head,
-    family: u16,
-    port: u16,
-    hole: u32,
-    address: [u8; 16],
-}
-
-#[repr(C)]
-struct ExecRecord {
-    head: Head,
-    parent: Key,
-    uid: u32,
-    euid: u32,
-    stdio: [u8; 3],
-    flags: u8,
-    exe_bytes: u16,
-    cwd_bytes: u16,
-    argv_bytes: u16,
-    hole: [u16; 3],
-}
-
 const _: () = {
     assert!(size_of::<Head>() == 40);
-    assert!(size_of::<ForkRecord>() == 56);
-    assert!(size_of::<ExitRecord>() == 48);
-    assert!(size_of::<ConnectRecord>() == 64);
-    assert!(size_of::<ExecRecord>() == 80);
 };
 
 /// Why bytes are not a record.
@@ -121,10 +94,10 @@ pub(crate) fn decode_all(mut bytes: &[u8], wall_offset_ns: i64) -> Result<Vec<Ev
 fn decode_sized(bytes: &[u8], wall_offset_ns: i64) -> Result<(Option<Event>, usize), RecordError> {
     let reader = Reader { bytes };
     let (body, size) = match reader.u32(offset_of!(Head, kind))? {
-        EXEC => reader.exec()?,
-        FORK => (reader.fork()?, size_of::<ForkRecord>()),
-        EXIT => (reader.exit()?, size_of::<ExitRecord>()),
-        CONNECT => (reader.connect()?, size_of::<ConnectRecord>()),
+        EXEC => process::exec(&reader)?,
+        FORK => process::fork(&reader)?,
+        EXIT => process::exit(&reader)?,
+        CONNECT => network::connect(&reader)?,
         unknown => return Err(RecordError::Kind(unknown)),
     };
     let Some(process) = reader.key(offset_of!(Head, process))? else {
@@ -136,10 +109,14 @@ fn decode_sized(bytes: &[u8], wall_offset_ns: i64) -> Result<(Option<Event>, usi
         wall_ns: mono_ns.saturating_add_signed(wall_offset_ns),
         process,
         cgroup_id: reader.u64(offset_of!(Head, cgroup_id))?,
+        container: None,
         body,
     };
     Ok((Some(event), size))
 }
+
+/// A body, and the bytes that the record has.
+type Decoded = Result<(EventBody, usize), RecordError>;
 
 struct Reader<'a> {
     bytes: &'a [u8],
@@ -174,104 +151,5 @@ impl<'a> Reader<'a> {
         let pid = self.u32(at + offset_of!(Key, pid))?;
         let start_ns = self.u64(at + offset_of!(Key, start_ns))?;
         Ok((pid != 0).then_some(ProcessKey { pid, start_ns }))
-    }
-
-    fn fork(&self) -> Result<EventBody, RecordError> {
-        let child = self.key(offset_of!(ForkRecord, child))?;
-        Ok(EventBody::Fork {
-            child: child.unwrap_or(ProcessKey {
-                pid: 0,
-                start_ns: 0,
-            }),
-        })
-    }
-
-    fn exit(&self) -> Result<EventBody, RecordError> {
-        Ok(EventBody::Exit {
-            code: self.u32(offset_of!(ExitRecord, code))?.cast_signed(),
-            signal: self.u32(offset_of!(ExitRecord, signal))?.cast_signed(),
-        })
-    }
-
-    fn connect(&self) -> Result<EventBody, RecordError> {
-        let address: [u8; 16] = self.array(offset_of!(ConnectRecord, address))?;
-        let family = self.u16(offset_of!(ConnectRecord, family))?;
-        let ip: IpAddr = match i32::from(family) {
-            libc::AF_INET => Ipv4Addr::new(address[0], address[1], address[2], address[3]).into(),
-            libc::AF_INET6 => Ipv6Addr::from(address).to_canonical(),
-            _ => return Err(RecordError::Family(family)),
-        };
-        let port = self.u16(offset_of!(ConnectRecord, port))?;
-        Ok(EventBody::Connect {
-            remote: SocketAddr::new(ip, port),
-        })
-    }
-
-    fn exec(&self) -> Result<(EventBody, usize), RecordError> {
-        let exe_bytes = usize::from(self.u16(offset_of!(ExecRecord, exe_bytes))?);
-        let cwd_bytes = usize::from(self.u16(offset_of!(ExecRecord, cwd_bytes))?);
-        let argv_bytes = usize::from(self.u16(offset_of!(ExecRecord, argv_bytes))?);
-        let [flags] = self.array(offset_of!(ExecRecord, flags))?;
-        let stdio: [u8; 3] = self.array(offset_of!(ExecRecord, stdio))?;
-        let has = |flag: u8| flags & flag != 0;
-        let exe_at = size_of::<ExecRecord>();
-        let cwd_at = exe_at + exe_bytes;
-        let argv_at = cwd_at + cwd_bytes;
-        let exec = Exec {
-            parent: self.key(offset_of!(ExecRecord, parent))?,
-            exe: path(self.slice(exe_at, exe_bytes)?, has(FLAG_EXE_TRUNCATED), ""),
-            argv: arguments(self.slice(argv_at, argv_bytes)?),
-            argv_truncated: has(FLAG_ARGV_TRUNCATED),
-            cwd: path(self.slice(cwd_at, cwd_bytes)?, has(FLAG_CWD_TRUNCATED), "/"),
-            uid: self.u32(offset_of!(ExecRecord, uid))?,
-            euid: self.u32(offset_of!(ExecRecord, euid))?,
-            tty: has(FLAG_TTY),
-            stdio: stdio.map(stdio_kind),
-            deleted_exe: has(FLAG_DELETED),
-            memfd: has(FLAG_MEMFD),
-            snapshot: has(FLAG_SNAPSHOT),
-        };
-        Ok((EventBody::Exec(Box::new(exec)), argv_at + argv_bytes))
-    }
-}
-
-/// NUL-terminated names, leaf first, as a path; one that was too long to walk begins with `/…`.
-fn path(names: &[u8], truncated: bool, when_empty: &str) -> String {
-    let mut path = String::from(if truncated { "/…" } else { "" });
-    for name in names.split(|byte| *byte == 0).rev() {
-        if !name.is_empty() {
-            path.push('/');
-            path.push_str(&String::from_utf8_lossy(name));
-        }
-    }
-    if path.is_empty() {
-        path.push_str(when_empty);
-    }
-    path
-}
-
-/// NUL-terminated arguments; the last may have been cut.
-pub(crate) fn arguments(bytes: &[u8]) -> Vec<String> {
-    if bytes.is_empty() {
-        return Vec::new();
-    }
-    let bytes = bytes.strip_suffix(&[0]).unwrap_or(bytes);
-    let arguments = bytes.split(|byte| *byte == 0);
-    arguments
-        .map(|argument| String::from_utf8_lossy(argument).into_owned())
-        .collect()
-}
-
-fn stdio_kind(kind: u8) -> StdioKind {
-    match kind {
-        1 => StdioKind::Tty,
-        2 => StdioKind::Null,
-        3 => StdioKind::Pipe,
-        4 => StdioKind::File,
-        5 => StdioKind::Socket,
-        6 => StdioKind::UnixSocket,
-        7 => StdioKind::Closed,
-        8 => StdioKind::Other,
-        _ => StdioKind::Unknown,
     }
 }

@@ -1,15 +1,16 @@
 //! Starting, stopping and asking a sensor.
 
-use std::io::{PipeReader, PipeWriter};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io::PipeReader;
+use std::path::PathBuf;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::JoinHandle;
 
-use cordon_behavior::event::{Event, EventBody, ProcessKey};
+use cordon_behavior::event::Event;
 
 use crate::coverage::{self, Coverage};
-use crate::{Scope, SensorError, clock, ebpf, proc};
+use crate::facts::Facts;
+use crate::out::Out;
+use crate::task::Task;
+use crate::{CacheUse, Scope, SensorError, ebpf, files, proc};
 
 /// How the kernel is watched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +44,25 @@ pub struct SensorConfig {
     /// Size of the ring between kernel and sensor; rounded up to a power of two of at least a page.
     /// The default holds about half a second of 20,000 exec/s.
     pub ring_bytes: u32,
+    /// Events a second that one cgroup may make over ten seconds before some of them are counted
+    /// and not handed over; 0: no limit.
+    pub events_per_cgroup: u32,
+    /// Which files are watched.
+    pub files: FilesConfig,
+    /// Where what was seen on this host is remembered over restarts; `None`: it is not.
+    pub state_dir: Option<PathBuf>,
+}
+
+/// Which files are watched. A folder stands for everything in it, not below its subfolders; a path
+/// that does not exist is watched for from its parent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilesConfig {
+    /// Changes to these are told.
+    pub watched: Vec<PathBuf>,
+    /// Reads of these are told too.
+    pub secrets: Vec<PathBuf>,
+    /// Whatever is done to these is told.
+    pub decoys: Vec<PathBuf>,
 }
 
 impl Default for SensorConfig {
@@ -51,6 +71,9 @@ impl Default for SensorConfig {
             scope: Scope::default(),
             mode: Mode::default(),
             ring_bytes: 4 * 1024 * 1024,
+            events_per_cgroup: 8_000,
+            files: FilesConfig::default(),
+            state_dir: None,
         }
     }
 }
@@ -64,47 +87,53 @@ pub struct Counters {
     pub lost: u64,
 }
 
-/// A running sensor. Dropping it detaches from the kernel and waits for its thread.
-#[derive(Debug)]
+/// A running sensor. Dropping it detaches from the kernel and waits for its threads.
 pub struct Sensor {
     mode: Mode,
     fallback_reason: Option<String>,
-    counts: Arc<Counts>,
-    stop: Option<PipeWriter>,
-    thread: Option<JoinHandle<()>>,
+    coverage: Vec<Coverage>,
+    out: Out,
+    /// The sources beside the main one go first.
+    _tasks: Vec<Task>,
+    _main: Task,
 }
 
 impl Sensor {
     /// Attaches to the kernel; returns when events are being recorded.
     ///
-    /// `sink` is called on the sensor's own thread, first for each process that was there before, as
-    /// snapshot events, then for what happens, in the order of time. While it runs nothing else is
-    /// read, so it must not wait: what no longer fits into the ring is counted and reported as loss.
+    /// `sink` is called on the sensor's own threads, one at a time: first for each process that was
+    /// there before, as snapshot events, then for what happens, each source's events in the order of
+    /// time. While it runs nothing else is read, so it must not wait: what no longer fits into the
+    /// ring is counted and reported as loss.
     pub fn start(
         config: SensorConfig,
         sink: impl FnMut(Event) + Send + 'static,
     ) -> Result<Self, SensorError> {
-        let (stopped, stop) = std::io::pipe().map_err(SensorError::Thread)?;
         let (ready, is_ready) = sync_channel(1);
-        let counts = Arc::new(Counts::default());
-        let out = Out {
-            sink: Box::new(sink),
-            counts: Arc::clone(&counts),
+        let out = Out::new(sink, Facts::new(&config));
+        let (main_config, main_out) = (config.clone(), out.clone());
+        let main = Task::spawn("cordon-sensor", move |stopped| {
+            watch(&main_config, &main_out, stopped, &ready);
+        })
+        .map_err(SensorError::Thread)?;
+        let (mode, fallback_reason) = match is_ready.recv().map_err(|_| SensorError::Died)? {
+            Started::Failed(error) => return Err(error),
+            Started::As(mode, fallback_reason) => (mode, fallback_reason),
         };
-        let thread = std::thread::Builder::new()
-            .name("cordon-sensor".to_owned())
-            .spawn(move || watch(&config, out, &stopped, &ready))
-            .map_err(SensorError::Thread)?;
-        match is_ready.recv().map_err(|_| SensorError::Died)? {
-            Started::Failed(error) => Err(error),
-            Started::As(mode, fallback_reason) => Ok(Self {
-                mode,
-                fallback_reason,
-                counts,
-                stop: Some(stop),
-                thread: Some(thread),
-            }),
+        let mut coverage = coverage::of(mode, fallback_reason.as_deref());
+        let mut tasks = Vec::new();
+        for source in [files::start(&config, &out)] {
+            coverage::merge(&mut coverage, source.coverage);
+            tasks.extend(source.task);
         }
+        Ok(Self {
+            mode,
+            fallback_reason,
+            coverage,
+            out,
+            _tasks: tasks,
+            _main: main,
+        })
     }
 
     /// How the kernel is watched in fact: [`Mode::Ebpf`] or [`Mode::Proc`].
@@ -119,15 +148,17 @@ impl Sensor {
 
     /// How many events went through so far.
     pub fn counters(&self) -> Counters {
-        Counters {
-            seen: self.counts.seen.load(Ordering::Relaxed),
-            lost: self.counts.lost.load(Ordering::Relaxed),
-        }
+        self.out.counters()
     }
 
-    /// What this sensor sees and does not see.
-    pub fn coverage(&self) -> Vec<Coverage> {
-        coverage::of(self.mode, self.fallback_reason.as_deref())
+    /// How full each cache is.
+    pub fn caches(&self) -> Vec<CacheUse> {
+        self.out.caches()
+    }
+
+    /// What this sensor sees and does not see, a row for each class.
+    pub fn coverage(&self) -> &[Coverage] {
+        &self.coverage
     }
 
     /// What a sensor started here would see: tries to load the programs and changes nothing.
@@ -139,19 +170,21 @@ impl Sensor {
     }
 }
 
-impl Drop for Sensor {
-    fn drop(&mut self) {
-        // The thread sees the pipe close.
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("sensor thread panicked");
-        }
+impl std::fmt::Debug for Sensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sensor")
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
     }
 }
 
-/// What the thread tells the starter.
+/// A source beside the main one: what it sees, and its thread unless it could not start.
+pub(crate) struct Source {
+    pub coverage: Vec<Coverage>,
+    pub task: Option<Task>,
+}
+
+/// What the main thread tells the starter.
 pub(crate) enum Started {
     As(Mode, Option<String>),
     Failed(SensorError),
@@ -166,54 +199,16 @@ pub(crate) fn tell(ready: &Ready, started: Started) {
     }
 }
 
-fn watch(config: &SensorConfig, mut out: Out, stopped: &PipeReader, ready: &Ready) {
+fn watch(config: &SensorConfig, out: &Out, stopped: &PipeReader, ready: &Ready) {
     let mut reason = None;
     if config.mode != Mode::Proc {
-        match ebpf::watch(config, &mut out, stopped, ready) {
+        match ebpf::watch(config, out, stopped, ready) {
             Ok(()) => return,
             Err(error) if config.mode == Mode::Ebpf => return tell(ready, Started::Failed(error)),
             Err(error) => reason = Some(error.chain()),
         }
     }
-    if let Err(error) = proc::watch(&config.scope, &mut out, stopped, ready, reason) {
+    if let Err(error) = proc::watch(&config.scope, out, stopped, ready, reason) {
         tell(ready, Started::Failed(error));
-    }
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    seen: AtomicU64,
-    lost: AtomicU64,
-}
-
-/// Where events go.
-pub(crate) struct Out {
-    sink: Box<dyn FnMut(Event) + Send>,
-    counts: Arc<Counts>,
-}
-
-impl Out {
-    pub(crate) fn event(&mut self, event: Event) {
-        self.counts.seen.fetch_add(1, Ordering::Relaxed);
-        (self.sink)(event);
-    }
-
-    /// A loss is an event too, so that it reaches the disk and the controller.
-    pub(crate) fn loss(&mut self, source: &str, count: u64) {
-        self.counts.lost.fetch_add(count, Ordering::Relaxed);
-        let mono_ns = clock::mono_ns();
-        (self.sink)(Event {
-            mono_ns,
-            wall_ns: mono_ns.saturating_add_signed(clock::wall_offset_ns()),
-            process: ProcessKey {
-                pid: 0,
-                start_ns: 0,
-            },
-            cgroup_id: 0,
-            body: EventBody::Loss {
-                source: source.to_owned(),
-                count,
-            },
-        });
     }
 }

@@ -211,6 +211,7 @@ fn a_full_ring_is_counted_and_told() {
         scope: Scope::Host,
         mode: Mode::Ebpf,
         ring_bytes: 4096,
+        ..SensorConfig::default()
     };
     let (sink, notices) = std::sync::mpsc::channel();
     let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();

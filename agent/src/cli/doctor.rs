@@ -1,5 +1,6 @@
 //! `doctor`: what works on this host, what does not, and what would mend it.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -31,10 +32,10 @@ struct Check {
 #[derive(Serialize)]
 struct Seen {
     class: &'static str,
-    source: &'static str,
+    source: String,
     covered: bool,
     why: Option<String>,
-    remedy: Option<&'static str>,
+    remedy: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -102,6 +103,7 @@ fn sensor(coverage: &[Seen]) -> Check {
         detail: missing.map_or("eBPF".to_owned(), |seen| {
             let why = seen.why.clone().unwrap_or_default();
             seen.remedy
+                .as_ref()
                 .map_or(why.clone(), |remedy| format!("{why}; {remedy}"))
         }),
     }
@@ -208,10 +210,10 @@ impl From<Coverage> for Seen {
     fn from(coverage: Coverage) -> Self {
         Self {
             class: coverage.class,
-            source: coverage.source,
+            source: coverage.source.into_owned(),
             covered: coverage.covered,
             why: coverage.why,
-            remedy: coverage.remedy,
+            remedy: coverage.remedy.map(Cow::into_owned),
         }
     }
 }

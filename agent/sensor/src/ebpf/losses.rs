@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use libbpf_rs::{MapCore, MapFlags};
 
 use super::skel::SensorSkel;
+use crate::out::Out;
 use crate::record::KINDS;
-use crate::sensor::Out;
 
 /// What was reported so far.
 pub(super) struct Losses {
@@ -23,7 +23,7 @@ impl Losses {
     }
 
     /// Reports what was lost since the last time.
-    pub(super) fn report(&mut self, skel: &SensorSkel<'_>, out: &mut Out) {
+    pub(super) fn report(&mut self, skel: &SensorSkel<'_>, out: &Out) {
         for (kind, reported) in self.ring.iter_mut().enumerate().skip(1) {
             let lost = ring_losses(skel, kind as u32);
             raise(reported, lost, &format!("ring/{}", KINDS[kind]), out);
@@ -41,7 +41,7 @@ impl Losses {
     }
 }
 
-fn raise(reported: &mut u64, now: u64, source: &str, out: &mut Out) {
+fn raise(reported: &mut u64, now: u64, source: &str, out: &Out) {
     if now > *reported {
         out.loss(source, now - *reported);
         *reported = now;

@@ -1,14 +1,14 @@
 //! The reading end of the ring.
 
 use std::cell::RefCell;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
 use cordon_behavior::event::Event;
 use libbpf_rs::{RingBuffer, RingBufferBuilder};
 
 use super::skel::SensorSkel;
-use crate::sensor::Out;
+use crate::out::Out;
 use crate::{SensorError, clock, record};
 
 /// Most records decoded before the callback sees the first of them: bounds memory, and is the window
@@ -48,12 +48,6 @@ impl<'a> Ring<'a> {
         Ok(Self { ring, batch })
     }
 
-    /// Readable when a record wants to be read.
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the descriptor belongs to the ring buffer, which outlives the borrow of `self`.
-        unsafe { BorrowedFd::borrow_raw(self.ring.epoll_fd()) }
-    }
-
     /// Up to [`BATCH`] events in the order of time.
     pub(super) fn read(&self) -> Vec<Event> {
         self.batch.borrow_mut().wall_offset_ns = clock::wall_offset_ns();
@@ -67,17 +61,23 @@ impl<'a> Ring<'a> {
     }
 
     /// Hands one batch on; false when there was none.
-    pub(super) fn deliver(&self, out: &mut Out) -> bool {
+    pub(super) fn deliver(&self, out: &Out) -> bool {
         let events = self.read();
         let is_any = !events.is_empty();
-        for event in events {
-            out.event(event);
-        }
+        out.events(events);
         let malformed = std::mem::take(&mut self.batch.borrow_mut().malformed);
         if malformed > 0 {
             out.loss("ring/malformed", malformed);
         }
         is_any
+    }
+}
+
+/// Readable when a record wants to be read.
+impl AsFd for Ring<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor belongs to the ring buffer, which outlives the borrow of `self`.
+        unsafe { BorrowedFd::borrow_raw(self.ring.epoll_fd()) }
     }
 }
 

@@ -12,8 +12,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{self, MsgFlags, setsockopt, sockopt};
 
 use super::{Known, event};
+use crate::out::Out;
 use crate::scope;
-use crate::sensor::Out;
 
 /// `include/linux/proc_ns.h`, `PROC_PID_INIT_INO`.
 const FIRST_PID_NAMESPACE: u32 = 0xEFFF_FFFC;
@@ -55,7 +55,7 @@ impl Connector {
         Ok(Self { socket })
     }
 
-    pub(super) fn watch(&self, known: &mut Known, out: &mut Out, stopped: &PipeReader) {
+    pub(super) fn watch(&self, known: &mut Known, out: &Out, stopped: &PipeReader) {
         let mut buffer = [0; 4096];
         loop {
             let mut fds = [
@@ -70,7 +70,7 @@ impl Connector {
         }
     }
 
-    fn drain(&self, buffer: &mut [u8], known: &mut Known, out: &mut Out) {
+    fn drain(&self, buffer: &mut [u8], known: &mut Known, out: &Out) {
         loop {
             match socket::recv(self.socket.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
                 Ok(bytes) => {
@@ -158,7 +158,7 @@ impl Notice {
         })
     }
 
-    fn tell(self, known: &mut Known, out: &mut Out) {
+    fn tell(self, known: &mut Known, out: &Out) {
         let told = match self.what {
             What::Fork { parent, child } => known.key_now(child).and_then(|child| {
                 let parent = known.key(parent).or_else(|| known.key_now(parent))?;

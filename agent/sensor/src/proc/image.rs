@@ -70,6 +70,7 @@ pub(super) fn read(pid: u32, parent: Option<ProcessKey>, snapshot: bool) -> Opti
         deleted_exe: is_deleted && !memfd,
         memfd,
         snapshot,
+        ..Exec::default()
     })
 }
 

@@ -9,11 +9,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::{Known, event, image};
 use crate::clock;
-use crate::sensor::Out;
+use crate::out::Out;
 
 const INTERVAL_MS: u16 = 100;
 
-pub(super) fn watch(known: &mut Known, out: &mut Out, stopped: &PipeReader) {
+pub(super) fn watch(known: &mut Known, out: &Out, stopped: &PipeReader) {
     loop {
         let mut fds = [PollFd::new(stopped.as_fd(), PollFlags::POLLIN)];
         let woken = nix::poll::poll(&mut fds, PollTimeout::from(INTERVAL_MS));
@@ -27,7 +27,7 @@ pub(super) fn watch(known: &mut Known, out: &mut Out, stopped: &PipeReader) {
     }
 }
 
-fn look(known: &mut Known, mut pids: Vec<u32>, out: &mut Out) {
+fn look(known: &mut Known, mut pids: Vec<u32>, out: &Out) {
     // Parents before children, as far as pids tell.
     pids.sort_unstable();
     let alive: HashSet<u32> = pids.iter().copied().collect();
@@ -45,7 +45,7 @@ fn look(known: &mut Known, mut pids: Vec<u32>, out: &mut Out) {
     }
 }
 
-fn end(known: &mut Known, pid: u32, out: &mut Out) {
+fn end(known: &mut Known, pid: u32, out: &Out) {
     if let Some(process) = known.forget(pid) {
         // How it ended nobody told.
         let body = EventBody::Exit { code: 0, signal: 0 };
@@ -53,7 +53,7 @@ fn end(known: &mut Known, pid: u32, out: &mut Out) {
     }
 }
 
-fn compare(known: &mut Known, pid: u32, out: &mut Out) {
+fn compare(known: &mut Known, pid: u32, out: &Out) {
     let Some(now) = image::see(pid) else {
         return;
     };

@@ -1,0 +1,99 @@
+//! Who has which pid, learned from the events themselves.
+//!
+//! Sources that know a process by its pid only (fanotify, the proc connector, perf) find its key, its
+//! cgroup and its container here. `/proc` tells the start time to a clock tick only, and nothing once
+//! the process has ended; the stream tells both exactly.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use cordon_behavior::event::{Container, Event, EventBody, ProcessKey};
+
+use crate::CacheUse;
+
+/// Ended processes that are still found by their pid: what they did last may be read after their end.
+const ENDED: usize = 8192;
+/// Most pids known; a kernel has at most 4,194,304, but not living ones.
+const KNOWN: usize = 131_072;
+/// An upper estimate of an entry with its place in the table.
+const ENTRY_BYTES: usize = 96;
+
+/// What is known of a pid's newest process.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub key: ProcessKey,
+    pub cgroup_id: u64,
+    pub container: Option<Arc<Container>>,
+    ended: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    by_pid: HashMap<u32, Known>,
+    ended: VecDeque<ProcessKey>,
+    evicted: u64,
+}
+
+impl Keys {
+    pub(crate) fn get(&self, pid: u32) -> Option<&Known> {
+        self.by_pid.get(&pid)
+    }
+
+    /// Learns from an event that is being handed over.
+    pub(crate) fn learn(&mut self, event: &Event) {
+        match &event.body {
+            EventBody::Fork { child } => {
+                self.put(*child, event);
+                self.put(event.process, event);
+            }
+            EventBody::Exec(_) => self.put(event.process, event),
+            EventBody::Exit { .. } => self.end(event.process),
+            _ => {}
+        }
+    }
+
+    fn put(&mut self, key: ProcessKey, event: &Event) {
+        if key == ProcessKey::NONE {
+            return;
+        }
+        if self.by_pid.len() >= KNOWN && !self.by_pid.contains_key(&key.pid) {
+            self.evicted += 1;
+            return;
+        }
+        let known = Known {
+            key,
+            cgroup_id: event.cgroup_id,
+            container: event.container.clone(),
+            ended: false,
+        };
+        self.by_pid.insert(key.pid, known);
+    }
+
+    fn end(&mut self, key: ProcessKey) {
+        let Some(known) = self.by_pid.get_mut(&key.pid).filter(|it| it.key == key) else {
+            return;
+        };
+        known.ended = true;
+        self.ended.push_back(key);
+        while self.ended.len() > ENDED {
+            let Some(oldest) = self.ended.pop_front() else {
+                break;
+            };
+            // The pid may have been given to a newer process.
+            let is_same = |known: &Known| known.key == oldest && known.ended;
+            if self.by_pid.get(&oldest.pid).is_some_and(is_same) {
+                self.by_pid.remove(&oldest.pid);
+            }
+        }
+    }
+
+    pub(crate) fn usage(&self) -> CacheUse {
+        CacheUse {
+            name: "pids",
+            bytes: (self.by_pid.len() * ENTRY_BYTES + self.ended.len() * 16) as u64,
+            limit_bytes: (KNOWN * ENTRY_BYTES + ENDED * 16) as u64,
+            entries: self.by_pid.len() as u64,
+            evicted: self.evicted,
+        }
+    }
+}

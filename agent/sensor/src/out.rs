@@ -1,0 +1,136 @@
+//! Where every source's events go: through one door, which learns who is who on the way.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cordon_behavior::event::{Event, EventBody, ProcessKey};
+
+use crate::cache::Bounded;
+use crate::facts::Facts;
+use crate::keys::{Keys, Known};
+use crate::{CacheUse, Counters, clock};
+
+/// The way out, one for all sources. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Out(Arc<Shared>);
+
+struct Shared {
+    door: Mutex<Door>,
+    seen: AtomicU64,
+    lost: AtomicU64,
+    caches: Mutex<Vec<Arc<dyn Bounded>>>,
+}
+
+struct Door {
+    sink: Box<dyn FnMut(Event) + Send>,
+    keys: Keys,
+    facts: Facts,
+}
+
+impl Out {
+    pub(crate) fn new(sink: impl FnMut(Event) + Send + 'static, facts: Facts) -> Self {
+        Self(Arc::new(Shared {
+            door: Mutex::new(Door {
+                sink: Box::new(sink),
+                keys: Keys::default(),
+                facts,
+            }),
+            seen: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            caches: Mutex::default(),
+        }))
+    }
+
+    /// Hands one event over, with what this host knows of it.
+    pub(crate) fn event(&self, event: Event) {
+        self.events([event]);
+    }
+
+    /// Hands several over at the price of one lock, in their order.
+    pub(crate) fn events(&self, events: impl IntoIterator<Item = Event>) {
+        let mut guard = self.door();
+        let door = &mut *guard;
+        for mut event in events {
+            self.0.seen.fetch_add(1, Ordering::Relaxed);
+            door.facts.enrich(&mut event);
+            door.keys.learn(&event);
+            (door.sink)(event);
+        }
+    }
+
+    /// An event of now by the process that has `pid`. The key of a process that nobody told of has
+    /// the start time 0.
+    pub(crate) fn event_of_pid(&self, pid: u32, body: EventBody) {
+        self.event_of_pid_at(pid, clock::mono_ns(), body);
+    }
+
+    /// The same, at a time of CLOCK_MONOTONIC.
+    pub(crate) fn event_of_pid_at(&self, pid: u32, mono_ns: u64, body: EventBody) {
+        let known = self.known(pid);
+        let process = known
+            .as_ref()
+            .map_or(ProcessKey { pid, start_ns: 0 }, |known| known.key);
+        self.event(Event {
+            cgroup_id: known.as_ref().map_or(0, |known| known.cgroup_id),
+            container: known.and_then(|known| known.container),
+            ..notice(mono_ns, process, body)
+        });
+    }
+
+    /// Who has this pid, as far as the stream told.
+    pub(crate) fn known(&self, pid: u32) -> Option<Known> {
+        self.door().keys.get(pid).cloned()
+    }
+
+    /// A loss is an event too, so that it reaches the disk and the controller.
+    pub(crate) fn loss(&self, source: &str, count: u64) {
+        if count == 0 {
+            return;
+        }
+        self.0.lost.fetch_add(count, Ordering::Relaxed);
+        let source = source.to_owned();
+        let body = EventBody::Loss { source, count };
+        (self.door().sink)(notice(clock::mono_ns(), ProcessKey::NONE, body));
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        Counters {
+            seen: self.0.seen.load(Ordering::Relaxed),
+            lost: self.0.lost.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Makes a source's cache show in [`Self::caches`].
+    pub(crate) fn register(&self, cache: Arc<dyn Bounded>) {
+        let caches = self.0.caches.lock();
+        caches.unwrap_or_else(PoisonError::into_inner).push(cache);
+    }
+
+    pub(crate) fn caches(&self) -> Vec<CacheUse> {
+        let mut all = {
+            let door = self.door();
+            let mut all = vec![door.keys.usage()];
+            all.extend(door.facts.usage());
+            all
+        };
+        let caches = self.0.caches.lock();
+        let caches = caches.unwrap_or_else(PoisonError::into_inner);
+        all.extend(caches.iter().map(|cache| cache.usage()));
+        all
+    }
+
+    fn door(&self) -> MutexGuard<'_, Door> {
+        self.0.door.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn notice(mono_ns: u64, process: ProcessKey, body: EventBody) -> Event {
+    Event {
+        mono_ns,
+        wall_ns: mono_ns.saturating_add_signed(clock::wall_offset_ns()),
+        process,
+        cgroup_id: 0,
+        container: None,
+        body,
+    }
+}

@@ -1,0 +1,54 @@
+//! A source's thread, and how it is stopped.
+
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::AsFd;
+use std::thread::JoinHandle;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// A running thread. Dropping it stops it and waits for its end.
+#[derive(Debug)]
+pub(crate) struct Task {
+    stop: Option<PipeWriter>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Task {
+    /// Runs `work` on a thread of its own; it must return soon after its pipe is closed.
+    pub(crate) fn spawn(
+        name: &str,
+        work: impl FnOnce(&PipeReader) + Send + 'static,
+    ) -> io::Result<Self> {
+        let (stopped, stop) = io::pipe()?;
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || work(&stopped))?;
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        // The thread sees the pipe close.
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a thread of the sensor panicked");
+        }
+    }
+}
+
+/// Sleeps until `source` is readable or `limit_ms` is over; true when it is time to stop.
+pub(crate) fn wait(source: &impl AsFd, stopped: &PipeReader, limit_ms: u16) -> bool {
+    let mut fds = [
+        PollFd::new(source.as_fd(), PollFlags::POLLIN),
+        PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
+    ];
+    // An interrupted poll is an early wake-up, and that harms nobody.
+    let woken = poll(&mut fds, PollTimeout::from(limit_ms)).is_ok();
+    woken && fds[1].any().unwrap_or(false)
+}
