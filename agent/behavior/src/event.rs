@@ -61,7 +61,7 @@ pub struct Event {
     /// cgroup v2 id (inode number) of the doer; 0 when unknown.
     pub cgroup_id: u64,
     /// The container that the cgroup belongs to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "shared")]
     pub container: Option<Arc<Container>>,
     /// What was done.
     pub body: EventBody,
@@ -195,6 +195,28 @@ pub enum EventBody {
         /// How many.
         count: u64,
     },
+}
+
+/// Every event of a container shares one description of it; written, each has its own.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Container;
+
+    pub(super) fn serialize<S: Serializer>(
+        container: &Option<Arc<Container>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        container.as_deref().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Arc<Container>>, D::Error> {
+        Ok(Option::<Container>::deserialize(deserializer)?.map(Arc::new))
+    }
 }
 
 impl Event {
