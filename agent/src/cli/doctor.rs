@@ -218,21 +218,35 @@ impl From<Coverage> for Seen {
     }
 }
 
+impl Seen {
+    /// `part` where the class is seen and something of it is not.
+    fn mark(&self) -> &'static str {
+        match (self.covered, &self.why) {
+            (true, None) => "yes",
+            (true, Some(_)) => "part",
+            (false, _) => "no",
+        }
+    }
+
+    /// One line, then what is missing and what would mend it.
+    fn in_words(&self) -> String {
+        let (mark, class) = (self.mark(), self.class);
+        let mut words = format!("{mark:<4} {class:<17} {}", plain(&self.source));
+        for (label, text) in [("not seen", &self.why), ("to mend", &self.remedy)] {
+            if let Some(text) = text {
+                words.push_str(&format!("\n{:23}{label}: {}", "", plain(text)));
+            }
+        }
+        words
+    }
+}
+
 fn in_words(report: &Report) -> String {
     let checks = report.checks.iter().map(|check| {
         let mark = if check.ok { "ok" } else { "NOT OK" };
         format!("{mark:<7} {:<12} {}", check.name, plain(&check.detail))
     });
-    let seen = report.coverage.iter().map(|seen| {
-        let mark = if seen.covered { "yes" } else { "no" };
-        let why = seen.why.as_deref().unwrap_or_default();
-        format!(
-            "{mark:<4} {:<11} {}  {}",
-            seen.class,
-            seen.source,
-            plain(why)
-        )
-    });
+    let seen = report.coverage.iter().map(Seen::in_words);
     let heading = "\nwhat is seen of this host:".to_owned();
     let lines: Vec<String> = checks.chain([heading]).chain(seen).collect();
     lines.join("\n")
