@@ -10,6 +10,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     SkeletonBuilder::new()
         .source("bpf/sensor.bpf.c")
         .clang_args([
+            // Atomic operations that answer (Linux 5.12).
+            "-mcpu=v3",
             "-Wall",
             "-Wno-missing-declarations",
             "-Wno-unused-parameter",

@@ -26,31 +26,66 @@ struct {
 	__uint(max_entries, 4 * 1024 * 1024);
 } ring SEC(".maps");
 
+/*
+ * What user space reads and writes without a system call: these lie in .bss, which it maps.
+ * reader_sleeps: set by the reader before it sleeps, cleared by who wakes it.
+ */
+__u32 reader_sleeps;
 /* Records that found the ring full, by kind. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, RECORD_KINDS);
-	__type(key, __u32);
-	__type(value, __u64);
-} losses SEC(".maps");
+__u64 losses[RECORD_KINDS];
 
+/* `kind` is a constant wherever this is called. */
 static __always_inline void count_loss(__u32 kind)
 {
-	__u64 *count = bpf_map_lookup_elem(&losses, &kind);
+	__sync_fetch_and_add(&losses[kind], 1);
+}
 
-	if (count)
-		*count += 1;
+/* How to submit what somebody waits for: a reader that is awake finds it by itself. */
+static __always_inline __u64 wake_now(void)
+{
+	if (!reader_sleeps)
+		return BPF_RB_NO_WAKEUP;
+	reader_sleeps = 0;
+	return BPF_RB_FORCE_WAKEUP;
 }
 
 /*
- * Forks and exits wait for the next exec, connection or time-out of the reader, unless they pile up:
- * nothing is decided on them, and a wake-up each would double the cost of a short process.
+ * The reader may have gone to sleep between wake_now() and the commit, without seeing the record. The
+ * commit is a full barrier, so either this sees the flag or the reader has seen the record. A record
+ * that is thrown away is the only way to wake it for one that is committed already.
  */
-static __always_inline __u64 lazy_wake(void)
+static __always_inline void wake_late(void)
 {
-	__u64 unread = bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA);
+	void *token;
 
-	return unread > wake_bytes ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+	if (!reader_sleeps)
+		return;
+	token = bpf_ringbuf_reserve(&ring, 8, 0);
+	if (!token)
+		return;
+	reader_sleeps = 0;
+	bpf_ringbuf_discard(token, BPF_RB_FORCE_WAKEUP);
+}
+
+/* Submits what somebody waits for. */
+static __always_inline void submit_now(void *record)
+{
+	bpf_ringbuf_submit(record, wake_now());
+	wake_late();
+}
+
+/*
+ * Submits what waits for the next urgent record or time-out of the reader, unless such records pile
+ * up: nothing is decided on forks and exits, and a wake-up each would double the cost of a short
+ * process.
+ */
+static __always_inline void submit_later(void *record)
+{
+	__u64 how = BPF_RB_NO_WAKEUP;
+
+	if (reader_sleeps && bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > wake_bytes)
+		how = wake_now();
+	bpf_ringbuf_submit(record, how);
 }
 
 static __always_inline __u64 start_of(struct task_struct *leader)

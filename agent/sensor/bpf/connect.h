@@ -57,6 +57,6 @@ int BPF_PROG(on_socket_state, const struct sock *sk, const int old, const int ne
 	}
 	head_of(&record->head, RECORD_CONNECT, task);
 	fill_peer(record, sk);
-	bpf_ringbuf_submit(record, BPF_RB_FORCE_WAKEUP);
+	submit_now(record);
 	return 0;
 }

@@ -56,7 +56,8 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	end = fill_argv(buffer, task, fill_image(buffer, task));
 	if (end > TEXT_BYTES)
 		return 0;
-	if (bpf_ringbuf_output(&ring, buffer, sizeof(struct exec_record) + end, BPF_RB_FORCE_WAKEUP))
+	if (bpf_ringbuf_output(&ring, buffer, sizeof(struct exec_record) + end, wake_now()))
 		count_loss(RECORD_EXEC);
+	wake_late();
 	return 0;
 }

@@ -24,7 +24,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	}
 	head_of(&record->head, RECORD_FORK, parent);
 	record->child = child_key;
-	bpf_ringbuf_submit(record, lazy_wake());
+	submit_later(record);
 	return 0;
 }
 
@@ -55,6 +55,6 @@ int BPF_PROG(on_exit, struct task_struct *task)
 		status = BPF_CORE_READ(task, exit_code);
 	record->code = (status >> 8) & 0xff;
 	record->signal = status & 0x7f;
-	bpf_ringbuf_submit(record, lazy_wake());
+	submit_later(record);
 	return 0;
 }

@@ -85,6 +85,24 @@ impl Coverage {
         }
     }
 
+    /// The same where the kernel lacks hooks: `source` names those that the class needs, with commas
+    /// between them. With none of them the class is not seen, without some only in part.
+    fn without(self, left_out: &[String]) -> Self {
+        let needed = self.source.split(", ");
+        let (lacking, present): (Vec<&str>, Vec<&str>) =
+            needed.partition(|hook| left_out.iter().any(|out| out == hook));
+        if lacking.is_empty() {
+            return self;
+        }
+        let why = format!("this kernel has no hook {}", lacking.join(", "));
+        Self {
+            covered: !present.is_empty(),
+            why: Some(why),
+            remedy: Some("run on a Linux that has it: the newest long-term one does".into()),
+            ..self
+        }
+    }
+
     fn rank(&self) -> u8 {
         match (self.covered, &self.why) {
             (true, None) => 2,
@@ -108,15 +126,17 @@ pub(crate) fn merge(rows: &mut [Coverage], said: Vec<Coverage>) {
 const GIVE_EBPF: &str = "run on Linux 5.17 or newer with BTF (CONFIG_DEBUG_INFO_BTF), as root or with CAP_BPF and CAP_PERFMON";
 const NOT_BUILT: &str = "no setting here: this version of the agent has no hook for it";
 
-/// What the main source sees, with a row for every class.
-pub(crate) fn of(mode: Mode, why_not_ebpf: Option<&str>) -> Vec<Coverage> {
+/// What the main source sees, with a row for every class. `left_out` are the sections of eBPF programs
+/// that this kernel has no hook for.
+pub(crate) fn of(mode: Mode, why_not_ebpf: Option<&str>, left_out: &[String]) -> Vec<Coverage> {
     let mut rows: Vec<Coverage> = CLASSES
         .map(|class| Coverage::missing(class, "none", "not built yet", Some(NOT_BUILT)))
         .into();
     let main = if mode == Mode::Proc {
         by_proc(why_not_ebpf)
     } else {
-        by_ebpf()
+        let rows = by_ebpf().into_iter();
+        rows.map(|row| row.without(left_out)).collect()
     };
     merge(&mut rows, main);
     rows
@@ -153,4 +173,30 @@ fn by_proc(why_not_ebpf: Option<&str>) -> Vec<Coverage> {
         ),
         Coverage::full("snapshot", "/proc"),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_whose_hook_the_kernel_lacks_says_so() {
+        let row = || Coverage::full("cgroup", "tp_btf/cgroup_mkdir, tp_btf/cgroup_rmdir");
+        let out = |sections: &[&str]| {
+            sections
+                .iter()
+                .map(|it| (*it).to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(row().without(&out(&["tp_btf/other"])), row());
+        let part = row().without(&out(&["tp_btf/cgroup_rmdir"]));
+        assert!(
+            part.covered
+                && part
+                    .why
+                    .is_some_and(|why| why.ends_with("tp_btf/cgroup_rmdir"))
+        );
+        let none = row().without(&out(&["tp_btf/cgroup_mkdir", "tp_btf/cgroup_rmdir"]));
+        assert!(!none.covered && none.remedy.is_some());
+    }
 }

@@ -1,7 +1,9 @@
 //! Watching by eBPF programs.
 
+mod hooks;
 mod losses;
 mod ring;
+mod shared;
 mod snapshot;
 
 use std::collections::HashSet;
@@ -16,9 +18,10 @@ use cordon_behavior::event::{Event, EventBody, ProcessKey};
 
 use crate::out::Out;
 use crate::sensor::{Ready, Started, tell};
-use crate::{Mode, SensorConfig, SensorError, clock, task};
+use crate::{SensorConfig, SensorError, clock, task};
 use losses::Losses;
 use ring::{BATCH, Ring};
+use shared::Shared;
 use skel::{SensorSkel, SensorSkelBuilder};
 
 #[expect(
@@ -43,22 +46,23 @@ pub(crate) fn watch(
     ready: &Ready,
 ) -> Result<(), SensorError> {
     let mut storage = MaybeUninit::uninit();
-    let mut skel = load(config, &mut storage)?;
+    let (mut skel, left_out) = load(config, &mut storage)?;
     let attached_ns = clock::mono_ns();
     skel.attach().map_err(|source| SensorError::Ebpf {
         act: "attach the eBPF programs",
         source,
     })?;
     let ring = Ring::new(&skel)?;
-    tell(ready, Started::As(Mode::Ebpf, None));
+    let shared = Shared::of(&skel)?;
+    tell(ready, Started::Ebpf { left_out });
     catch_up(&skel, &ring, attached_ns, out);
-    let mut losses = Losses::new();
+    let mut losses = Losses::new(skel.object());
     let mut checked = Instant::now();
     loop {
-        let stop = task::wait(&ring, stopped, IDLE.as_millis() as u16);
+        let stop = sleep(&ring, shared, stopped);
         while ring.deliver(out) {}
         if checked.elapsed() >= IDLE || stop {
-            losses.report(&skel, out);
+            losses.report(skel.object(), shared, out, stop);
             checked = Instant::now();
         }
         if stop {
@@ -67,16 +71,32 @@ pub(crate) fn watch(
     }
 }
 
+/// Until there is something urgent, or [`IDLE`] is over; true when it is time to stop. Does not sleep
+/// over a record that is being written: its program may not have seen that the reader sleeps.
+fn sleep(ring: &Ring<'_>, shared: Shared<'_>, stopped: &PipeReader) -> bool {
+    shared.fall_asleep();
+    let limit = if ring.is_empty() {
+        IDLE
+    } else {
+        Duration::ZERO
+    };
+    let stop = task::wait(ring, stopped, limit.as_millis() as u16);
+    shared.wake_up();
+    stop
+}
+
 /// Loads the programs, which is where rights and kernel are checked, and lets go of them.
-pub(crate) fn probe() -> Result<(), SensorError> {
+/// Answers the sections of the programs that this kernel has no hook for.
+pub(crate) fn probe() -> Result<Vec<String>, SensorError> {
     let mut storage = MaybeUninit::uninit();
-    load(&SensorConfig::default(), &mut storage).map(drop)
+    let (_skel, left_out) = load(&SensorConfig::default(), &mut storage)?;
+    Ok(left_out)
 }
 
 fn load<'a>(
     config: &SensorConfig,
     storage: &'a mut MaybeUninit<OpenObject>,
-) -> Result<SensorSkel<'a>, SensorError> {
+) -> Result<(SensorSkel<'a>, Vec<String>), SensorError> {
     // libbpf explains on stderr unless told otherwise.
     libbpf_rs::set_print(Some((PrintLevel::Warn, |_, text| {
         tracing::debug!(target: "libbpf", "{}", text.trim_end());
@@ -96,7 +116,9 @@ fn load<'a>(
         constants.scope_cgroup = ids.cgroup;
         constants.wake_bytes = u64::from(ring_bytes / 16);
     }
-    open.load().map_err(failed("load the eBPF programs"))
+    let left_out = hooks::leave_out(open.open_object_mut().progs_mut());
+    let skel = open.load().map_err(failed("load the eBPF programs"))?;
+    Ok((skel, left_out))
 }
 
 /// Delivers the processes that were there before, then what happened while they were listed.

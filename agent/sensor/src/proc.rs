@@ -11,7 +11,7 @@ use cordon_behavior::event::{Event, EventBody, Exec, ProcessKey};
 
 use crate::out::Out;
 use crate::sensor::{Ready, Started, tell};
-use crate::{Mode, Scope, SensorError, clock};
+use crate::{Scope, SensorError, clock};
 use connector::Connector;
 pub(crate) use image::arguments_of;
 
@@ -38,7 +38,7 @@ pub(crate) fn watch(
     let connector = Connector::open();
     let mut known = Known::default();
     let before = known.list()?;
-    tell(ready, Started::As(Mode::Proc, reason));
+    tell(ready, Started::Proc { reason });
     out.events(before);
     match connector {
         Ok(connector) => connector.watch(&mut known, out, stopped),

@@ -116,11 +116,13 @@ impl Sensor {
             watch(&main_config, &main_out, stopped, &ready);
         })
         .map_err(SensorError::Thread)?;
-        let (mode, fallback_reason) = match is_ready.recv().map_err(|_| SensorError::Died)? {
-            Started::Failed(error) => return Err(error),
-            Started::As(mode, fallback_reason) => (mode, fallback_reason),
-        };
-        let mut coverage = coverage::of(mode, fallback_reason.as_deref());
+        let (mode, fallback_reason, left_out) =
+            match is_ready.recv().map_err(|_| SensorError::Died)? {
+                Started::Failed(error) => return Err(error),
+                Started::Ebpf { left_out } => (Mode::Ebpf, None, left_out),
+                Started::Proc { reason } => (Mode::Proc, reason, Vec::new()),
+            };
+        let mut coverage = coverage::of(mode, fallback_reason.as_deref(), &left_out);
         let mut tasks = Vec::new();
         for source in [files::start(&config, &out)] {
             coverage::merge(&mut coverage, source.coverage);
@@ -164,8 +166,8 @@ impl Sensor {
     /// What a sensor started here would see: tries to load the programs and changes nothing.
     pub fn probe() -> Vec<Coverage> {
         match ebpf::probe() {
-            Ok(()) => coverage::of(Mode::Ebpf, None),
-            Err(error) => coverage::of(Mode::Proc, Some(&error.chain())),
+            Ok(left_out) => coverage::of(Mode::Ebpf, None, &left_out),
+            Err(error) => coverage::of(Mode::Proc, Some(&error.chain()), &[]),
         }
     }
 }
@@ -186,7 +188,14 @@ pub(crate) struct Source {
 
 /// What the main thread tells the starter.
 pub(crate) enum Started {
-    As(Mode, Option<String>),
+    /// By eBPF, without the programs of these sections.
+    Ebpf {
+        left_out: Vec<String>,
+    },
+    /// By `/proc`, because of what eBPF said.
+    Proc {
+        reason: Option<String>,
+    },
     Failed(SensorError),
 }
 

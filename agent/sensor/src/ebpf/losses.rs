@@ -1,80 +1,81 @@
 //! Counting what never reached the ring.
 
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
 
-use libbpf_rs::{MapCore, MapFlags};
+use libbpf_rs::libbpf_sys;
+use libbpf_rs::{Object, Program};
 
-use super::skel::SensorSkel;
+use super::shared::Shared;
 use crate::out::Out;
 use crate::record::KINDS;
+
+/// Asking the kernel about each program takes a system call each.
+const PROGRAMS_EVERY: Duration = Duration::from_secs(1);
 
 /// What was reported so far.
 pub(super) struct Losses {
     ring: [u64; KINDS.len()],
-    skipped: [u64; 4],
+    programs: Vec<Skipped>,
+    asked: Instant,
+}
+
+/// Runs that the kernel left out of one program.
+struct Skipped {
+    name: String,
+    reported: u64,
 }
 
 impl Losses {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(object: &Object) -> Self {
+        let name = |program: Program<'_>| program.name().to_string_lossy().into_owned();
+        let skipped = |name| Skipped { name, reported: 0 };
         Self {
             ring: [0; KINDS.len()],
-            skipped: [0; 4],
+            programs: object.progs().map(name).map(skipped).collect(),
+            asked: Instant::now(),
         }
     }
 
-    /// Reports what was lost since the last time.
-    pub(super) fn report(&mut self, skel: &SensorSkel<'_>, out: &Out) {
-        for (kind, reported) in self.ring.iter_mut().enumerate().skip(1) {
-            let lost = ring_losses(skel, kind as u32);
-            raise(reported, lost, &format!("ring/{}", KINDS[kind]), out);
+    /// Reports what was lost since the last time; of the programs too when it is time, or now.
+    pub(super) fn report(&mut self, object: &Object, shared: Shared<'_>, out: &Out, now: bool) {
+        for (kind, name) in KINDS.iter().enumerate().skip(1) {
+            raise(&mut self.ring[kind], shared.lost(kind), "ring", name, out);
         }
-        let programs = [
-            (&skel.progs.on_exec, "exec"),
-            (&skel.progs.on_fork, "fork"),
-            (&skel.progs.on_exit, "exit"),
-            (&skel.progs.on_socket_state, "connect"),
-        ];
-        for ((program, name), reported) in programs.iter().zip(&mut self.skipped) {
-            let skipped = skipped_runs(program.as_fd().as_raw_fd());
-            raise(reported, skipped, &format!("program/{name}"), out);
+        if now || self.asked.elapsed() >= PROGRAMS_EVERY {
+            self.asked = Instant::now();
+            for (program, known) in object.progs().zip(&mut self.programs) {
+                let skipped = skipped_runs(&program);
+                raise(&mut known.reported, skipped, "program", &known.name, out);
+            }
         }
     }
 }
 
-fn raise(reported: &mut u64, now: u64, source: &str, out: &Out) {
+fn raise(reported: &mut u64, now: u64, source: &str, name: &str, out: &Out) {
     if now > *reported {
-        out.loss(source, now - *reported);
+        out.loss(&format!("{source}/{name}"), now - *reported);
         *reported = now;
     }
 }
 
-/// Records that found the ring full, over all CPUs.
-fn ring_losses(skel: &SensorSkel<'_>, kind: u32) -> u64 {
-    let counts = skel
-        .maps
-        .losses
-        .lookup_percpu(&kind.to_ne_bytes(), MapFlags::ANY);
-    let per_cpu = match counts {
-        Ok(per_cpu) => per_cpu.unwrap_or_default(),
-        Err(error) => {
-            tracing::error!(%error, "cannot read the loss counters");
-            return 0;
-        }
-    };
-    per_cpu
-        .iter()
-        .filter_map(|count| Some(u64::from_ne_bytes(count.get(..8)?.try_into().ok()?)))
-        .sum()
-}
-
-/// Runs of a program that the kernel left out because it was running on that CPU already.
-fn skipped_runs(program: i32) -> u64 {
-    let Ok(facts) = std::fs::read_to_string(format!("/proc/self/fdinfo/{program}")) else {
+/// Runs of a program that the kernel left out because it was running on that CPU already; 0 for a
+/// program that was not loaded. `recursion_misses`, Linux 5.12.
+fn skipped_runs(program: &Program<'_>) -> u64 {
+    if !program.autoload() {
         return 0;
+    }
+    let mut facts = libbpf_sys::bpf_prog_info::default();
+    let mut bytes = size_of_val(&facts) as u32;
+    // SAFETY: both pointers are to live values of the sizes that are told; no field asks for more to
+    // be written elsewhere.
+    let answer = unsafe {
+        let fd = program.as_fd().as_raw_fd();
+        libbpf_sys::bpf_prog_get_info_by_fd(fd, &raw mut facts, &raw mut bytes)
     };
-    facts
-        .lines()
-        .find_map(|line| line.strip_prefix("recursion_misses:"))
-        .and_then(|count| count.trim().parse().ok())
-        .unwrap_or(0)
+    if answer == 0 {
+        facts.recursion_misses
+    } else {
+        0
+    }
 }

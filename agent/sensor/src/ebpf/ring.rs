@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
 use cordon_behavior::event::Event;
-use libbpf_rs::{RingBuffer, RingBufferBuilder};
+use libbpf_rs::{AsRawLibbpf, RingBuffer, RingBufferBuilder, libbpf_sys};
 
 use super::skel::SensorSkel;
 use crate::out::Out;
@@ -58,6 +58,15 @@ impl<'a> Ring<'a> {
         let mut events = std::mem::take(&mut self.batch.borrow_mut().events);
         events.sort_by_key(|event| event.mono_ns);
         events
+    }
+
+    /// Whether nothing lies unread, not even a record that is being written.
+    pub(super) fn is_empty(&self) -> bool {
+        // SAFETY: a live ring buffer, which has the one ring that was added to it.
+        unsafe {
+            let ring = libbpf_sys::ring_buffer__ring(self.ring.as_libbpf_object().as_ptr(), 0);
+            libbpf_sys::ring__avail_data_size(ring) == 0
+        }
     }
 
     /// Hands one batch on; false when there was none.
