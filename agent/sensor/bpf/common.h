@@ -122,6 +122,11 @@ static __always_inline struct cgroup *cgroup_of(struct task_struct *task)
 	return BPF_CORE_READ(task, cgroups, dfl_cgrp);
 }
 
+static __always_inline __u64 cgroup_id_of(struct task_struct *task)
+{
+	return BPF_CORE_READ(cgroup_of(task), kn, id);
+}
+
 static __always_inline __u64 ancestor_id(struct cgroup *cgroup, __u32 level)
 {
 	__u64 id = 0;
@@ -172,7 +177,7 @@ static __always_inline void head_of(struct record_head *head, __u32 kind, struct
 	head->kind = kind;
 	head->hole = 0;
 	head->mono_ns = bpf_ktime_get_ns();
-	head->cgroup_id = BPF_CORE_READ(cgroup_of(task), kn, id);
+	head->cgroup_id = cgroup_id_of(task);
 	key_of(&head->process, task);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Outbound TCP connections. */
-#include "common.h"
+#include "throttle.h"
 
 #ifndef AF_INET
 #define AF_INET 2
@@ -48,7 +48,7 @@ int BPF_PROG(on_socket_state, const struct sock *sk, const int old, const int ne
 	if (BPF_CORE_READ(task, flags) & PF_KTHREAD)
 		return 0;
 	key_of(&key, task);
-	if (!key.pid)
+	if (!key.pid || throttled(RECORD_CONNECT, cgroup_id_of(task)))
 		return 0;
 	record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
 	if (!record) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* New program images. */
 #include "image.h"
+#include "throttle.h"
 
 /* One buffer per CPU is enough: the kernel does not run a program again on a CPU while it runs there. */
 struct {
@@ -51,7 +52,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	if (!buffer)
 		return 0;
 	head_of(&buffer->record.head, RECORD_EXEC, task);
-	if (!buffer->record.head.process.pid)
+	if (!buffer->record.head.process.pid || throttled(RECORD_EXEC, buffer->record.head.cgroup_id))
 		return 0;
 	end = fill_argv(buffer, task, fill_image(buffer, task));
 	if (end > TEXT_BYTES)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* Who made whom, and who ended. */
-#include "common.h"
+#include "throttle.h"
 
 /*
  * kernel/fork.c, kernel_clone(): trace_sched_process_fork(current, p), Linux 2.6.28; as tp_btf 5.5.
@@ -15,7 +15,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	if (BPF_CORE_READ(child, pid) != BPF_CORE_READ(child, tgid))
 		return 0;
 	key_of(&child_key, child);
-	if (!child_key.pid)
+	if (!child_key.pid || throttled(RECORD_FORK, cgroup_id_of(parent)))
 		return 0;
 	record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
 	if (!record) {
@@ -42,7 +42,7 @@ int BPF_PROG(on_exit, struct task_struct *task)
 	if (BPF_CORE_READ(task, signal, live.counter) != 0)
 		return 0;
 	key_of(&key, task);
-	if (!key.pid)
+	if (!key.pid || throttled(RECORD_EXIT, cgroup_id_of(task)))
 		return 0;
 	record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
 	if (!record) {

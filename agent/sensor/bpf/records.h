@@ -85,6 +85,19 @@ struct connect_record {
 	__u8 address[16];
 };
 
+/* head.cgroup_id is the cgroup; no process. */
+struct throttle_record {
+	struct record_head head;
+	__u64 dropped;
+	__u64 started;
+};
+
+/* From user space: a cgroup that is throttled, and what it had dropped when it was last looked at. */
+struct throttle_check {
+	__u64 cgroup;
+	__u64 dropped;
+};
+
 /* Longest file name with its NUL. */
 #define NAME_BYTES 256
 #define PATH_BYTES 1024
@@ -123,6 +136,8 @@ _Static_assert(sizeof(struct record_head) == 40, "record_head");
 _Static_assert(sizeof(struct fork_record) == 56, "fork_record");
 _Static_assert(sizeof(struct exit_record) == 48, "exit_record");
 _Static_assert(sizeof(struct connect_record) == 64, "connect_record");
+_Static_assert(sizeof(struct throttle_record) == 56, "throttle_record");
+_Static_assert(sizeof(struct throttle_check) == 16, "throttle_check");
 _Static_assert(sizeof(struct exec_record) == 80, "exec_record");
 
 #endif

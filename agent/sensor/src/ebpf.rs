@@ -5,6 +5,7 @@ mod losses;
 mod ring;
 mod shared;
 mod snapshot;
+mod throttles;
 
 use std::collections::HashSet;
 use std::io::PipeReader;
@@ -23,6 +24,7 @@ use losses::Losses;
 use ring::{BATCH, Ring};
 use shared::Shared;
 use skel::{SensorSkel, SensorSkelBuilder};
+use throttles::Throttles;
 
 #[expect(
     warnings,
@@ -57,11 +59,13 @@ pub(crate) fn watch(
     tell(ready, Started::Ebpf { left_out });
     catch_up(&skel, &ring, attached_ns, out);
     let mut losses = Losses::new(skel.object());
+    let mut throttles = Throttles::new(out);
     let mut checked = Instant::now();
     loop {
         let stop = sleep(&ring, shared, stopped);
-        while ring.deliver(out) {}
+        while ring.deliver(&mut throttles, out) {}
         if checked.elapsed() >= IDLE || stop {
+            throttles.check(&skel.progs.on_throttle_check);
             losses.report(skel.object(), shared, out, stop);
             checked = Instant::now();
         }
@@ -115,6 +119,9 @@ fn load<'a>(
         constants.scope_pid_ns = ids.pid_namespace;
         constants.scope_cgroup = ids.cgroup;
         constants.wake_bytes = u64::from(ring_bytes / 16);
+        constants.event_ns = throttles::event_ns(config.events_per_cgroup);
+        constants.burst_ns = throttles::BURST.as_nanos() as u64;
+        constants.calm_ns = throttles::CALM.as_nanos() as u64;
     }
     let left_out = hooks::leave_out(open.open_object_mut().progs_mut());
     let skel = open.load().map_err(failed("load the eBPF programs"))?;

@@ -35,6 +35,7 @@ const EXEC: u32 = 1;
 const FORK: u32 = 2;
 const EXIT: u32 = 3;
 const CONNECT: u32 = 4;
+const THROTTLE: u32 = 16;
 
 #[repr(C)]
 struct Key {
@@ -52,8 +53,16 @@ struct Head {
     cgroup_id: u64,
 }
 
+#[repr(C)]
+struct ThrottleRecord {
+    head: Head,
+    dropped: u64,
+    started: u64,
+}
+
 const _: () = {
     assert!(size_of::<Head>() == 40);
+    assert!(size_of::<ThrottleRecord>() == 56);
 };
 
 /// Why bytes are not a record.
@@ -98,21 +107,32 @@ fn decode_sized(bytes: &[u8], wall_offset_ns: i64) -> Result<(Option<Event>, usi
         FORK => process::fork(&reader)?,
         EXIT => process::exit(&reader)?,
         CONNECT => network::connect(&reader)?,
+        THROTTLE => throttle(&reader)?,
         unknown => return Err(RecordError::Kind(unknown)),
     };
-    let Some(process) = reader.key(offset_of!(Head, process))? else {
+    let process = reader.key(offset_of!(Head, process))?;
+    if process.is_none() && matches!(body, EventBody::Fork { .. }) {
         return Ok((None, size));
-    };
+    }
     let mono_ns = reader.u64(offset_of!(Head, mono_ns))?;
     let event = Event {
         mono_ns,
         wall_ns: mono_ns.saturating_add_signed(wall_offset_ns),
-        process,
+        process: process.unwrap_or(ProcessKey::NONE),
         cgroup_id: reader.u64(offset_of!(Head, cgroup_id))?,
         container: None,
         body,
     };
     Ok((Some(event), size))
+}
+
+fn throttle(reader: &Reader<'_>) -> Decoded {
+    let body = EventBody::Throttle {
+        cgroup: reader.u64(offset_of!(Head, cgroup_id))?,
+        started: reader.u64(offset_of!(ThrottleRecord, started))? != 0,
+        dropped: reader.u64(offset_of!(ThrottleRecord, dropped))?,
+    };
+    Ok((body, size_of::<ThrottleRecord>()))
 }
 
 /// A body, and the bytes that the record has.

@@ -45,7 +45,10 @@ pub struct SensorConfig {
     /// The default holds about half a second of 20,000 exec/s.
     pub ring_bytes: u32,
     /// Events a second that one cgroup may make over ten seconds before some of them are counted
-    /// and not handed over; 0: no limit.
+    /// and not handed over; 0: no limit. A cgroup that was quiet may make ten seconds' worth at once.
+    /// The default lets 1,600 short processes a second (a fork, an exec and an exit each) pass with
+    /// 3,200 other events, and a whole second of 20,000 processes; a machine without containers has
+    /// most of its work in one cgroup, so less would cost sight on busy build hosts.
     pub events_per_cgroup: u32,
     /// Which files are watched.
     pub files: FilesConfig,

@@ -16,6 +16,7 @@ const PROGRAMS_EVERY: Duration = Duration::from_secs(1);
 /// What was reported so far.
 pub(super) struct Losses {
     ring: [u64; KINDS.len()],
+    throttle: [u64; KINDS.len()],
     programs: Vec<Skipped>,
     asked: Instant,
 }
@@ -32,6 +33,7 @@ impl Losses {
         let skipped = |name| Skipped { name, reported: 0 };
         Self {
             ring: [0; KINDS.len()],
+            throttle: [0; KINDS.len()],
             programs: object.progs().map(name).map(skipped).collect(),
             asked: Instant::now(),
         }
@@ -41,6 +43,8 @@ impl Losses {
     pub(super) fn report(&mut self, object: &Object, shared: Shared<'_>, out: &Out, now: bool) {
         for (kind, name) in KINDS.iter().enumerate().skip(1) {
             raise(&mut self.ring[kind], shared.lost(kind), "ring", name, out);
+            let throttled = shared.throttled(kind);
+            raise(&mut self.throttle[kind], throttled, "throttle", name, out);
         }
         if now || self.asked.elapsed() >= PROGRAMS_EVERY {
             self.asked = Instant::now();

@@ -8,6 +8,7 @@ use cordon_behavior::event::Event;
 use libbpf_rs::{AsRawLibbpf, RingBuffer, RingBufferBuilder, libbpf_sys};
 
 use super::skel::SensorSkel;
+use super::throttles::Throttles;
 use crate::out::Out;
 use crate::{SensorError, clock, record};
 
@@ -70,8 +71,11 @@ impl<'a> Ring<'a> {
     }
 
     /// Hands one batch on; false when there was none.
-    pub(super) fn deliver(&self, out: &Out) -> bool {
+    pub(super) fn deliver(&self, throttles: &mut Throttles, out: &Out) -> bool {
         let events = self.read();
+        for event in &events {
+            throttles.note(event);
+        }
         let is_any = !events.is_empty();
         out.events(events);
         let malformed = std::mem::take(&mut self.batch.borrow_mut().malformed);

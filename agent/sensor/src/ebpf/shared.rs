@@ -21,6 +21,7 @@ pub(super) struct Shared<'a> {
 
 /// The programs count by as many kinds as there are names for.
 const _: fn(&types::bss) -> &[u64; KINDS.len()] = |bss| &bss.losses;
+const _: fn(&types::bss) -> &[u64; KINDS.len()] = |bss| &bss.throttles;
 
 impl<'a> Shared<'a> {
     pub(super) fn of(skel: &'a SensorSkel<'_>) -> Result<Self, SensorError> {
@@ -44,6 +45,11 @@ impl<'a> Shared<'a> {
     /// Records of a kind that found the ring full.
     pub(super) fn lost(self, kind: usize) -> u64 {
         self.count(offset_of!(types::bss, losses), kind)
+    }
+
+    /// Records of a kind that were not handed over because their cgroup made too many.
+    pub(super) fn throttled(self, kind: usize) -> u64 {
+        self.count(offset_of!(types::bss, throttles), kind)
     }
 
     /// From here on a program that submits something urgent wakes the reader. Full barrier: what the
