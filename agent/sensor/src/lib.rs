@@ -13,6 +13,7 @@
 //! | `iter/task` | `(struct bpf_iter_meta *meta, struct task_struct *task)` | 5.8 | processes already there |
 //! | BPF ring buffer | | 5.8 | transport |
 //! | `bpf_loop` | | 5.17 | walking paths |
+//! | perf side band | `PERF_RECORD_MMAP2`, `_NAMESPACES`, `_BPF_EVENT` | 5.1 | code made in memory, namespaces, BPF loads |
 //! | proc connector | `struct proc_event`, netlink `CN_IDX_PROC` | 2.6.15 | fallback for exec, fork, exit |
 //!
 //! So the eBPF mode needs Linux 5.17 with BTF (`bpf_loop`, for paths). Where it is refused the fallback reads the proc
@@ -34,6 +35,7 @@ mod proc;
 mod record;
 mod scope;
 mod sensor;
+mod sideband;
 mod task;
 
 pub use cache::CacheUse;
@@ -43,3 +45,4 @@ pub use error::SensorError;
 pub use record::{RecordError, decode};
 pub use scope::Scope;
 pub use sensor::{Counters, FilesConfig, Mode, Sensor, SensorConfig};
+pub use sideband::{NAMESPACE_KINDS, SideError, SideRecord, TaskNamespaces, decode_sideband};

@@ -13,7 +13,7 @@ use crate::out::Out;
 use crate::sensor::{Ready, Started, tell};
 use crate::{Scope, SensorError, clock};
 use connector::Connector;
-pub(crate) use image::arguments_of;
+pub(crate) use image::{arguments_of, pids};
 
 /// Where the fallback's process events come from on this machine.
 pub(crate) fn source() -> &'static str {

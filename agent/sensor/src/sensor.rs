@@ -10,7 +10,7 @@ use crate::coverage::{self, Coverage};
 use crate::facts::Facts;
 use crate::out::Out;
 use crate::task::Task;
-use crate::{CacheUse, Scope, SensorError, ebpf, files, proc};
+use crate::{CacheUse, Scope, SensorError, ebpf, files, proc, sideband};
 
 /// How the kernel is watched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl Sensor {
             };
         let mut coverage = coverage::of(mode, fallback_reason.as_deref(), &left_out);
         let mut tasks = Vec::new();
-        for source in [files::start(&config, &out)] {
+        for source in [files::start(&config, &out), sideband::start(&config, &out)] {
             coverage::merge(&mut coverage, source.coverage);
             tasks.extend(source.task);
         }

@@ -25,7 +25,7 @@ pub(super) struct Seen {
     pub argv_at: u64,
 }
 
-pub(super) fn pids() -> std::io::Result<Vec<u32>> {
+pub(crate) fn pids() -> std::io::Result<Vec<u32>> {
     let entries = fs::read_dir("/proc")?;
     Ok(entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())

@@ -59,10 +59,11 @@ impl Watch {
                 return found;
             }
         }
-        panic!(
-            "no {what} within {DEADLINE:?} among {} events",
-            self.seen.len()
-        );
+        let mut classes = std::collections::BTreeMap::new();
+        for event in &self.seen {
+            *classes.entry(event.class()).or_insert(0) += 1;
+        }
+        panic!("no {what} within {DEADLINE:?} among {classes:?}");
     }
 
     /// The live exec that has `mark` among its arguments.
