@@ -114,7 +114,11 @@ async fn serve(
     let (thresholds, judge_by) = watch::channel(policy.policy().and_then(|p| p.thresholds));
     let (out, findings) = judging::channel();
     let counts = Arc::new(Counts::default());
-    let vitals = Arc::new(Vitals::new(Arc::clone(&counts), Arc::clone(&spool)));
+    let vitals = Arc::new(Vitals::new(
+        Arc::clone(&counts),
+        Arc::clone(&spool),
+        config.spool_max_bytes,
+    ));
     let (hands, outcomes) = Hands::start(containment)?;
     let pins = Arc::new(Pins::load(&config.state_dir, &identity.controller));
     let (presence, presence_seen) = watch::channel(Presence::default());

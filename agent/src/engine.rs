@@ -46,7 +46,6 @@ enum Action {
     CameBack(Outcome),
     Judged(Box<Judged>),
     Explained(Box<Verdict>),
-    Lost { source: String, count: u64 },
     PolicyOffered(Vec<u8>),
     Ordered(Vec<u8>),
     Asked(Request),
@@ -141,7 +140,6 @@ impl Inbox {
             Some(finding) = self.findings.recv() => match finding {
                 Finding::Judged(judged) => Action::Judged(judged),
                 Finding::Explained(verdict) => Action::Explained(verdict),
-                Finding::Lost { source, count } => Action::Lost { source, count },
             },
         }
     }
@@ -167,7 +165,7 @@ impl Engine {
     pub async fn run(mut self) {
         loop {
             match self.inbox.select().await {
-                Action::Stop => return,
+                Action::Stop => return self.report_losses(),
                 action => self.apply(action, Timestamp::now()),
             }
         }
@@ -181,13 +179,6 @@ impl Engine {
             }
             Action::Judged(judged) => self.judged(*judged, now),
             Action::Explained(verdict) => self.explained(*verdict),
-            Action::Lost { source, count } => {
-                self.losses.add(
-                    &format!("ring:{source}"),
-                    "the kernel's ring was full",
-                    count,
-                );
-            }
             Action::PolicyOffered(json) => self.offered(&json, now),
             Action::Ordered(json) => self.ordered(&json, now),
             Action::Asked(request) => self.asked(request, now),
@@ -279,6 +270,9 @@ impl Engine {
     }
 
     fn report_losses(&mut self) {
+        for (source, count) in self.parts.vitals.take_losses() {
+            self.losses.add(&source, reason_of_loss(&source), count);
+        }
         let overflowed = self.parts.vitals.take_overflowed();
         self.losses
             .add("judge", "the queue before the judge was full", overflowed);
@@ -331,14 +325,29 @@ impl Engine {
             sensor_mode: vitals.sensor_mode(),
             events_seen: events.seen,
             events_lost: events.lost,
+            events_by_class: vitals.events_by_class(),
+            losses: vitals.losses(),
             stories_judged: vitals.stories_judged(),
+            judge_lag: vitals.judge_lag(),
+            caches: vitals.caches(),
             model: vitals.model(),
             spool_records: spool.records,
             spool_bytes: spool.bytes,
             certificate_until: identity.validity.until,
             rss_bytes: usage.rss_bytes,
             cpu_micros: usage.cpu_micros,
+            threads: usage.threads,
             degraded: vitals.degraded(),
         }
+    }
+}
+
+/// Why a sensor's source loses, by how it names itself.
+fn reason_of_loss(source: &str) -> &'static str {
+    match source.split('/').next() {
+        Some("ring") => "the ring between kernel and agent was full",
+        Some("program") => "the kernel left out runs of a program",
+        Some("throttle") => "one cgroup made more events than are taken",
+        _ => "the source had more than it could hold",
     }
 }

@@ -91,6 +91,12 @@ pub struct Usage {
     pub rss_bytes: u64,
     /// CPU time since the start.
     pub cpu_micros: u64,
+    /// Threads; 0 where `/proc` is not readable.
+    pub threads: u64,
+}
+
+fn threads() -> u64 {
+    std::fs::read_dir("/proc/self/task").map_or(0, |threads| threads.count() as u64)
 }
 
 /// Measures this process.
@@ -123,6 +129,7 @@ impl Meter {
             .map_or_else(Usage::default, |process| Usage {
                 rss_bytes: process.memory(),
                 cpu_micros: process.accumulated_cpu_time() * 1000,
+                threads: threads(),
             })
     }
 }

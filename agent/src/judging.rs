@@ -5,8 +5,6 @@
 //! event makes worth judging, and judges it. What is suspicious or worse goes to the engine, which decides. The
 //! reasons follow: finding them takes twenty times as long as the verdict, and a drop does not wait for them.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -14,12 +12,13 @@ use std::time::Instant;
 
 use cordon_behavior::story::Story;
 use cordon_behavior::{Behavior, Limits, Trigger};
-use cordon_judge::Judge;
+use cordon_judge::{Fingerprint, Judge};
 use cordon_proto::policy::Thresholds;
 use cordon_proto::verdict::{Verdict, VerdictKind};
-use cordon_sensor::{Event, EventBody, ProcessKey};
+use cordon_sensor::{Event, EventBody, ProcessKey, mono_ns};
 use tokio::sync::{mpsc, watch};
 
+use crate::metrics::{CacheStatus, Gauge, Lag};
 use crate::recent::Recent;
 
 /// Events between sensor and judge: at 20,000 a second a fifth of one, and at most some 30 MB.
@@ -50,13 +49,6 @@ pub enum Finding {
     Judged(Box<Judged>),
     /// The same verdict with its reasons. Follows each [`Finding::Judged`] before the next one.
     Explained(Box<Verdict>),
-    /// Events that the kernel did not hand over.
-    Lost {
-        /// The sensor's name of the source.
-        source: String,
-        /// How many.
-        count: u64,
-    },
 }
 
 /// How much went through.
@@ -68,6 +60,24 @@ pub struct Counts {
     pub judged: AtomicU64,
     /// Triggers that nobody could judge, because there is no model.
     pub unjudged: AtomicU64,
+    /// How late stories reach the judge.
+    pub lag: Lag,
+    graph: Gauge,
+    verdicts: Gauge,
+    last_judged: Gauge,
+}
+
+impl Counts {
+    /// How full the judging thread's caches are.
+    pub fn caches(&self) -> [CacheStatus; 3] {
+        let verdicts = cordon_judge::Options::default().cache_bytes;
+        let last_judged = Recent::<ProcessKey, Fingerprint>::bytes_of(REMEMBERED + 1);
+        [
+            self.graph.read("process_graph", Limits::default().bytes),
+            self.verdicts.read("verdicts", verdicts),
+            self.last_judged.read("last_judged", last_judged),
+        ]
+    }
 }
 
 /// Where the sensor puts events. Never waits.
@@ -77,8 +87,11 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Takes one event, or counts it as lost.
+    /// Takes one event, or counts it as lost. What the sensor lost it counts itself.
     pub fn take(&self, event: Event) {
+        if matches!(event.body, EventBody::Loss { .. }) {
+            return;
+        }
         if self.events.try_send(event).is_err() {
             self.counts.overflowed.fetch_add(1, Ordering::Relaxed);
         }
@@ -118,7 +131,7 @@ struct Bench {
     behavior: Behavior,
     judge: Option<Judge>,
     thresholds: watch::Receiver<Option<Thresholds>>,
-    last_judged: Recent<ProcessKey, u64>,
+    last_judged: Recent<ProcessKey, Fingerprint>,
     counts: Arc<Counts>,
     out: mpsc::Sender<Finding>,
 }
@@ -136,16 +149,28 @@ impl Bench {
     }
 
     fn apply(&mut self, event: &Event) -> Result<(), Closed> {
-        if let EventBody::Loss { source, count } = &event.body {
-            return self.send(Finding::Lost {
-                source: source.clone(),
-                count: *count,
-            });
-        }
         for trigger in self.behavior.apply(event) {
             self.judge(trigger)?;
         }
+        self.tell_gauges();
         Ok(())
+    }
+
+    fn tell_gauges(&self) {
+        let Counts {
+            graph,
+            verdicts,
+            last_judged,
+            ..
+        } = &*self.counts;
+        graph.set(self.behavior.bytes(), self.behavior.len(), 0);
+        let remembered = self.last_judged.len();
+        let bytes = Recent::<ProcessKey, Fingerprint>::bytes_of(remembered);
+        last_judged.set(bytes, remembered, self.last_judged.forgotten());
+        if let Some(judge) = &self.judge {
+            let judge = judge.counters();
+            verdicts.set(judge.cache_bytes, judge.cache_entries, judge.forgotten);
+        }
     }
 
     fn judge(&mut self, trigger: Trigger) -> Result<(), Closed> {
@@ -156,15 +181,18 @@ impl Bench {
             self.counts.unjudged.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         };
+        self.counts
+            .lag
+            .add(mono_ns().saturating_sub(trigger.cause_mono_ns));
         // A story that did not grow was answered already.
-        let hash = hash_of(&story);
-        if self.last_judged.get(&trigger.process) == Some(&hash) {
+        let fingerprint = judge.fingerprint(&story);
+        if self.last_judged.get(&trigger.process) == Some(&fingerprint) {
             return Ok(());
         }
-        self.last_judged.put(trigger.process, hash);
+        self.last_judged.put(trigger.process, fingerprint);
         let thresholds = *self.thresholds.borrow();
         let began = Instant::now();
-        let mut verdict = judge.judge_without_reasons(&story, thresholds);
+        let mut verdict = judge.judge_fingerprinted(&story, fingerprint, thresholds);
         verdict.micros = began.elapsed().as_micros() as u64;
         self.counts.judged.fetch_add(1, Ordering::Relaxed);
         if verdict.verdict < VerdictKind::Suspicious {
@@ -201,12 +229,4 @@ impl Bench {
     fn send(&self, finding: Finding) -> Result<(), Closed> {
         self.out.blocking_send(finding).map_err(|_| Closed)
     }
-}
-
-fn hash_of(story: &Story) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    serde_json::to_vec(story)
-        .unwrap_or_default()
-        .hash(&mut hasher);
-    hasher.finish()
 }

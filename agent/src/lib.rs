@@ -6,6 +6,7 @@
 //! - [`recorder`]: what is reported goes to disk here, before anything is sent.
 //! - [`engine`]: the one loop that owns policy, orders and isolation.
 //! - [`uplink`]: the session with the controller. The engine never waits for it.
+//! - [`metrics`], [`vitals`]: what the agent measures of itself, and who may read it.
 //! - [`local`]: the socket by which root at the machine talks to the daemon.
 //! - [`cli`]: the commands.
 #![forbid(unsafe_code)]
@@ -23,6 +24,7 @@ pub mod isolation;
 pub mod judging;
 pub mod local;
 pub mod losses;
+pub mod metrics;
 pub mod orders;
 pub mod pins;
 pub mod policy_store;

@@ -1,5 +1,6 @@
 //! The socket by which root at the machine talks to the daemon: one line of JSON asks, one answers.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::durable::{self, DiskError};
+use crate::metrics::{CacheStatus, LagSummary};
 
 const MAX_LINE: u64 = 64 << 10;
 const CONNECTIONS: usize = 8;
@@ -90,8 +92,16 @@ pub struct Status {
     pub events_seen: u64,
     /// Events known to be missing.
     pub events_lost: u64,
+    /// Events handed over, by class.
+    pub events_by_class: BTreeMap<String, u64>,
+    /// Events known to be missing, by source; a source that lost none is not there.
+    pub losses: BTreeMap<String, u64>,
     /// Stories judged.
     pub stories_judged: u64,
+    /// From the kernel's stamp of an event to the judge's having its story.
+    pub judge_lag: LagSummary,
+    /// How full each cache is.
+    pub caches: Vec<CacheStatus>,
     /// The model, `none` or `starting`.
     pub model: String,
     /// Records that wait for the controller.
@@ -104,6 +114,8 @@ pub struct Status {
     pub rss_bytes: u64,
     /// CPU time since the start.
     pub cpu_micros: u64,
+    /// Threads of the daemon.
+    pub threads: u64,
     /// What does not work, each with its remedy.
     pub degraded: Vec<String>,
 }

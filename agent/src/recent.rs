@@ -9,6 +9,7 @@ pub struct Recent<K, V> {
     most: usize,
     entries: HashMap<K, V>,
     order: VecDeque<K>,
+    forgotten: u64,
 }
 
 impl<K: Hash + Eq + Clone, V> Recent<K, V> {
@@ -18,6 +19,7 @@ impl<K: Hash + Eq + Clone, V> Recent<K, V> {
             most,
             entries: HashMap::new(),
             order: VecDeque::new(),
+            forgotten: 0,
         }
     }
 
@@ -35,8 +37,29 @@ impl<K: Hash + Eq + Clone, V> Recent<K, V> {
         while self.order.len() > self.most {
             if let Some(oldest) = self.order.pop_front() {
                 self.entries.remove(&oldest);
+                self.forgotten += 1;
             }
         }
+    }
+
+    /// How many entries it holds.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// It holds none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of so many entries, by an upper estimate: a map has at most as many free slots again.
+    pub const fn bytes_of(entries: usize) -> usize {
+        entries * (2 * (size_of::<K>() + size_of::<V>() + 1) + 2 * size_of::<K>())
+    }
+
+    /// Entries that were forgotten for want of room.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     /// Forgets everything.
@@ -60,5 +83,6 @@ mod tests {
         assert_eq!(recent.get(&"a"), None);
         assert_eq!(recent.get(&"b"), Some(&2));
         assert_eq!(recent.get(&"c"), Some(&4));
+        assert_eq!((recent.len(), recent.forgotten()), (2, 1));
     }
 }

@@ -1,13 +1,15 @@
 //! How the agent does: what heartbeats and `status` tell, gathered in one place that anybody may read.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use cordon_sensor::{Counters, Sensor};
+use cordon_sensor::{CLASSES, Counters, Sensor};
 use cordon_spool::{Spool, Stats};
 
 use crate::host::{Meter, Usage};
 use crate::judging::Counts;
+use crate::metrics::{CacheStatus, LagSummary};
 
 /// What watches and what judges, once both have started.
 pub struct Watching {
@@ -24,22 +26,27 @@ pub struct Vitals {
     watching: OnceLock<Watching>,
     counts: Arc<Counts>,
     spool: Arc<Spool>,
+    spool_max_bytes: u64,
     meter: Meter,
     /// Overflowed events that were reported already.
     overflowed: AtomicU64,
+    /// What the sensor lost and was reported already, by source.
+    told: Mutex<BTreeMap<String, u64>>,
     connected: AtomicBool,
     uplink_error: Mutex<Option<String>>,
 }
 
 impl Vitals {
     /// Of a daemon that does not watch yet.
-    pub fn new(counts: Arc<Counts>, spool: Arc<Spool>) -> Self {
+    pub fn new(counts: Arc<Counts>, spool: Arc<Spool>, spool_max_bytes: u64) -> Self {
         Self {
             watching: OnceLock::new(),
             counts,
             spool,
+            spool_max_bytes,
             meter: Meter::default(),
             overflowed: AtomicU64::new(0),
+            told: Mutex::default(),
             connected: AtomicBool::new(false),
             uplink_error: Mutex::new(None),
         }
@@ -81,17 +88,56 @@ impl Vitals {
 
     /// Events handed over by the sensor and events known to be missing, over the whole run.
     pub fn events(&self) -> Counters {
-        let sensor = self
-            .watching
-            .get()
-            .and_then(|watching| watching.sensor.as_ref());
-        let sensor = sensor.map(Sensor::counters).unwrap_or_default();
-        let overflowed = self.overflowed.load(Ordering::Relaxed)
-            + self.counts.overflowed.load(Ordering::Relaxed);
+        let sensor = self.sensor().map(Sensor::counters).unwrap_or_default();
         Counters {
-            seen: sensor.seen,
-            lost: sensor.lost + overflowed,
+            lost: sensor.lost + self.all_overflowed(),
+            ..sensor
         }
+    }
+
+    fn sensor(&self) -> Option<&Sensor> {
+        let watching = self.watching.get();
+        watching.and_then(|watching| watching.sensor.as_ref())
+    }
+
+    fn all_overflowed(&self) -> u64 {
+        let told = self.overflowed.load(Ordering::Relaxed);
+        told + self.counts.overflowed.load(Ordering::Relaxed)
+    }
+
+    /// Events handed over by the sensor, by class.
+    pub fn events_by_class(&self) -> BTreeMap<String, u64> {
+        let counts = self.sensor().map(Sensor::counters).unwrap_or_default();
+        let names = CLASSES.iter().map(|class| (*class).to_owned());
+        names.zip(counts.by_class).collect()
+    }
+
+    /// Events known to be missing, by source, over the whole run.
+    pub fn losses(&self) -> BTreeMap<String, u64> {
+        let losses = self.sensor().map(Sensor::losses).unwrap_or_default();
+        let overflowed = ("judge/queue".to_owned(), self.all_overflowed());
+        let all = losses.into_iter().chain([overflowed]);
+        all.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// How full each cache is: the sensor's, the judging thread's, the outbox.
+    pub fn caches(&self) -> Vec<CacheStatus> {
+        let stats = self.spool.stats();
+        let outbox = CacheStatus {
+            name: "outbox".to_owned(),
+            bytes: stats.bytes,
+            limit_bytes: self.spool_max_bytes,
+            entries: stats.records,
+            evicted: 0,
+        };
+        let sensor = self.sensor().map(Sensor::caches).unwrap_or_default();
+        let sensor = sensor.into_iter().map(CacheStatus::from);
+        sensor.chain(self.counts.caches()).chain([outbox]).collect()
+    }
+
+    /// How late stories reach the judge.
+    pub fn judge_lag(&self) -> LagSummary {
+        self.counts.lag.summary()
     }
 
     /// Events that found the judge's queue full since the last call.
@@ -99,6 +145,17 @@ impl Vitals {
         let new = self.counts.overflowed.swap(0, Ordering::Relaxed);
         self.overflowed.fetch_add(new, Ordering::Relaxed);
         new
+    }
+
+    /// What the sensor lost since the last call, by source.
+    pub fn take_losses(&self) -> Vec<(String, u64)> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.sensor().map(Sensor::losses).unwrap_or_default();
+        let new = all.into_iter().map(|(source, count)| {
+            let before = told.insert(source.clone(), count).unwrap_or(0);
+            (source, count.saturating_sub(before))
+        });
+        new.filter(|(_, count)| *count > 0).collect()
     }
 
     /// Stories judged so far.

@@ -1,6 +1,7 @@
 //! The lab: a fleet of network namespaces on one machine, and the end-to-end tests in it.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod command;
 pub mod demo;
 pub mod fleet;

@@ -128,6 +128,10 @@ impl Cache {
         self.forgotten
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.young.entries.len() + self.old.entries.len()
+    }
+
     /// Never more than the bound.
     pub(crate) fn bytes(&self) -> usize {
         self.young.bytes + self.old.bytes

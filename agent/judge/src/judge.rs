@@ -11,6 +11,8 @@ use cordon_proto::verdict::{Reason, Stage, Verdict, VerdictKind};
 
 use crate::cache::{Cache, Entry, Key};
 use crate::evaluable;
+use crate::fingerprint::{Fingerprint, Fingerprints};
+use crate::front::Front;
 use crate::occlude::excerpt;
 use crate::part::{self, parts};
 use crate::reasons::{self, Bounds, Found};
@@ -57,6 +59,8 @@ pub struct Counters {
     pub forgotten: u64,
     /// Bytes of the verdicts that the cache holds now.
     pub cache_bytes: usize,
+    /// How many verdicts those are.
+    pub cache_entries: usize,
 }
 
 /// Judges stories with one model. One owner, no locks: give each thread its own.
@@ -64,6 +68,8 @@ pub struct Judge {
     model: Arc<Model>,
     options: Options,
     cache: Cache,
+    fingerprints: Fingerprints,
+    front: Front,
     counters: Counters,
 }
 
@@ -73,7 +79,10 @@ impl Judge {
         Self {
             model,
             options,
-            cache: Cache::new(options.cache_bytes),
+            // An eighth of the bytes answers most questions before the story is read.
+            cache: Cache::new(options.cache_bytes - options.cache_bytes / 8),
+            fingerprints: Fingerprints::default(),
+            front: Front::new(options.cache_bytes / 8),
             counters: Counters::default(),
         }
     }
@@ -84,7 +93,14 @@ impl Judge {
     /// The same story gets the same verdict, cached or not. [`Verdict::micros`] is 0: the caller
     /// has the clock.
     pub fn judge(&mut self, story: &Story, thresholds: Option<Thresholds>) -> Verdict {
-        self.answer(story, thresholds, true)
+        let fingerprint = self.fingerprints.of(story);
+        self.answer(story, fingerprint, thresholds, true)
+    }
+
+    /// What the story says, in eight bytes: two stories of one judge with the same fingerprint get
+    /// the same verdict.
+    pub fn fingerprint(&mut self, story: &Story) -> Fingerprint {
+        self.fingerprints.of(story)
     }
 
     /// [`Judge::judge`] without looking for reasons, which costs up to [`Options::occlusions`] runs
@@ -95,7 +111,18 @@ impl Judge {
         story: &Story,
         thresholds: Option<Thresholds>,
     ) -> Verdict {
-        self.answer(story, thresholds, false)
+        let fingerprint = self.fingerprints.of(story);
+        self.answer(story, fingerprint, thresholds, false)
+    }
+
+    /// [`Judge::judge_without_reasons`] of a story whose fingerprint is known already.
+    pub fn judge_fingerprinted(
+        &mut self,
+        story: &Story,
+        fingerprint: Fingerprint,
+        thresholds: Option<Thresholds>,
+    ) -> Verdict {
+        self.answer(story, fingerprint, thresholds, false)
     }
 
     /// `name@sha256-prefix` of the model.
@@ -107,7 +134,8 @@ impl Judge {
     pub fn counters(&self) -> Counters {
         Counters {
             forgotten: self.cache.forgotten(),
-            cache_bytes: self.cache.bytes(),
+            cache_bytes: self.cache.bytes() + self.front.bytes(),
+            cache_entries: self.cache.len(),
             ..self.counters
         }
     }
@@ -115,6 +143,7 @@ impl Judge {
     fn answer(
         &mut self,
         story: &Story,
+        fingerprint: Fingerprint,
         thresholds: Option<Thresholds>,
         is_explained: bool,
     ) -> Verdict {
@@ -122,12 +151,9 @@ impl Judge {
         if let Some(why) = evaluable::lacking(story) {
             return self.not_evaluable(story, Stage::Gate, why);
         }
-        let input = self.model.read(story);
-        if input.tokens.is_empty() {
+        let Some((key, mut entry)) = self.known_or_read(story, fingerprint) else {
             return self.not_evaluable(story, Stage::Gate, "nothing in the story is readable");
-        }
-        let key = Key::of(&input);
-        let mut entry = self.recall(&key).unwrap_or_else(|| self.assess(&input));
+        };
         if !entry.score.is_finite() {
             return self.not_evaluable(story, entry.stage, "the model has no finite score for it");
         }
@@ -145,6 +171,27 @@ impl Judge {
         let verdict = self.verdict(story, kind, &entry, reasons);
         self.cache.put(key, entry);
         verdict
+    }
+
+    /// The remembered answer, else the model's; `None` when there is nothing to read.
+    fn known_or_read(
+        &mut self,
+        story: &Story,
+        fingerprint: Fingerprint,
+    ) -> Option<(Key, Arc<Entry>)> {
+        if let Some(key) = self.front.get(fingerprint)
+            && let Some(entry) = self.recall(&key)
+        {
+            return Some((key, entry));
+        }
+        let input = self.model.read(story);
+        if input.tokens.is_empty() {
+            return None;
+        }
+        let key = Key::of(&input);
+        let entry = self.recall(&key).unwrap_or_else(|| self.assess(&input));
+        self.front.put(fingerprint, key);
+        Some((key, entry))
     }
 
     fn recall(&mut self, key: &Key) -> Option<Arc<Entry>> {

@@ -16,10 +16,13 @@
 
 mod cache;
 mod evaluable;
+mod fingerprint;
+mod front;
 mod judge;
 mod occlude;
 mod part;
 mod reasons;
 mod wording;
 
+pub use fingerprint::Fingerprint;
 pub use judge::{Counters, Judge, Options};

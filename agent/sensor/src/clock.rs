@@ -1,7 +1,7 @@
 //! The kernel's clocks.
 
 /// CLOCK_MONOTONIC, nanoseconds: what the kernel stamps events with.
-pub(crate) fn mono_ns() -> u64 {
+pub fn mono_ns() -> u64 {
     read(libc::CLOCK_MONOTONIC)
 }
 

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use cordon_behavior::event::{Event, EventBody};
+
 use crate::Mode;
 
 /// Every class of events there is: what [`cordon_behavior::event::Event::class`] answers, and `snapshot`, the
@@ -30,6 +32,15 @@ pub const CLASSES: [&str; 22] = [
     "file_rates",
     "login",
 ];
+
+/// The row of [`CLASSES`] that an event is counted in; `None` for notices.
+pub(crate) fn row_of(event: &Event) -> Option<usize> {
+    let class = match &event.body {
+        EventBody::Exec(exec) if exec.snapshot => "snapshot",
+        _ => event.class(),
+    };
+    CLASSES.iter().position(|known| *known == class)
+}
 
 /// One class of events.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -39,6 +39,7 @@ mod sideband;
 mod task;
 
 pub use cache::CacheUse;
+pub use clock::mono_ns;
 pub use cordon_behavior::event::{Event, EventBody, Exec, ProcessKey};
 pub use coverage::{CLASSES, Coverage};
 pub use error::SensorError;

@@ -1,5 +1,6 @@
 //! Where every source's events go: through one door, which learns who is who on the way.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +9,10 @@ use cordon_behavior::event::{Event, EventBody, ProcessKey};
 use crate::cache::Bounded;
 use crate::facts::Facts;
 use crate::keys::{Keys, Known};
-use crate::{CacheUse, Counters, clock};
+use crate::{CLASSES, CacheUse, Counters, clock, coverage};
+
+/// Sources of loss that are told apart; what comes from yet another one is counted under `other`.
+const SOURCES: usize = 64;
 
 /// The way out, one for all sources. Cheap to clone.
 #[derive(Clone)]
@@ -18,6 +22,8 @@ struct Shared {
     door: Mutex<Door>,
     seen: AtomicU64,
     lost: AtomicU64,
+    by_class: [AtomicU64; CLASSES.len()],
+    losses: Mutex<BTreeMap<String, u64>>,
     caches: Mutex<Vec<Arc<dyn Bounded>>>,
 }
 
@@ -37,6 +43,8 @@ impl Out {
             }),
             seen: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            by_class: Default::default(),
+            losses: Mutex::default(),
             caches: Mutex::default(),
         }))
     }
@@ -51,10 +59,17 @@ impl Out {
         let mut guard = self.door();
         let door = &mut *guard;
         for mut event in events {
-            self.0.seen.fetch_add(1, Ordering::Relaxed);
+            self.count(&event);
             door.facts.enrich(&mut event);
             door.keys.learn(&event);
             (door.sink)(event);
+        }
+    }
+
+    fn count(&self, event: &Event) {
+        self.0.seen.fetch_add(1, Ordering::Relaxed);
+        if let Some(row) = coverage::row_of(event) {
+            self.0.by_class[row].fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -88,15 +103,34 @@ impl Out {
             return;
         }
         self.0.lost.fetch_add(count, Ordering::Relaxed);
-        let source = source.to_owned();
+        let source = self.add_loss(source, count);
         let body = EventBody::Loss { source, count };
         (self.door().sink)(notice(clock::mono_ns(), ProcessKey::NONE, body));
+    }
+
+    fn add_loss(&self, source: &str, count: u64) -> String {
+        let losses = self.0.losses.lock();
+        let mut losses = losses.unwrap_or_else(PoisonError::into_inner);
+        let is_known = losses.len() < SOURCES || losses.contains_key(source);
+        let source = if is_known { source } else { "other" }.to_owned();
+        *losses.entry(source.clone()).or_default() += count;
+        source
+    }
+
+    pub(crate) fn losses(&self) -> Vec<(String, u64)> {
+        let losses = self.0.losses.lock();
+        let losses = losses.unwrap_or_else(PoisonError::into_inner);
+        losses
+            .iter()
+            .map(|(source, count)| (source.clone(), *count))
+            .collect()
     }
 
     pub(crate) fn counters(&self) -> Counters {
         Counters {
             seen: self.0.seen.load(Ordering::Relaxed),
             lost: self.0.lost.load(Ordering::Relaxed),
+            by_class: std::array::from_fn(|row| self.0.by_class[row].load(Ordering::Relaxed)),
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use cordon_behavior::event::Event;
 
-use crate::coverage::{self, Coverage};
+use crate::coverage::{self, CLASSES, Coverage};
 use crate::facts::Facts;
 use crate::out::Out;
 use crate::task::Task;
@@ -88,6 +88,8 @@ pub struct Counters {
     pub seen: u64,
     /// Known to have happened and not handed over; each is in a loss event too.
     pub lost: u64,
+    /// Of [`Counters::seen`], in the order of [`CLASSES`]; notices of throttling are in none.
+    pub by_class: [u64; CLASSES.len()],
 }
 
 /// A running sensor. Dropping it detaches from the kernel and waits for its threads.
@@ -154,6 +156,12 @@ impl Sensor {
     /// How many events went through so far.
     pub fn counters(&self) -> Counters {
         self.out.counters()
+    }
+
+    /// What was lost so far, by source as in [`EventBody::Loss`](cordon_behavior::event::EventBody::Loss).
+    /// The counts add up to [`Counters::lost`], whatever became of the loss events.
+    pub fn losses(&self) -> Vec<(String, u64)> {
+        self.out.losses()
     }
 
     /// How full each cache is.

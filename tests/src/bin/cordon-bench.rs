@@ -1,0 +1,55 @@
+//! `cordon-bench`: what Cordon costs and what it sees, beside others, measured on this machine.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use cordon_tests::bench::{self, generate, guard, storm, syscalls, witness};
+
+/// Measures Cordon beside other tools. Needs root; leaves nothing behind.
+#[derive(Parser)]
+#[command(name = "cordon-bench", version)]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// The sensor: CPU, slow-down, completeness, memory; see docs/benchmarks.md.
+    Sensor(bench::Arguments),
+    #[command(hide = true)]
+    Guard,
+    #[command(hide = true)]
+    Generate(generate::Arguments),
+    #[command(hide = true)]
+    Witness(witness::Arguments),
+    #[command(hide = true)]
+    Storm(storm::Arguments),
+    #[command(hide = true)]
+    Syscalls(syscalls::Arguments),
+}
+
+fn main() -> ExitCode {
+    finish(run(Arguments::parse().what))
+}
+
+fn run(what: What) -> Result<ExitCode> {
+    match what {
+        What::Sensor(arguments) => return bench::run(&arguments),
+        What::Guard => guard::stand()?,
+        What::Generate(arguments) => generate::run(&arguments)?,
+        What::Witness(arguments) => witness::run(&arguments)?,
+        What::Storm(arguments) => storm::run(&arguments)?,
+        What::Syscalls(arguments) => syscalls::run(&arguments)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn finish(result: Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("cordon-bench: {error:#}");
+        ExitCode::FAILURE
+    })
+}
