@@ -88,6 +88,13 @@ static __always_inline void submit_later(void *record)
 	bpf_ringbuf_submit(record, how);
 }
 
+/*
+ * Functions that are not static are checked by the verifier once, not at each call and for each state
+ * of the caller: that keeps loading cheap. Their arguments are numbers: addresses that were read, not
+ * pointers that the verifier knows, such as the task that a tracepoint hands over.
+ */
+#define CHECKED_ONCE __attribute__((noinline))
+
 static __always_inline __u64 start_of(struct task_struct *leader)
 {
 	if (bpf_core_field_exists(leader->start_boottime))
@@ -96,8 +103,9 @@ static __always_inline __u64 start_of(struct task_struct *leader)
 }
 
 /* Pid of a thread group as the scope sees it; 0 when it is not in the scope's namespace. */
-static __always_inline __u32 pid_of(struct task_struct *leader)
+CHECKED_ONCE __u32 pid_of(__u64 leader_at)
 {
+	struct task_struct *leader = (void *)leader_at;
 	struct pid *pid;
 	__u32 level;
 
@@ -146,15 +154,11 @@ static __always_inline __u64 ancestor_id(struct cgroup *cgroup, __u32 level)
 	return id;
 }
 
-static __always_inline bool in_cgroup_scope(struct task_struct *task)
+CHECKED_ONCE bool in_cgroup_scope(__u64 cgroup_at)
 {
-	struct cgroup *cgroup;
-	__u32 level;
+	struct cgroup *cgroup = (void *)cgroup_at;
+	__u32 level = BPF_CORE_READ(cgroup, level);
 
-	if (!scope_cgroup)
-		return true;
-	cgroup = cgroup_of(task);
-	level = BPF_CORE_READ(cgroup, level);
 	for (__u32 i = 0; i < CGROUP_LEVELS && i <= level; i++) {
 		if (ancestor_id(cgroup, i) == scope_cgroup)
 			return true;
@@ -168,7 +172,9 @@ static __always_inline void key_of(struct record_key *key, struct task_struct *t
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
 
 	key->hole = 0;
-	key->pid = in_cgroup_scope(task) ? pid_of(leader) : 0;
+	key->pid = 0;
+	if (!scope_cgroup || in_cgroup_scope((__u64)cgroup_of(task)))
+		key->pid = pid_of((__u64)leader);
 	key->start_ns = key->pid ? start_of(leader) : 0;
 }
 

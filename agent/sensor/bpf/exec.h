@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* New program images. */
 #include "image.h"
+#include "environment.h"
 #include "throttle.h"
 
 /* One buffer per CPU is enough: the kernel does not run a program again on a CPU while it runs there. */
@@ -11,9 +12,40 @@ struct {
 	__type(value, struct exec_buffer);
 } exec_buffers SEC(".maps");
 
+/* What was executed, where that is not the image's own path; answers where the text ends. */
+static __always_inline __u32 fill_name(struct exec_buffer *buffer, struct linux_binprm *bprm, __u32 at)
+{
+	const char *name = BPF_CORE_READ(bprm, filename);
+	long bytes;
+
+	/* Set to another string by binfmt_script and binfmt_misc. */
+	if (BPF_CORE_READ(bprm, interp) != name)
+		buffer->record.flags |= EXEC_SCRIPT;
+	if (BPF_CORE_READ(bprm, fdpath))
+		buffer->record.flags |= EXEC_BY_DESCRIPTOR;
+	at &= TEXT_MASK;
+	if (!(buffer->record.flags & (EXEC_SCRIPT | EXEC_BY_DESCRIPTOR)))
+		return at;
+	bytes = bpf_probe_read_kernel_str(buffer->text + at, PATH_BYTES, name);
+	if (bytes <= 0 || bytes > PATH_BYTES)
+		return at;
+	buffer->record.name_bytes = bytes;
+	return at + bytes;
+}
+
+/* Arguments of which a page is not in memory, for which this program cannot wait: up to there. */
+static __always_inline __u32 read_pages(char *text, __u64 start, __u32 bytes)
+{
+	__u32 here = 4096 - (start & 4095);
+
+	if (here >= bytes || here > ARGV_BYTES)
+		return 0;
+	return bpf_probe_read_user(text, here, (void *)start) ? 0 : here;
+}
+
 static __always_inline __u32 fill_argv(struct exec_buffer *buffer, struct task_struct *task, __u32 at)
 {
-	__u64 start = BPF_CORE_READ(task, mm, arg_start);
+	__u64 start = buffer->record.argv_at;
 	__u64 bytes = BPF_CORE_READ(task, mm, arg_end) - start;
 
 	if (bytes > ARGV_BYTES) {
@@ -24,15 +56,8 @@ static __always_inline __u32 fill_argv(struct exec_buffer *buffer, struct task_s
 	if (bytes == 0)
 		return at;
 	if (bpf_probe_read_user(buffer->text + at, bytes, (void *)start)) {
-		/* A page of it is not in memory, and this program cannot wait for it. */
-		__u64 here = 4096 - (start & 4095);
-
 		buffer->record.flags |= EXEC_ARGV_TRUNCATED;
-		if (here < bytes)
-			bytes = here;
-		if (bpf_probe_read_user(buffer->text + at, bytes & 4095, (void *)start))
-			return at;
-		bytes &= 4095;
+		bytes = read_pages(buffer->text + at, start, bytes);
 	}
 	buffer->record.argv_bytes = bytes;
 	return at + bytes;
@@ -54,7 +79,8 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 	head_of(&buffer->record.head, RECORD_EXEC, task);
 	if (!buffer->record.head.process.pid || throttled(RECORD_EXEC, buffer->record.head.cgroup_id))
 		return 0;
-	end = fill_argv(buffer, task, fill_image(buffer, task));
+	end = fill_argv(buffer, task, fill_name(buffer, bprm, fill_image(buffer, task)));
+	fill_environment(buffer, task, bprm);
 	if (end > TEXT_BYTES)
 		return 0;
 	if (bpf_ringbuf_output(&ring, buffer, sizeof(struct exec_record) + end, wake_now()))

@@ -60,9 +60,33 @@ struct pid {
 typedef struct {
 	__u32 val;
 } kuid_t;
+/* Two words of 32 bits before 6.3: the same bytes on a little-endian machine. */
+typedef struct {
+	__u64 val;
+} kernel_cap_t;
+struct user_namespace;
 struct cred {
 	kuid_t uid;
+	kuid_t gid;
 	kuid_t euid;
+	kuid_t egid;
+	kernel_cap_t cap_effective;
+	struct user_namespace *user_ns;
+};
+
+struct mnt_namespace;
+struct uts_namespace;
+struct ipc_namespace;
+struct net;
+struct cgroup_namespace;
+struct time_namespace;
+struct nsproxy {
+	struct uts_namespace *uts_ns;
+	struct ipc_namespace *ipc_ns;
+	struct mnt_namespace *mnt_ns;
+	struct net *net_ns;
+	struct time_namespace *time_ns;
+	struct cgroup_namespace *cgroup_ns;
 };
 
 struct tty_struct;
@@ -78,9 +102,18 @@ struct signal_struct {
 struct kernfs_node {
 	__u64 id;
 };
+struct cgroup_root {
+	int hierarchy_id;
+};
+struct cgroup;
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+};
 struct cgroup {
+	struct cgroup_subsys_state self;
 	int level;
 	struct kernfs_node *kn;
+	struct cgroup_root *root;
 	struct cgroup *ancestors[1];
 };
 /* Before 6.1 a cgroup kept its ancestors' ids instead. */
@@ -93,13 +126,31 @@ struct css_set {
 
 struct file_system_type;
 struct super_block {
+	unsigned int s_dev;
 	unsigned long s_magic;
 };
 struct inode {
 	unsigned short i_mode;
 	unsigned int i_nlink;
 	unsigned int i_rdev;
+	unsigned long i_ino;
+	long long i_size;
 	struct super_block *i_sb;
+	/* 6.11. */
+	__s64 i_mtime_sec;
+	__u32 i_mtime_nsec;
+};
+struct timespec64 {
+	__s64 tv_sec;
+	long tv_nsec;
+};
+/* 6.6 to 6.10. */
+struct inode___two {
+	struct timespec64 __i_mtime;
+};
+/* Before 6.6. */
+struct inode___old {
+	struct timespec64 i_mtime;
 };
 struct qstr {
 	const unsigned char *name;
@@ -107,6 +158,7 @@ struct qstr {
 struct dentry {
 	struct dentry *d_parent;
 	struct qstr d_name;
+	struct inode *d_inode;
 };
 struct vfsmount {
 	struct dentry *mnt_root;
@@ -138,12 +190,23 @@ struct files_struct {
 struct mm_struct {
 	unsigned long arg_start;
 	unsigned long arg_end;
+	unsigned long start_stack;
+	unsigned long env_start;
+	unsigned long env_end;
 	struct file *exe_file;
 };
-struct linux_binprm;
+struct linux_binprm {
+	int argc;
+	int envc;
+	const char *filename;
+	const char *interp;
+	const char *fdpath;
+};
 
 struct task_struct {
+	unsigned int __state;
 	unsigned int flags;
+	unsigned int in_execve : 1;
 	struct mm_struct *mm;
 	int exit_code;
 	int pid;
@@ -156,6 +219,10 @@ struct task_struct {
 	struct fs_struct *fs;
 	struct files_struct *files;
 	struct signal_struct *signal;
+	struct nsproxy *nsproxy;
+	/* With CONFIG_AUDIT. */
+	kuid_t loginuid;
+	unsigned int sessionid;
 	struct css_set *cgroups;
 };
 /* The name of start_boottime before 5.5. */

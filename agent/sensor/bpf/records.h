@@ -47,6 +47,25 @@ enum exec_flags {
 	EXEC_EXE_TRUNCATED = 1 << 4,
 	EXEC_CWD_TRUNCATED = 1 << 5,
 	EXEC_SNAPSHOT = 1 << 6,
+	/* Anybody may write the image or a directory above it. */
+	EXEC_WRITABLE = 1 << 7,
+	/* The name is that of a script: an interpreter runs it. */
+	EXEC_SCRIPT = 1 << 8,
+	/* The name is /dev/fd/NUMBER, with a path behind it unless the descriptor itself was executed. */
+	EXEC_BY_DESCRIPTOR = 1 << 9,
+	/* The snapshot found it in the middle of an exec. */
+	EXEC_UNDER_WAY = 1 << 10,
+};
+
+enum namespace_kind {
+	NAMESPACE_MNT = 1 << 0,
+	NAMESPACE_PID = 1 << 1,
+	NAMESPACE_NET = 1 << 2,
+	NAMESPACE_USER = 1 << 3,
+	NAMESPACE_UTS = 1 << 4,
+	NAMESPACE_IPC = 1 << 5,
+	NAMESPACE_CGROUP = 1 << 6,
+	NAMESPACE_TIME = 1 << 7,
 };
 
 /* pid 0: outside the scope. */
@@ -85,6 +104,17 @@ struct connect_record {
 	__u8 address[16];
 };
 
+#define CGROUP_PATH_BYTES 2048
+
+/* Followed by nothing: the path is cut to path_bytes. head.process is who made or removed it. */
+struct cgroup_record {
+	struct record_head head;
+	__u64 id;
+	__u32 created;
+	__u32 path_bytes;
+	char path[CGROUP_PATH_BYTES];
+};
+
 /* head.cgroup_id is the cgroup; no process. */
 struct throttle_record {
 	struct record_head head;
@@ -104,40 +134,55 @@ struct throttle_check {
 #define PATH_PARTS 24
 #define ARGV_BYTES 4096
 /*
- * Two paths and the arguments, rounded up: the verifier forgets comparisons but understands a mask, and
+ * Three paths and the arguments, rounded up: the verifier forgets comparisons but understands a mask, and
  * an offset below 4096 with 4096 bytes behind it always fits.
  */
 #define TEXT_BYTES 8192
 #define TEXT_MASK 4095
 
 /*
- * Followed by exe_bytes, cwd_bytes and argv_bytes of text. A path is its names, leaf first, each with
- * a NUL: the kernel walks it upwards, and user space turns it round.
+ * Followed by exe_bytes, cwd_bytes, name_bytes and argv_bytes of text. A path is its names, leaf first,
+ * each with a NUL: the kernel walks it upwards, and user space turns it round. The name is as it was
+ * given to execve, and only there where it tells something (EXEC_SCRIPT, EXEC_BY_DESCRIPTOR).
  */
 struct exec_record {
 	struct record_head head;
 	struct record_key parent;
 	__u32 uid;
 	__u32 euid;
+	__u32 gid;
+	__u32 egid;
+	__u64 capabilities;
+	/* 0xffffffff: none. */
+	__u32 login_uid;
+	__u32 session;
+	__u64 inode;
+	__u64 mtime_ns;
+	__u64 size;
+	/* Where the arguments lie in its memory: another place after each exec. */
+	__u64 argv_at;
+	/* As the kernel numbers devices: 12 bits major, 20 bits minor. */
+	__u32 device;
+	/* Bits of environment.h. */
+	__u32 environment;
 	__u8 stdio[3];
-	__u8 flags;
+	/* Those that are not its parent's. */
+	__u8 namespaces;
+	__u16 flags;
 	__u16 exe_bytes;
 	__u16 cwd_bytes;
+	__u16 name_bytes;
 	__u16 argv_bytes;
-	__u16 hole[3];
-};
-
-struct exec_buffer {
-	struct exec_record record;
-	char text[TEXT_BYTES];
+	__u16 hole;
 };
 
 _Static_assert(sizeof(struct record_head) == 40, "record_head");
 _Static_assert(sizeof(struct fork_record) == 56, "fork_record");
 _Static_assert(sizeof(struct exit_record) == 48, "exit_record");
 _Static_assert(sizeof(struct connect_record) == 64, "connect_record");
+_Static_assert(sizeof(struct cgroup_record) == 56 + CGROUP_PATH_BYTES, "cgroup_record");
 _Static_assert(sizeof(struct throttle_record) == 56, "throttle_record");
 _Static_assert(sizeof(struct throttle_check) == 16, "throttle_check");
-_Static_assert(sizeof(struct exec_record) == 80, "exec_record");
+_Static_assert(sizeof(struct exec_record) == 144, "exec_record");
 
 #endif

@@ -3,6 +3,7 @@
 #include "exec.h"
 #include "lineage.h"
 #include "connect.h"
+#include "cgroup.h"
 #include "snapshot.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -9,6 +9,9 @@ struct {
 	__type(value, struct exec_buffer);
 } snapshot_buffers SEC(".maps");
 
+/* Made, but fork has not told of it: the live stream will. include/linux/sched.h, Linux 4.8. */
+#define TASK_NEW 0x00000800
+
 /*
  * kernel/bpf/task_iter.c: bpf_iter__task { meta, task }, Linux 5.8. Arguments are left to user space:
  * they may be paged out, and this program cannot wait.
@@ -22,6 +25,8 @@ int on_task(struct bpf_iter__task *context)
 
 	if (!task || task->pid != task->tgid || (task->flags & PF_KTHREAD))
 		return 0;
+	if (task->__state & TASK_NEW)
+		return 0;
 	buffer = bpf_map_lookup_elem(&snapshot_buffers, &zero);
 	if (!buffer)
 		return 0;
@@ -33,6 +38,9 @@ int on_task(struct bpf_iter__task *context)
 	if (end > 2 * PATH_BYTES)
 		return 0;
 	buffer->record.flags |= EXEC_SNAPSHOT;
+	/* Its image may be the old or the new one, and the live stream will tell of the new. */
+	if (bpf_core_field_exists(task->in_execve) && BPF_CORE_READ_BITFIELD_PROBED(task, in_execve))
+		buffer->record.flags |= EXEC_UNDER_WAY;
 	bpf_seq_write(context->meta->seq, buffer, sizeof(struct exec_record) + end);
 	return 0;
 }

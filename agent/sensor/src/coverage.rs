@@ -159,6 +159,7 @@ fn by_ebpf() -> Vec<Coverage> {
         Coverage::full("fork", "tp_btf/sched_process_fork"),
         Coverage::full("exit", "tp_btf/sched_process_exit"),
         Coverage::full("connect", "tp_btf/inet_sock_set_state"),
+        Coverage::full("cgroup", "tp_btf/cgroup_mkdir, tp_btf/cgroup_rmdir"),
         Coverage::full("snapshot", "iter/task"),
     ]
 }
@@ -180,6 +181,12 @@ fn by_proc(why_not_ebpf: Option<&str>) -> Vec<Coverage> {
             "connect",
             "tp_btf/inet_sock_set_state",
             format!("/proc does not tell who connects as it happens{because}"),
+            Some(GIVE_EBPF),
+        ),
+        Coverage::missing(
+            "cgroup",
+            "tp_btf/cgroup_mkdir, tp_btf/cgroup_rmdir",
+            format!("/proc does not tell of cgroups that are made or removed{because}"),
             Some(GIVE_EBPF),
         ),
         Coverage::full("snapshot", "/proc"),

@@ -1,5 +1,6 @@
 //! Watching by eBPF programs.
 
+mod cgroups;
 mod hooks;
 mod losses;
 mod ring;
@@ -7,7 +8,6 @@ mod shared;
 mod snapshot;
 mod throttles;
 
-use std::collections::HashSet;
 use std::io::PipeReader;
 use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
@@ -15,13 +15,11 @@ use std::time::{Duration, Instant};
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{OpenObject, PrintLevel};
 
-use cordon_behavior::event::{Event, EventBody, ProcessKey};
-
 use crate::out::Out;
 use crate::sensor::{Ready, Started, tell};
 use crate::{SensorConfig, SensorError, clock, task};
 use losses::Losses;
-use ring::{BATCH, Ring};
+use ring::Ring;
 use shared::Shared;
 use skel::{SensorSkel, SensorSkelBuilder};
 use throttles::Throttles;
@@ -57,13 +55,15 @@ pub(crate) fn watch(
     let ring = Ring::new(&skel)?;
     let shared = Shared::of(&skel)?;
     tell(ready, Started::Ebpf { left_out });
-    catch_up(&skel, &ring, attached_ns, out);
     let mut losses = Losses::new(skel.object());
     let mut throttles = Throttles::new(out);
+    catch_up(config, &skel, &ring, attached_ns, &mut throttles, out);
     let mut checked = Instant::now();
     loop {
         let stop = sleep(&ring, shared, stopped);
-        while ring.deliver(&mut throttles, out) {}
+        // One batch at a time: a storm that never lets the ring run empty must not hide a stop, nor
+        // what it costs.
+        ring.deliver(&mut throttles, out);
         if checked.elapsed() >= IDLE || stop {
             throttles.check(&skel.progs.on_throttle_check);
             losses.report(skel.object(), shared, out, stop);
@@ -76,9 +76,12 @@ pub(crate) fn watch(
 }
 
 /// Until there is something urgent, or [`IDLE`] is over; true when it is time to stop. Does not sleep
-/// over a record that is being written: its program may not have seen that the reader sleeps.
+/// over anything unread, not even over a record that is being written: its program may not have seen
+/// that the reader sleeps.
 fn sleep(ring: &Ring<'_>, shared: Shared<'_>, stopped: &PipeReader) -> bool {
-    shared.fall_asleep();
+    if ring.is_empty() {
+        shared.fall_asleep();
+    }
     let limit = if ring.is_empty() {
         IDLE
     } else {
@@ -128,28 +131,21 @@ fn load<'a>(
     Ok((skel, left_out))
 }
 
-/// Delivers the processes that were there before, then what happened while they were listed.
-fn catch_up(skel: &SensorSkel<'_>, ring: &Ring<'_>, attached_ns: u64, out: &Out) {
-    let before = snapshot::take(skel, attached_ns);
-    // What the stream knows of a process is newer than the snapshot.
-    let mut live: Vec<Event> = Vec::new();
-    loop {
-        let batch = ring.read();
-        if batch.is_empty() {
-            break;
-        }
-        live.extend(batch);
-        if live.len() > 16 * BATCH {
-            break;
-        }
+/// Delivers what was there before, then what happened while that was listed.
+fn catch_up(
+    config: &SensorConfig,
+    skel: &SensorSkel<'_>,
+    ring: &Ring<'_>,
+    attached_ns: u64,
+    throttles: &mut Throttles,
+    out: &Out,
+) {
+    // The programs are attached: whatever comes from here on is in the ring.
+    let cgroups = cgroups::list(&config.scope, attached_ns, out);
+    let (processes, mut live) = snapshot::take(skel, ring, attached_ns);
+    cgroups::without_known(&cgroups, &mut live);
+    for event in &live {
+        throttles.note(event);
     }
-    let executed: HashSet<ProcessKey> = live
-        .iter()
-        .filter(|event| matches!(event.body, EventBody::Exec(_)))
-        .map(|event| event.process)
-        .collect();
-    let unseen = before
-        .into_iter()
-        .filter(|event| !executed.contains(&event.process));
-    out.events(unseen.chain(live));
+    out.events(cgroups.into_iter().chain(processes).chain(live));
 }

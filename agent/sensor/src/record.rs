@@ -2,6 +2,7 @@
 //!
 //! The structs are never made from the bytes; they say where each field is.
 
+mod exec;
 mod network;
 mod process;
 
@@ -9,7 +10,7 @@ use std::mem::offset_of;
 
 use cordon_behavior::event::{Event, EventBody, ProcessKey};
 
-pub(crate) use process::arguments;
+pub(crate) use exec::arguments;
 
 /// Kinds of record, the index of the loss counters too.
 pub(crate) const KINDS: [&str; 17] = [
@@ -35,6 +36,7 @@ const EXEC: u32 = 1;
 const FORK: u32 = 2;
 const EXIT: u32 = 3;
 const CONNECT: u32 = 4;
+const CGROUP: u32 = 7;
 const THROTTLE: u32 = 16;
 
 #[repr(C)]
@@ -53,6 +55,16 @@ struct Head {
     cgroup_id: u64,
 }
 
+/// `bpf/cgroup.h`; the path follows.
+#[repr(C)]
+struct CgroupRecord {
+    head: Head,
+    id: u64,
+    created: u32,
+    path_bytes: u32,
+}
+
+/// `bpf/throttle.h`
 #[repr(C)]
 struct ThrottleRecord {
     head: Head,
@@ -62,6 +74,7 @@ struct ThrottleRecord {
 
 const _: () = {
     assert!(size_of::<Head>() == 40);
+    assert!(size_of::<CgroupRecord>() == 56);
     assert!(size_of::<ThrottleRecord>() == 56);
 };
 
@@ -89,24 +102,41 @@ pub fn decode(bytes: &[u8], wall_offset_ns: i64) -> Result<Option<Event>, Record
     Ok(decode_sized(bytes, wall_offset_ns)?.0)
 }
 
-/// Records of a snapshot lie end to end.
-pub(crate) fn decode_all(mut bytes: &[u8], wall_offset_ns: i64) -> Result<Vec<Event>, RecordError> {
-    let mut events = Vec::new();
+/// A process that the start-up snapshot came by.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    /// Its image, at the time of the visit.
+    pub event: Event,
+    /// An exec of it was under way.
+    pub under_way: bool,
+    /// Where its arguments lay.
+    pub argv_at: u64,
+}
+
+/// Records of a snapshot, which lie end to end.
+pub(crate) fn found(mut bytes: &[u8], wall_offset_ns: i64) -> Result<Vec<Found>, RecordError> {
+    let mut all = Vec::new();
     while !bytes.is_empty() {
         let (event, size) = decode_sized(bytes, wall_offset_ns)?;
-        events.extend(event);
+        let (under_way, argv_at) = exec::visit(&Reader { bytes })?;
+        all.extend(event.map(|event| Found {
+            event,
+            under_way,
+            argv_at,
+        }));
         bytes = &bytes[size..];
     }
-    Ok(events)
+    Ok(all)
 }
 
 fn decode_sized(bytes: &[u8], wall_offset_ns: i64) -> Result<(Option<Event>, usize), RecordError> {
     let reader = Reader { bytes };
     let (body, size) = match reader.u32(offset_of!(Head, kind))? {
-        EXEC => process::exec(&reader)?,
+        EXEC => exec::exec(&reader)?,
         FORK => process::fork(&reader)?,
         EXIT => process::exit(&reader)?,
         CONNECT => network::connect(&reader)?,
+        CGROUP => cgroup(&reader)?,
         THROTTLE => throttle(&reader)?,
         unknown => return Err(RecordError::Kind(unknown)),
     };
@@ -124,6 +154,18 @@ fn decode_sized(bytes: &[u8], wall_offset_ns: i64) -> Result<(Option<Event>, usi
         body,
     };
     Ok((Some(event), size))
+}
+
+fn cgroup(reader: &Reader<'_>) -> Decoded {
+    let path_at = size_of::<CgroupRecord>();
+    let path_bytes = reader.u32(offset_of!(CgroupRecord, path_bytes))? as usize;
+    let path = reader.slice(path_at, path_bytes)?;
+    let body = EventBody::Cgroup {
+        id: reader.u64(offset_of!(CgroupRecord, id))?,
+        path: String::from_utf8_lossy(path).into_owned(),
+        created: reader.u32(offset_of!(CgroupRecord, created))? != 0,
+    };
+    Ok((body, path_at + path_bytes))
 }
 
 fn throttle(reader: &Reader<'_>) -> Decoded {

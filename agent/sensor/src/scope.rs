@@ -46,6 +46,12 @@ pub(crate) fn own_pid_namespace() -> Result<u32, SensorError> {
     Ok(namespace.ino() as u32)
 }
 
+/// Where the cgroup2 tree is mounted.
+pub(crate) fn cgroup_root() -> Option<&'static Path> {
+    let mut roots = CGROUP_ROOTS.into_iter().map(Path::new);
+    roots.find(|root| root.join("cgroup.procs").exists())
+}
+
 /// A cgroup's id is its directory's inode number.
 fn cgroup_id(path: &Path) -> Result<u64, SensorError> {
     let candidates: Vec<PathBuf> = if path.is_absolute() {

@@ -42,7 +42,8 @@ pub struct Exec {
     pub parent: Option<ProcessKey>,
     /// Path of the image as executed: of the interpreter, where a script names one.
     pub exe: String,
-    /// Path of the script, as it was executed, when an interpreter runs it; else empty.
+    /// Path of the script, as it was executed but from the root on, when an interpreter runs it; else
+    /// empty.
     pub script: String,
     /// Which file `exe` is.
     pub identity: Option<FileIdentity>,

@@ -63,26 +63,42 @@ impl<'a> Ring<'a> {
 
     /// Whether nothing lies unread, not even a record that is being written.
     pub(super) fn is_empty(&self) -> bool {
+        let (written, read) = self.positions();
+        written == read
+    }
+
+    /// Everything that programs had begun to write when this was called, and perhaps more.
+    pub(super) fn read_up_to_now(&self) -> Vec<Event> {
+        let (end, _) = self.positions();
+        let mut events = Vec::new();
+        // Positions only grow, and a program that writes cannot wait.
+        while self.positions().1 < end {
+            events.extend(self.read());
+        }
+        events
+    }
+
+    /// Bytes that were ever reserved, and that were ever read.
+    fn positions(&self) -> (u64, u64) {
         // SAFETY: a live ring buffer, which has the one ring that was added to it.
         unsafe {
             let ring = libbpf_sys::ring_buffer__ring(self.ring.as_libbpf_object().as_ptr(), 0);
-            libbpf_sys::ring__avail_data_size(ring) == 0
+            let written = libbpf_sys::ring__producer_pos(ring);
+            (written, libbpf_sys::ring__consumer_pos(ring))
         }
     }
 
-    /// Hands one batch on; false when there was none.
-    pub(super) fn deliver(&self, throttles: &mut Throttles, out: &Out) -> bool {
+    /// Hands one batch on.
+    pub(super) fn deliver(&self, throttles: &mut Throttles, out: &Out) {
         let events = self.read();
         for event in &events {
             throttles.note(event);
         }
-        let is_any = !events.is_empty();
-        out.events(events);
-        let malformed = std::mem::take(&mut self.batch.borrow_mut().malformed);
-        if malformed > 0 {
-            out.loss("ring/malformed", malformed);
+        if !events.is_empty() {
+            out.events(events);
         }
-        is_any
+        let malformed = std::mem::take(&mut self.batch.borrow_mut().malformed);
+        out.loss("ring/malformed", malformed);
     }
 }
 

@@ -75,13 +75,14 @@ pub(super) fn read(pid: u32, parent: Option<ProcessKey>, snapshot: bool) -> Opti
 }
 
 /// The arguments of a process, and whether there were more; `None` unless the process with this pid
-/// here is the one that the kernel started at `start_ns`.
-pub(crate) fn arguments_of(pid: u32, start_ns: u64) -> Option<(Vec<String>, bool)> {
+/// here is `key` and still runs the image whose arguments lie at `argv_at`.
+pub(crate) fn arguments_of(key: ProcessKey, argv_at: u64) -> Option<(Vec<String>, bool)> {
+    let arguments = arguments(key.pid)?;
     let tick_ns = clock::tick_ns();
-    if see(pid)?.start_ns / tick_ns != start_ns / tick_ns {
-        return None;
-    }
-    arguments(pid)
+    let seen = see(key.pid)?;
+    let is_same = seen.start_ns / tick_ns == key.start_ns / tick_ns;
+    // The place is told as 0 to those who may not know it.
+    (is_same && (seen.argv_at == argv_at || seen.argv_at == 0)).then_some(arguments)
 }
 
 fn arguments(pid: u32) -> Option<(Vec<String>, bool)> {

@@ -5,6 +5,8 @@
     reason = "a test that cannot set up its case has failed"
 )]
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -90,4 +92,58 @@ pub fn mark(name: &str) -> String {
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap();
     format!("cordon-{name}-{}-{}", std::process::id(), now.as_nanos())
+}
+
+/// Where cgroup2 is mounted.
+pub fn cgroup_root() -> &'static Path {
+    let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+    let mut roots = roots.into_iter().map(Path::new);
+    let root = roots.find(|root| root.join("cgroup.procs").exists());
+    root.expect("these tests need a cgroup2 tree")
+}
+
+/// A cgroup and some below it, removed also when the test fails.
+pub struct Groups {
+    top: PathBuf,
+    below: Vec<PathBuf>,
+}
+
+impl Groups {
+    pub fn make(name: &str, below: &[&str]) -> Self {
+        let top = cgroup_root().join(name);
+        std::fs::create_dir(&top).unwrap();
+        let mut groups = Self {
+            top,
+            below: Vec::new(),
+        };
+        for name in below {
+            let path = groups.path(name);
+            std::fs::create_dir(&path).unwrap();
+            groups.below.push(path);
+        }
+        groups
+    }
+
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.top.join(below)
+    }
+
+    /// Runs a line of shell in one of them and waits for its end.
+    pub fn run(&self, below: &str, line: &str) {
+        let join = format!("echo $$ >{}/cgroup.procs; ", self.path(below).display());
+        let status = Command::new("/bin/sh")
+            .args(["-c", &(join + line)])
+            .status();
+        assert!(status.unwrap().success());
+    }
+}
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        for group in self.below.iter().chain([&self.top]) {
+            if let Err(error) = std::fs::remove_dir(group) {
+                eprintln!("cannot remove {}: {error}", group.display());
+            }
+        }
+    }
 }

@@ -1,0 +1,136 @@
+//! What watching costs: numbers for people, not for a verdict. Run it on a quiet machine:
+//! `cargo nextest run -p cordon-sensor --run-ignored only -E 'binary(cost)' --no-capture`
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a measurement that cannot be set up has failed, and its numbers are its purpose"
+)]
+
+mod support;
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use cordon_sensor::{EventBody, Mode, Sensor, SensorConfig};
+
+const EXECS: u32 = 5000;
+const CONNECTS: u32 = 2000;
+const STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
+
+/// Puts the kernel's setting back, also when the measurement fails.
+struct Stats(String);
+
+impl Stats {
+    fn on() -> Self {
+        let before = fs::read_to_string(STATS).unwrap();
+        fs::write(STATS, "1").unwrap();
+        Self(before)
+    }
+}
+
+impl Drop for Stats {
+    fn drop(&mut self) {
+        if let Err(error) = fs::write(STATS, self.0.trim()) {
+            eprintln!("cannot put {STATS} back: {error}");
+        }
+    }
+}
+
+/// CPU time of this process's thread of that name, nanoseconds, and how often it was switched to.
+fn thread(name: &str) -> (u64, u64) {
+    for task in fs::read_dir("/proc/self/task").unwrap().flatten() {
+        let comm = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        if comm.trim() == name {
+            let text = fs::read_to_string(task.path().join("schedstat")).unwrap();
+            let mut words = text.split_whitespace().map(|word| word.parse().unwrap());
+            let ran = words.next().unwrap();
+            return (ran, words.nth(1).unwrap());
+        }
+    }
+    panic!("no thread {name}");
+}
+
+/// Run time and runs of each of this process's programs.
+fn programs() -> Vec<(String, u64, u64)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc/self/fdinfo").unwrap().flatten() {
+        let text = fs::read_to_string(entry.path()).unwrap_or_default();
+        let field = |name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name))?;
+            line.split_whitespace().nth(1).map(str::to_owned)
+        };
+        if let (Some(id), Some(time)) = (field("prog_id:"), field("run_time_ns:")) {
+            let runs = field("run_cnt:").unwrap();
+            found.push((id, time.parse().unwrap(), runs.parse().unwrap()));
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+#[test]
+#[ignore = "measures"]
+fn of_execs_and_connects() {
+    let _stats = Stats::on();
+    let execs = Arc::new(AtomicU64::new(0));
+    let connects = Arc::new(AtomicU64::new(0));
+    let (execs_seen, connects_seen) = (Arc::clone(&execs), Arc::clone(&connects));
+    let config = SensorConfig {
+        mode: Mode::Ebpf,
+        ..SensorConfig::default()
+    };
+    let own = std::process::id();
+    let sensor = Sensor::start(config, move |event| match &event.body {
+        EventBody::Exec(exec) if exec.parent.is_some_and(|parent| parent.pid == own) => {
+            execs_seen.fetch_add(1, Ordering::Relaxed);
+        }
+        EventBody::Connect { .. } if event.process.pid == own => {
+            connects_seen.fetch_add(1, Ordering::Relaxed);
+        }
+        _ => {}
+    })
+    .unwrap();
+    let before = thread("cordon-sensor");
+    let start = Instant::now();
+    for number in 0..EXECS {
+        Command::new("/bin/true")
+            .args(["--number", &number.to_string()])
+            .stdin(Stdio::null())
+            .status()
+            .unwrap();
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    for _ in 0..CONNECTS {
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        drop(listener.accept().unwrap());
+        drop(stream);
+    }
+    let took = start.elapsed();
+    let end = Instant::now() + Duration::from_secs(20);
+    while (execs.load(Ordering::Relaxed) < u64::from(EXECS)
+        || connects.load(Ordering::Relaxed) < u64::from(CONNECTS))
+        && Instant::now() < end
+    {
+        std::thread::yield_now();
+    }
+    let after = thread("cordon-sensor");
+    println!("workload {took:?}, {:?}", sensor.counters());
+    println!(
+        "reader: {:.1} ms of CPU, {} times switched to",
+        (after.0 - before.0) as f64 / 1e6,
+        after.1 - before.1
+    );
+    let mut all = 0;
+    for (id, time, runs) in programs() {
+        if runs > 0 {
+            println!("program {id}: {} ns a run, {runs} runs", time / runs);
+            all += time;
+        }
+    }
+    println!("programs: {:.1} ms", all as f64 / 1e6);
+}
