@@ -1,4 +1,8 @@
 //! Each class of process events is caused by really doing it. Needs root and a kernel with BTF.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot set up its case has failed"
+)]
 
 mod support;
 

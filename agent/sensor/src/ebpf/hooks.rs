@@ -41,11 +41,6 @@ fn is_absent(btf: &Btf<'_>, section: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![expect(
-        clippy::unwrap_used,
-        reason = "a test that cannot set up its case has failed"
-    )]
-
     use super::*;
 
     /// Asks the kernel that runs the test.
