@@ -40,7 +40,7 @@ impl ProcessKey {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Container {
-    /// The runtime's id of it, 12 to 64 hexadecimal digits.
+    /// The runtime's id of it, 64 hexadecimal digits; its name with lxc and systemd-nspawn.
     pub id: String,
     /// `docker`, `containerd`, `cri-o`, `podman`, `lxc`, `systemd-nspawn`; empty when unknown.
     pub runtime: String,

@@ -142,7 +142,7 @@ impl Out {
 
     pub(crate) fn caches(&self) -> Vec<CacheUse> {
         let mut all = {
-            let door = self.door();
+            let mut door = self.door();
             let mut all = vec![door.keys.usage()];
             all.extend(door.facts.usage());
             all
