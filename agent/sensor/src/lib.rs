@@ -25,6 +25,7 @@
 mod cache;
 mod clock;
 mod coverage;
+mod digests;
 mod ebpf;
 mod error;
 mod facts;
@@ -43,6 +44,7 @@ pub use cache::CacheUse;
 pub use clock::mono_ns;
 pub use cordon_behavior::event::{Event, EventBody, Exec, ProcessKey};
 pub use coverage::{CLASSES, Coverage};
+pub use digests::{DigestLimits, Digests, NoDigest};
 pub use error::SensorError;
 pub use facts::{DatabaseError, ReadAt, ndb_blobs, rpm_name, rpm_paths, sqlite_column};
 pub use record::{RecordError, decode};
