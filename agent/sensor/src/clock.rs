@@ -5,6 +5,11 @@ pub fn mono_ns() -> u64 {
     read(libc::CLOCK_MONOTONIC)
 }
 
+/// CPU time of the calling thread, nanoseconds.
+pub(crate) fn thread_ns() -> u64 {
+    read(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
 /// What to add to a monotonic time to get the wall time, as the clocks stand now.
 pub(crate) fn wall_offset_ns() -> i64 {
     read(libc::CLOCK_REALTIME).cast_signed() - mono_ns().cast_signed()
@@ -21,7 +26,7 @@ fn read(clock: libc::clockid_t) -> u64 {
         tv_nsec: 0,
     };
     // SAFETY: the pointer is to a live timespec, which is all that the call writes. It cannot fail
-    // for these two clocks.
+    // for these clocks.
     unsafe { libc::clock_gettime(clock, &raw mut time) };
     time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }

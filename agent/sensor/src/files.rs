@@ -1,15 +1,87 @@
-//! What is done to files.
+//! What is done to files, by fanotify.
+//!
+//! Two groups, so that a flood of one does not hide the other, each with a queue of
+//! `fs.fanotify.max_queued_events` (16,384 unless changed); what does not fit is told as the loss
+//! `fanotify/overflow`, of which the kernel does not say how many.
+//!
+//! - **Watching**: marks on the directories and secret files of a list ([`defaults`], and the
+//!   configuration's). Read at once; each event names directory, name and process. A path that does
+//!   not exist is waited for from the nearest directory that does.
+//! - **Counting**: marks on every local file system in every mount namespace that `/proc` shows, read in
+//!   batches, counted by process, names not looked at. It also lends the watching group what that
+//!   cannot have: the other place of a rename, and what was done in a directory before it was marked.
+//!
+//! Paths are those of this host: of what a container does in its overlay, the path of the overlay's
+//! mount here, or of its upper directory where that is all that can be reached.
+//!
+//! A path is found from a directory's handle only when it is needed, which is seldom (a rename out of
+//! or into watched directories), and never remembered: so no rename can make a remembered one wrong.
+//!
+//! | call | since | gives |
+//! |---|---|---|
+//! | `fanotify_init(FAN_REPORT_DFID_NAME_TARGET)` | 5.17 | handles and names |
+//! | `fanotify_mark(FAN_MARK_FILESYSTEM)` | 4.20 | a whole file system |
+//! | `FAN_RENAME` | 5.17 | both places in one event |
+//! | `name_to_handle_at(AT_HANDLE_FID)` | 6.5 | handles on an overlay |
+//! | `open_by_handle_at` | 2.6.39 | samples, paths |
+
+mod allowance;
+mod decode;
+mod defaults;
+mod entropy;
+mod fanotify;
+mod filesystems;
+mod gauge;
+mod marks;
+mod meaning;
+mod mounts;
+mod pattern;
+mod plan;
+mod rates;
+mod run;
+mod seen;
+mod sketch;
+mod tell;
+mod teller;
+mod wanted;
+mod watch;
 
 use crate::out::Out;
 use crate::sensor::Source;
-use crate::{Coverage, SensorConfig};
+use crate::task::Task;
+use crate::{Coverage, FilesConfig, SensorConfig};
+pub use decode::{FileNotice, MalformedNotice, NamedFile, file_notices};
+use marks::Marks;
+use run::Run;
 
 /// Starts watching, as far as this host allows.
-pub(crate) fn start(_config: &SensorConfig, _out: &Out) -> Source {
+pub(crate) fn start(config: &SensorConfig, out: &Out) -> Source {
+    let marks = match Marks::new(config.files.clone()) {
+        Ok(marks) => marks,
+        Err(error) => return refused(&error),
+    };
+    let coverage = marks.coverage();
+    let run = Run::new(marks, out, config.scope.clone());
+    match Task::spawn("cordon-files", move |stopped| run.watch(stopped)) {
+        Ok(task) => Source {
+            coverage,
+            task: Some(task),
+        },
+        Err(error) => refused(&error),
+    }
+}
+
+fn refused(error: &std::io::Error) -> Source {
     Source {
-        coverage: ["file", "file_rates"]
-            .map(|class| Coverage::missing(class, "fanotify", "not built yet", None))
-            .into(),
+        coverage: marks::refused(error),
         task: None,
+    }
+}
+
+/// What a source started here would see: marks everything and lets go of it.
+pub(crate) fn probe() -> Vec<Coverage> {
+    match Marks::new(FilesConfig::default()) {
+        Ok(marks) => marks.coverage(),
+        Err(error) => marks::refused(&error),
     }
 }

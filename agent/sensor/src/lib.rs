@@ -47,6 +47,7 @@ pub use coverage::{CLASSES, Coverage};
 pub use digests::{DigestLimits, Digests, NoDigest};
 pub use error::SensorError;
 pub use facts::{DatabaseError, ReadAt, ndb_blobs, rpm_name, rpm_paths, sqlite_column};
+pub use files::{FileNotice, MalformedNotice, NamedFile, file_notices};
 pub use record::{RecordError, decode};
 pub use scope::Scope;
 pub use sensor::{Counters, FilesConfig, Mode, Sensor, SensorConfig};

@@ -58,14 +58,27 @@ pub struct SensorConfig {
 
 /// Which files are watched. A folder stands for everything in it, not below its subfolders; a path
 /// that does not exist is watched for from its parent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilesConfig {
+    /// Also what is worth watching on any Linux server, homes included.
+    pub defaults: bool,
     /// Changes to these are told.
     pub watched: Vec<PathBuf>,
     /// Reads of these are told too.
     pub secrets: Vec<PathBuf>,
     /// Whatever is done to these is told.
     pub decoys: Vec<PathBuf>,
+}
+
+impl Default for FilesConfig {
+    fn default() -> Self {
+        Self {
+            defaults: true,
+            watched: Vec::new(),
+            secrets: Vec::new(),
+            decoys: Vec::new(),
+        }
+    }
 }
 
 impl Default for SensorConfig {
@@ -176,10 +189,12 @@ impl Sensor {
 
     /// What a sensor started here would see: tries to load the programs and changes nothing.
     pub fn probe() -> Vec<Coverage> {
-        match ebpf::probe() {
+        let mut rows = match ebpf::probe() {
             Ok(left_out) => coverage::of(Mode::Ebpf, None, &left_out),
             Err(error) => coverage::of(Mode::Proc, Some(&error.chain()), &[]),
-        }
+        };
+        coverage::merge(&mut rows, files::probe());
+        rows
     }
 }
 

@@ -1,0 +1,344 @@
+//! The watching thread: reads both groups, keeps the marks up to date, tells.
+
+use std::collections::hash_map::RandomState;
+use std::fs::File;
+use std::hash::BuildHasher;
+use std::io::PipeReader;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use cordon_behavior::event::EventBody;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::decode::{FileNotice, file_notices};
+use super::entropy;
+use super::fanotify::Group;
+use super::marks::Marks;
+use super::rates::{Changes, Rates};
+use super::teller::Teller;
+use super::watch::{Half, Told};
+use crate::out::Out;
+use crate::{Scope, clock};
+
+/// Counted events are read in batches of this time: to be woken for each would cost more than all
+/// the rest, on both sides.
+const BATCH: Duration = Duration::from_millis(5);
+const SWEEP: Duration = Duration::from_secs(1);
+/// Holds about 2,500 events.
+const BUFFER: usize = 256 * 1024;
+/// Most buffers read before something else is seen to.
+const BUFFERS: usize = 8;
+/// Most renames that wait for their other place.
+const HALVES: usize = 1024;
+
+/// All that the thread owns.
+pub(super) struct Run {
+    marks: Marks,
+    rates: Rates,
+    teller: Teller,
+    halves: Vec<Told>,
+    hasher: RandomState,
+    buffer: Vec<u8>,
+    sweep_at: Instant,
+    /// Counted events are read then.
+    batch_at: Option<Instant>,
+}
+
+impl Run {
+    pub(super) fn new(marks: Marks, out: &Out, scope: Scope) -> Self {
+        let rates = Rates::new();
+        out.register(rates.gauge.clone());
+        out.register(marks.watch.gauge.clone());
+        out.register(marks.watch.set_id_gauge());
+        Self {
+            marks,
+            rates,
+            teller: Teller::new(out.clone(), scope),
+            halves: Vec::new(),
+            hasher: RandomState::new(),
+            buffer: vec![0; BUFFER],
+            sweep_at: Instant::now() + SWEEP,
+            batch_at: None,
+        }
+    }
+
+    /// Until `stopped` closes.
+    pub(super) fn watch(mut self, stopped: &PipeReader) {
+        // Urgent to read when something was mounted or unmounted.
+        let mountinfo = File::open("/proc/self/mountinfo").ok();
+        while let Some(ready) = self.sleep(stopped, mountinfo.as_ref()) {
+            if ready.mounts {
+                self.marks.mounts_changed();
+            }
+            if ready.counted {
+                self.batch_at = Some(Instant::now() + BATCH);
+            }
+            self.step();
+        }
+    }
+
+    /// Sleeps until something is to be done; `None` when it is time to stop. Counted events do not
+    /// wake while a batch of them is waited for.
+    fn sleep(&self, stopped: &PipeReader, mountinfo: Option<&File>) -> Option<Ready> {
+        let always = [
+            Some((stopped.as_fd(), PollFlags::POLLIN)),
+            Some((self.marks.watch.group.as_fd(), PollFlags::POLLIN)),
+            mountinfo.map(|file| (file.as_fd(), PollFlags::POLLPRI)),
+        ];
+        let counted = self.batch_at.is_none().then(|| self.marks.counting.as_fd());
+        let counted = counted.map(|fd| (fd, PollFlags::POLLIN));
+        let wanted = always.into_iter().chain([counted]).enumerate();
+        let (places, mut fds): (Vec<usize>, Vec<PollFd<'_>>) = wanted
+            .filter_map(|(place, one)| one.map(|(fd, flags)| (place, PollFd::new(fd, flags))))
+            .unzip();
+        // An interrupted poll is an early wake-up, and that harms nobody.
+        let woken = poll(&mut fds, self.limit()).is_ok();
+        let is_ready = |place: usize| {
+            let index = places.iter().position(|known| *known == place);
+            woken && index.is_some_and(|index| fds[index].any().unwrap_or(false))
+        };
+        (!is_ready(0)).then(|| Ready {
+            mounts: is_ready(2),
+            counted: is_ready(3),
+        })
+    }
+
+    /// Everything that is due.
+    fn step(&mut self) {
+        let now = Instant::now();
+        let is_batch = self.batch_at.is_some_and(|at| at <= now);
+        // What the counting group has was read before what the other has: so a directory of which
+        // the other tells is marked before it is asked what was done in it.
+        let counted = if is_batch {
+            self.read_counted()
+        } else {
+            Vec::new()
+        };
+        self.read_watched();
+        self.marks.plan_if_due();
+        if is_batch {
+            self.batch_at = None;
+            self.count(&counted);
+            self.tell_halves();
+        } else if !self.halves.is_empty() && self.batch_at.is_none() {
+            // The other place comes within a batch, or never: its file system may not be marked.
+            self.batch_at = Some(now + BATCH);
+        }
+        self.marks.look_if_due();
+        if self.sweep_at <= now {
+            self.sweep_at = now + SWEEP;
+            self.tell_rates_of_all();
+        }
+        if self.teller.holds() {
+            self.teller.release();
+        }
+    }
+
+    fn limit(&self) -> PollTimeout {
+        let batch_at = self.batch_at;
+        let sweep_at = (!self.rates.is_empty()).then_some(self.sweep_at);
+        let release_at = self.teller.holds().then(|| Instant::now() + BATCH);
+        let sooner = [batch_at, sweep_at, release_at].into_iter().flatten();
+        let next = sooner.fold(self.marks.due_at(), Instant::min);
+        let left = next.saturating_duration_since(Instant::now());
+        // Rounded up: a sleep that ends too early would be begun again at once.
+        let left_ms = left.as_micros().div_ceil(1000);
+        PollTimeout::try_from(left_ms).unwrap_or(PollTimeout::MAX)
+    }
+
+    fn read_watched(&mut self) {
+        let mut told = Vec::new();
+        for _ in 0..BUFFERS {
+            let bytes = read(&self.marks.watch.group, &mut self.buffer);
+            if bytes == 0 {
+                break;
+            }
+            let now_ns = clock::mono_ns();
+            for notice in file_notices(&self.buffer[..bytes]) {
+                let Ok(notice) = notice else {
+                    self.teller.loss("fanotify/malformed", 1);
+                    break;
+                };
+                if notice.mask & libc::FAN_Q_OVERFLOW != 0 {
+                    self.teller.loss("fanotify/overflow", 1);
+                }
+                // The agent's own doings make another plan, but no event.
+                let before = told.len();
+                self.marks.watch.read(&notice, now_ns, &mut told);
+                if !self.teller.is_wanted(notice.pid) {
+                    told.truncate(before);
+                }
+            }
+        }
+        for one in told {
+            if one.half.is_some() && self.halves.len() < HALVES {
+                self.halves.push(one);
+            } else {
+                self.teller.change(one.pid, one.change, one.is_young);
+            }
+        }
+    }
+
+    /// Whole buffers of counted events.
+    fn read_counted(&mut self) -> Vec<Vec<u8>> {
+        let mut all = Vec::new();
+        for _ in 0..BUFFERS {
+            let bytes = read(&self.marks.counting, &mut self.buffer);
+            if bytes == 0 {
+                break;
+            }
+            all.push(self.buffer[..bytes].to_vec());
+        }
+        all
+    }
+
+    fn count(&mut self, buffers: &[Vec<u8>]) {
+        let now_ns = clock::mono_ns();
+        let has_young = self.marks.watch.has_young(now_ns);
+        for notice in buffers.iter().flat_map(|buffer| file_notices(buffer)) {
+            let Ok(notice) = notice else {
+                self.teller.loss("fanotify/malformed", 1);
+                continue;
+            };
+            if notice.mask & libc::FAN_Q_OVERFLOW != 0 {
+                self.teller.loss("fanotify/overflow", 1);
+                continue;
+            }
+            if !self.halves.is_empty() && notice.mask & libc::FAN_RENAME != 0 {
+                self.complete(&notice);
+            }
+            if !self.teller.is_wanted(notice.pid) {
+                continue;
+            }
+            if has_young {
+                self.early(&notice, now_ns);
+            }
+            self.count_one(&notice, now_ns);
+        }
+    }
+
+    fn count_one(&mut self, notice: &FileNotice<'_>, now_ns: u64) {
+        let Some(at) = notice.at else {
+            return;
+        };
+        let Some(system) = self.marks.systems.of(at.dir) else {
+            return;
+        };
+        let has = |bits| notice.mask & bits != 0;
+        let is_here = !system.is_counted_below;
+        let changes = Changes {
+            written: has(libc::FAN_CLOSE_WRITE),
+            created: has(libc::FAN_CREATE) && is_here,
+            renamed: has(libc::FAN_RENAME) && is_here,
+            unlinked: has(libc::FAN_DELETE) && is_here,
+        };
+        let pid = notice.pid;
+        if changes == Changes::default() {
+            return;
+        }
+        let dir_hash = self.hasher.hash_one(at.dir);
+        self.rates.count(pid, now_ns, changes, dir_hash);
+        if changes.written
+            && let Some(file) = notice.file
+        {
+            self.sample(pid, file, now_ns);
+        }
+        if let Some(rates) = self.rates.due(pid, now_ns) {
+            self.teller.body(pid, EventBody::FileRates(Box::new(rates)));
+        }
+    }
+
+    fn sample(&mut self, pid: u32, file: &[u8], now_ns: u64) {
+        if !self.rates.may_sample(pid, now_ns) {
+            return;
+        }
+        let Some(root) = self.marks.systems.open_for_samples(file) else {
+            return;
+        };
+        // Gone by now, often: then there is nothing to say.
+        if let Ok(Some(entropy)) = entropy::sample(&root, file) {
+            self.rates.sampled(pid, entropy);
+        }
+    }
+
+    /// What was done in a directory between its making and its mark is only in the counting group.
+    fn early(&mut self, notice: &FileNotice<'_>, now_ns: u64) {
+        let dirs = [notice.at, notice.to];
+        let is_early = dirs
+            .iter()
+            .flatten()
+            .any(|place| self.marks.watch.is_young(place.dir, now_ns));
+        if is_early {
+            let mut told = Vec::new();
+            self.marks.watch.read(notice, now_ns, &mut told);
+            for one in told {
+                self.teller.change(one.pid, one.change, true);
+            }
+        }
+    }
+
+    /// Gives a rename of which one place was told the other.
+    fn complete(&mut self, notice: &FileNotice<'_>) {
+        let (Some(old), Some(new)) = (notice.at, notice.to) else {
+            return;
+        };
+        let is_it = |told: &Told| {
+            told.pid == notice.pid
+                && told.half.as_ref().is_some_and(|half: &Half| {
+                    let place = if half.is_new { new } else { old };
+                    *half.dir == *place.dir && *half.name == *place.name
+                })
+        };
+        let Some(index) = self.halves.iter().position(is_it) else {
+            return;
+        };
+        let Told {
+            pid,
+            mut change,
+            half,
+            is_young,
+        } = self.halves.remove(index);
+        let is_new = half.is_some_and(|half| half.is_new);
+        let other = self
+            .marks
+            .watch
+            .locate(&self.marks.systems, if is_new { old } else { new });
+        let other = other.map(|path| path.to_string_lossy().into_owned());
+        if is_new {
+            change.path = other.unwrap_or(change.path);
+        } else {
+            change.to = other;
+        }
+        self.teller.change(pid, change, is_young);
+    }
+
+    /// Those whose other place nobody told.
+    fn tell_halves(&mut self) {
+        for told in std::mem::take(&mut self.halves) {
+            self.teller.change(told.pid, told.change, told.is_young);
+        }
+    }
+
+    fn tell_rates_of_all(&mut self) {
+        self.teller.loss("fanotify/rates", self.rates.take_lost());
+        for (pid, rates) in self.rates.sweep(clock::mono_ns()) {
+            self.teller.body(pid, EventBody::FileRates(Box::new(rates)));
+        }
+    }
+}
+
+/// Why the thread woke up.
+struct Ready {
+    mounts: bool,
+    counted: bool,
+}
+
+fn read(group: &Group, buffer: &mut [u8]) -> usize {
+    match group.read(buffer) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            tracing::error!(%error, "cannot read file events");
+            0
+        }
+    }
+}

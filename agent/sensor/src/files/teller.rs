@@ -1,0 +1,148 @@
+//! Handing file events over: whose they are, whether they are told, and when.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use cordon_behavior::event::{EventBody, FileChange, FileOp};
+
+use super::gauge::Gauge;
+use super::seen::Seen;
+use crate::out::Out;
+use crate::{Scope, clock};
+
+/// The stream of processes is at most this far behind: a fork or exit may lie in its ring for 50 ms.
+const HOLD_NS: u64 = 150_000_000;
+/// Most events held.
+const HELD: usize = 4096;
+const HELD_BYTES: usize = 512;
+/// A process that reads the same secret again within this time is not told again.
+const READ_AGAIN_NS: u64 = 600_000_000_000;
+/// Most changes told in a second; a loop that rewrites a watched file is not worth more.
+const A_SECOND: u32 = 2000;
+const SECOND: u64 = 1_000_000_000;
+
+struct Held {
+    pid: u32,
+    mono_ns: u64,
+    body: EventBody,
+}
+
+/// The way from here to [`Out`].
+pub(super) struct Teller {
+    out: Out,
+    scope: Scope,
+    own: u32,
+    held: VecDeque<Held>,
+    held_gauge: Arc<Gauge>,
+    reads: Seen,
+    young: Seen,
+    second_ns: u64,
+    told: u32,
+}
+
+impl Teller {
+    pub(super) fn new(out: Out, scope: Scope) -> Self {
+        let reads = Seen::new("secret reads told", READ_AGAIN_NS);
+        let young = Seen::new("changes in new directories", 2 * SECOND);
+        out.register(young.gauge.clone());
+        let held_gauge = Gauge::new("file events held", HELD_BYTES, HELD);
+        out.register(reads.gauge.clone());
+        out.register(held_gauge.clone());
+        Self {
+            out,
+            scope,
+            own: std::process::id(),
+            held: VecDeque::new(),
+            held_gauge,
+            reads,
+            young,
+            second_ns: 0,
+            told: 0,
+        }
+    }
+
+    /// Whether anything of this process is wanted: not this agent's own, nor those outside the
+    /// namespace, which have no pid here.
+    pub(super) fn is_wanted(&self, pid: u32) -> bool {
+        pid != self.own && (pid != 0 || self.scope == Scope::Host)
+    }
+
+    /// Tells a change of now. `is_young`: it may have been told already.
+    pub(super) fn change(&mut self, pid: u32, change: FileChange, is_young: bool) {
+        let now_ns = clock::mono_ns();
+        let what = (pid, &change.path, change.op);
+        if is_young && !self.young.is_new(what, now_ns) {
+            return;
+        }
+        if now_ns.saturating_sub(self.second_ns) >= SECOND {
+            self.second_ns = now_ns;
+            self.told = 0;
+        }
+        self.told += 1;
+        if self.told > A_SECOND {
+            return self.out.loss("fanotify/throttle", 1);
+        }
+        self.body(pid, EventBody::File(Box::new(change)));
+    }
+
+    /// Tells an event of now, as soon as the process is known.
+    pub(super) fn body(&mut self, pid: u32, body: EventBody) {
+        let held = Held {
+            pid,
+            mono_ns: clock::mono_ns(),
+            body,
+        };
+        if pid == 0 || self.out.known(pid).is_some() {
+            return self.hand_over(held);
+        }
+        if self.held.len() >= HELD {
+            self.held_gauge.evicted(1);
+            return self.give_up(held);
+        }
+        self.held.push_back(held);
+        self.held_gauge.set(self.held.len());
+    }
+
+    /// Hands over what is held of processes that are known by now, and what was held for long enough.
+    pub(super) fn release(&mut self) {
+        let now_ns = clock::mono_ns();
+        for held in std::mem::take(&mut self.held) {
+            if self.out.known(held.pid).is_some() {
+                self.hand_over(held);
+            } else if now_ns.saturating_sub(held.mono_ns) >= HOLD_NS {
+                self.give_up(held);
+            } else {
+                self.held.push_back(held);
+            }
+        }
+        self.held_gauge.set(self.held.len());
+    }
+
+    pub(super) fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    pub(super) fn loss(&self, source: &str, count: u64) {
+        self.out.loss(source, count);
+    }
+
+    /// Of a cgroup's scope the stream knows every process, so a stranger is outside.
+    fn give_up(&mut self, held: Held) {
+        if !matches!(self.scope, Scope::Cgroup(_)) {
+            self.hand_over(held);
+        }
+    }
+
+    fn hand_over(&mut self, held: Held) {
+        if let EventBody::File(change) = &held.body
+            && change.op == FileOp::Read
+        {
+            let known = self.out.known(held.pid).map(|known| known.key.start_ns);
+            let who = (held.pid, known, &change.path);
+            if !self.reads.is_new(who, held.mono_ns) {
+                return;
+            }
+        }
+        self.out.event_of_pid_at(held.pid, held.mono_ns, held.body);
+    }
+}
