@@ -3,6 +3,7 @@
 mod cgroups;
 mod hooks;
 mod losses;
+mod pace;
 mod ring;
 mod shared;
 mod snapshot;
@@ -19,6 +20,7 @@ use crate::out::Out;
 use crate::sensor::{Ready, Started, tell};
 use crate::{SensorConfig, SensorError, clock, task};
 use losses::Losses;
+use pace::{NAP, Pace};
 use ring::Ring;
 use shared::Shared;
 use skel::{SensorSkel, SensorSkelBuilder};
@@ -59,8 +61,9 @@ pub(crate) fn watch(
     let mut throttles = Throttles::new(out);
     catch_up(config, &skel, &ring, attached_ns, &mut throttles, out);
     let mut checked = Instant::now();
+    let mut pace = Pace::new(checked);
     loop {
-        let stop = sleep(&ring, shared, stopped);
+        let stop = sleep(&ring, shared, &mut pace, stopped);
         // One batch at a time: a storm that never lets the ring run empty must not hide a stop, nor
         // what it costs.
         ring.deliver(&mut throttles, out);
@@ -78,16 +81,19 @@ pub(crate) fn watch(
 /// Until there is something urgent, or [`IDLE`] is over; true when it is time to stop. Does not sleep
 /// over anything unread, not even over a record that is being written: its program may not have seen
 /// that the reader sleeps.
-fn sleep(ring: &Ring<'_>, shared: Shared<'_>, stopped: &PipeReader) -> bool {
-    if ring.is_empty() {
-        shared.fall_asleep();
+fn sleep(ring: &Ring<'_>, shared: Shared<'_>, pace: &mut Pace, stopped: &PipeReader) -> bool {
+    if !ring.is_empty() {
+        return task::is_over(stopped);
     }
-    let limit = if ring.is_empty() {
-        IDLE
+    if !pace.allows(Instant::now()) {
+        return task::nap(stopped, NAP);
+    }
+    shared.fall_asleep();
+    let stop = if ring.is_empty() {
+        task::wait(ring, stopped, IDLE.as_millis() as u16)
     } else {
-        Duration::ZERO
+        task::is_over(stopped)
     };
-    let stop = task::wait(ring, stopped, limit.as_millis() as u16);
     shared.wake_up();
     stop
 }

@@ -3,6 +3,7 @@
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::AsFd;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -51,4 +52,16 @@ pub(crate) fn wait(source: &impl AsFd, stopped: &PipeReader, limit_ms: u16) -> b
     // An interrupted poll is an early wake-up, and that harms nobody.
     let woken = poll(&mut fds, PollTimeout::from(limit_ms)).is_ok();
     woken && fds[1].any().unwrap_or(false)
+}
+
+/// Sleeps for `time`; true when it is time to stop.
+pub(crate) fn nap(stopped: &PipeReader, time: Duration) -> bool {
+    let mut fds = [PollFd::new(stopped.as_fd(), PollFlags::POLLIN)];
+    let limit = PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO);
+    poll(&mut fds, limit).is_ok() && fds[0].any().unwrap_or(false)
+}
+
+/// Whether it is time to stop.
+pub(crate) fn is_over(stopped: &PipeReader) -> bool {
+    nap(stopped, Duration::ZERO)
 }

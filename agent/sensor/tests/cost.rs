@@ -133,3 +133,34 @@ fn of_execs_and_connects() {
     }
     println!("programs: {:.1} ms", all as f64 / 1e6);
 }
+
+/// An exec as the kernel writes it: `struct exec_record` and its texts.
+fn record() -> Vec<u8> {
+    let mut bytes = vec![0; 144];
+    bytes[0] = 1;
+    bytes[16] = 7;
+    let texts: [&[u8]; 4] = [
+        b"true\0bin\0usr\0",
+        b"work\0main\0home\0",
+        b"",
+        b"/bin/true\0--number\x001234\0",
+    ];
+    for (field, text) in [134, 136, 138, 140].into_iter().zip(texts) {
+        let length = (text.len() as u16).to_ne_bytes();
+        bytes[field..field + 2].copy_from_slice(&length);
+        bytes.extend(text);
+    }
+    bytes
+}
+
+#[test]
+#[ignore = "measures"]
+fn of_decoding() {
+    let bytes = record();
+    let start = Instant::now();
+    for _ in 0..100_000 {
+        let event = cordon_sensor::decode(&bytes, 0).unwrap();
+        assert!(event.is_some());
+    }
+    println!("decoding an exec: {:?}", start.elapsed() / 100_000);
+}

@@ -19,7 +19,8 @@ use crate::{SensorError, clock, record};
 pub(super) const BATCH: usize = 512;
 
 pub(super) struct Ring<'a> {
-    ring: RingBuffer<'a>,
+    map: BorrowedFd<'a>,
+    reader: RingBuffer<'a>,
     batch: Rc<RefCell<Batch>>,
 }
 
@@ -45,14 +46,18 @@ impl<'a> Ring<'a> {
                 0
             })
             .map_err(failed)?;
-        let ring = builder.build().map_err(failed)?;
-        Ok(Self { ring, batch })
+        let reader = builder.build().map_err(failed)?;
+        Ok(Self {
+            map: skel.maps.ring.as_fd(),
+            reader,
+            batch,
+        })
     }
 
     /// Up to [`BATCH`] events in the order of time.
     pub(super) fn read(&self) -> Vec<Event> {
         self.batch.borrow_mut().wall_offset_ns = clock::wall_offset_ns();
-        let read = self.ring.consume_raw_n(BATCH);
+        let read = self.reader.consume_raw_n(BATCH);
         if read < 0 {
             tracing::error!(code = read, "cannot read the event ring");
         }
@@ -82,7 +87,7 @@ impl<'a> Ring<'a> {
     fn positions(&self) -> (u64, u64) {
         // SAFETY: a live ring buffer, which has the one ring that was added to it.
         unsafe {
-            let ring = libbpf_sys::ring_buffer__ring(self.ring.as_libbpf_object().as_ptr(), 0);
+            let ring = libbpf_sys::ring_buffer__ring(self.reader.as_libbpf_object().as_ptr(), 0);
             let written = libbpf_sys::ring__producer_pos(ring);
             (written, libbpf_sys::ring__consumer_pos(ring))
         }
@@ -102,11 +107,11 @@ impl<'a> Ring<'a> {
     }
 }
 
-/// Readable when a record wants to be read.
+/// Readable when a record wants to be read. The map itself can be polled, which saves the epoll
+/// instance of libbpf around it.
 impl AsFd for Ring<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the descriptor belongs to the ring buffer, which outlives the borrow of `self`.
-        unsafe { BorrowedFd::borrow_raw(self.ring.epoll_fd()) }
+        self.map
     }
 }
 
