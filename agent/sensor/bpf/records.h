@@ -94,13 +94,18 @@ struct exit_record {
 	__u32 signal;
 };
 
-struct connect_record {
+/*
+ * A socket that connects, accepts, listens, has a UDP peer or is raw. Ports are in host order,
+ * addresses in network order with IPv4 in the first four bytes.
+ */
+struct flow_record {
 	struct record_head head;
 	__u16 family;
-	/* Host order. */
+	/* The other end's; of a listening socket its own. */
 	__u16 port;
-	__u32 hole;
-	/* Network order; IPv4 in the first four. */
+	__u16 local_port;
+	/* IP protocol; of a packet socket the ethertype. */
+	__u16 protocol;
 	__u8 address[16];
 };
 
@@ -126,6 +131,25 @@ struct throttle_record {
 struct throttle_check {
 	__u64 cgroup;
 	__u64 dropped;
+};
+
+struct close_record {
+	struct flow_record flow;
+	__u64 sent;
+	__u64 received;
+	/* 0: not known. */
+	__u64 begun_ns;
+	__u32 is_inbound;
+	__u32 hole;
+};
+
+#define DNS_BYTES 512
+
+struct dns_record {
+	struct flow_record flow;
+	__u32 bytes;
+	__u32 hole;
+	__u8 message[DNS_BYTES];
 };
 
 /* Longest file name with its NUL. */
@@ -179,8 +203,10 @@ struct exec_record {
 _Static_assert(sizeof(struct record_head) == 40, "record_head");
 _Static_assert(sizeof(struct fork_record) == 56, "fork_record");
 _Static_assert(sizeof(struct exit_record) == 48, "exit_record");
-_Static_assert(sizeof(struct connect_record) == 64, "connect_record");
 _Static_assert(sizeof(struct cgroup_record) == 56 + CGROUP_PATH_BYTES, "cgroup_record");
+_Static_assert(sizeof(struct flow_record) == 64, "flow_record");
+_Static_assert(sizeof(struct close_record) == 96, "close_record");
+_Static_assert(sizeof(struct dns_record) == 584, "dns_record");
 _Static_assert(sizeof(struct throttle_record) == 56, "throttle_record");
 _Static_assert(sizeof(struct throttle_check) == 16, "throttle_check");
 _Static_assert(sizeof(struct exec_record) == 144, "exec_record");

@@ -2,8 +2,12 @@
 /* One object, so that all programs share one ring and its order; one header for each subject. */
 #include "exec.h"
 #include "lineage.h"
-#include "connect.h"
+#include "tcp.h"
+#include "udp.h"
+#include "dns.h"
+#include "raw.h"
 #include "cgroup.h"
 #include "snapshot.h"
+#include "sockets.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -4,9 +4,11 @@ mod cgroups;
 mod hooks;
 mod losses;
 mod pace;
+mod network;
 mod ring;
 mod shared;
 mod snapshot;
+mod sockets;
 mod throttles;
 
 use std::io::PipeReader;
@@ -18,7 +20,7 @@ use libbpf_rs::{OpenObject, PrintLevel};
 
 use crate::out::Out;
 use crate::sensor::{Ready, Started, tell};
-use crate::{SensorConfig, SensorError, clock, task};
+use crate::{Coverage, Mode, SensorConfig, SensorError, clock, coverage, task};
 use losses::Losses;
 use pace::{NAP, Pace};
 use ring::Ring;
@@ -40,6 +42,9 @@ mod skel {
 /// Forks and exits do not wake the reader: they wait for at most this.
 const IDLE: Duration = Duration::from_millis(50);
 
+/// How often packet sockets are looked for where no tracepoint tells of them.
+const PACKET_SOCKETS: Duration = Duration::from_secs(2);
+
 /// Watches until `stopped` closes. An error means that nothing was attached.
 pub(crate) fn watch(
     config: &SensorConfig,
@@ -50,18 +55,18 @@ pub(crate) fn watch(
     let mut storage = MaybeUninit::uninit();
     let (mut skel, left_out) = load(config, &mut storage)?;
     let attached_ns = clock::mono_ns();
-    skel.attach().map_err(|source| SensorError::Ebpf {
-        act: "attach the eBPF programs",
-        source,
-    })?;
+    attach(&mut skel)?;
+    let network = network::attach(&skel);
     let ring = Ring::new(&skel)?;
     let shared = Shared::of(&skel)?;
-    tell(ready, Started::Ebpf { left_out });
+    let coverage = network.coverage.clone();
+    tell(ready, Started::Ebpf(Attached { left_out, coverage }));
     let mut losses = Losses::new(skel.object());
     let mut throttles = Throttles::new(out);
     catch_up(config, &skel, &ring, attached_ns, &mut throttles, out);
     let mut checked = Instant::now();
     let mut pace = Pace::new(checked);
+    let mut looked = checked;
     loop {
         let stop = sleep(&ring, shared, &mut pace, stopped);
         // One batch at a time: a storm that never lets the ring run empty must not hide a stop, nor
@@ -71,6 +76,10 @@ pub(crate) fn watch(
             throttles.check(&skel.progs.on_throttle_check);
             losses.report(skel.object(), shared, out, stop);
             checked = Instant::now();
+        }
+        if network.looks_for_packets && looked.elapsed() >= PACKET_SOCKETS {
+            out.events(sockets::packet_sockets(&skel));
+            looked = Instant::now();
         }
         if stop {
             return Ok(());
@@ -98,12 +107,37 @@ fn sleep(ring: &Ring<'_>, shared: Shared<'_>, pace: &mut Pace, stopped: &PipeRea
     stop
 }
 
-/// Loads the programs, which is where rights and kernel are checked, and lets go of them.
-/// Answers the sections of the programs that this kernel has no hook for.
-pub(crate) fn probe() -> Result<Vec<String>, SensorError> {
+/// Loads and attaches the programs, which is where rights and kernel are checked, and lets go of them.
+pub(crate) fn probe() -> Result<Attached, SensorError> {
     let mut storage = MaybeUninit::uninit();
-    let (_skel, left_out) = load(&SensorConfig::default(), &mut storage)?;
-    Ok(left_out)
+    let (mut skel, left_out) = load(&SensorConfig::default(), &mut storage)?;
+    attach(&mut skel)?;
+    let coverage = network::attach(&skel).coverage;
+    Ok(Attached { left_out, coverage })
+}
+
+/// What was found out while attaching.
+pub(crate) struct Attached {
+    /// Sections of the programs that this kernel has no hook for.
+    pub left_out: Vec<String>,
+    /// Of what hooks that may be refused see.
+    pub coverage: Vec<Coverage>,
+}
+
+impl Attached {
+    /// A row for each class.
+    pub(crate) fn rows(self) -> Vec<Coverage> {
+        let mut rows = coverage::of(Mode::Ebpf, None, &self.left_out);
+        coverage::merge(&mut rows, self.coverage);
+        rows
+    }
+}
+
+fn attach(skel: &mut SensorSkel<'_>) -> Result<(), SensorError> {
+    skel.attach().map_err(|source| SensorError::Ebpf {
+        act: "attach the eBPF programs",
+        source,
+    })
 }
 
 fn load<'a>(
@@ -148,10 +182,13 @@ fn catch_up(
 ) {
     // The programs are attached: whatever comes from here on is in the ring.
     let cgroups = cgroups::list(&config.scope, attached_ns, out);
+    let mut sockets = sockets::list(skel, attached_ns);
     let (processes, mut live) = snapshot::take(skel, ring, attached_ns);
     cgroups::without_known(&cgroups, &mut live);
+    sockets::without_told(&mut sockets, &live);
     for event in &live {
         throttles.note(event);
     }
-    out.events(cgroups.into_iter().chain(processes).chain(live));
+    let before = cgroups.into_iter().chain(processes).chain(sockets);
+    out.events(before.chain(live));
 }

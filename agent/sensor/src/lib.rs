@@ -23,9 +23,11 @@
 //! Only this crate and `cordon-contain` may be `unsafe`.
 
 mod cache;
+mod cgroup_root;
 mod clock;
 mod coverage;
 mod digests;
+mod dns;
 mod ebpf;
 mod error;
 mod facts;
@@ -45,6 +47,7 @@ pub use clock::mono_ns;
 pub use cordon_behavior::event::{Event, EventBody, Exec, ProcessKey};
 pub use coverage::{CLASSES, Coverage};
 pub use digests::{DigestLimits, Digests, NoDigest};
+pub use dns::read as read_dns;
 pub use error::SensorError;
 pub use facts::{DatabaseError, ReadAt, ndb_blobs, rpm_name, rpm_paths, sqlite_column};
 pub use files::{FileNotice, MalformedNotice, NamedFile, file_notices};

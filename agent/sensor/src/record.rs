@@ -11,6 +11,7 @@ use std::mem::offset_of;
 use cordon_behavior::event::{Event, EventBody, ProcessKey};
 
 pub(crate) use exec::arguments;
+pub(crate) use network::FLOW_BYTES;
 
 /// Kinds of record, the index of the loss counters too.
 pub(crate) const KINDS: [&str; 17] = [
@@ -37,6 +38,12 @@ const FORK: u32 = 2;
 const EXIT: u32 = 3;
 const CONNECT: u32 = 4;
 const CGROUP: u32 = 7;
+const LISTEN: u32 = 10;
+const ACCEPT: u32 = 11;
+const CLOSE: u32 = 12;
+const UDP: u32 = 13;
+const DNS: u32 = 14;
+const RAW_SOCKET: u32 = 15;
 const THROTTLE: u32 = 16;
 
 #[repr(C)]
@@ -137,6 +144,12 @@ fn decode_sized(bytes: &[u8], wall_offset_ns: i64) -> Result<(Option<Event>, usi
         EXIT => process::exit(&reader)?,
         CONNECT => network::connect(&reader)?,
         CGROUP => cgroup(&reader)?,
+        LISTEN => network::listen(&reader)?,
+        ACCEPT => network::accept(&reader)?,
+        CLOSE => network::close(&reader)?,
+        UDP => network::udp(&reader)?,
+        DNS => network::dns(&reader)?,
+        RAW_SOCKET => network::raw_socket(&reader)?,
         THROTTLE => throttle(&reader)?,
         unknown => return Err(RecordError::Kind(unknown)),
     };

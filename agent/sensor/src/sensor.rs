@@ -7,6 +7,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use cordon_behavior::event::Event;
 
 use crate::coverage::{self, CLASSES, Coverage};
+use crate::ebpf::Attached;
 use crate::facts::Facts;
 use crate::out::Out;
 use crate::task::Task;
@@ -134,13 +135,15 @@ impl Sensor {
             watch(&main_config, &main_out, stopped, &ready);
         })
         .map_err(SensorError::Thread)?;
-        let (mode, fallback_reason, left_out) =
+        let (mode, fallback_reason, mut coverage) =
             match is_ready.recv().map_err(|_| SensorError::Died)? {
                 Started::Failed(error) => return Err(error),
-                Started::Ebpf { left_out } => (Mode::Ebpf, None, left_out),
-                Started::Proc { reason } => (Mode::Proc, reason, Vec::new()),
+                Started::Ebpf(attached) => (Mode::Ebpf, None, attached.rows()),
+                Started::Proc { reason } => {
+                    let rows = coverage::of(Mode::Proc, reason.as_deref(), &[]);
+                    (Mode::Proc, reason, rows)
+                }
             };
-        let mut coverage = coverage::of(mode, fallback_reason.as_deref(), &left_out);
         let mut tasks = Vec::new();
         for source in [files::start(&config, &out), sideband::start(&config, &out)] {
             coverage::merge(&mut coverage, source.coverage);
@@ -187,10 +190,10 @@ impl Sensor {
         &self.coverage
     }
 
-    /// What a sensor started here would see: tries to load the programs and changes nothing.
+    /// What a sensor started here would see: loads and attaches the programs, and lets go of them.
     pub fn probe() -> Vec<Coverage> {
         let mut rows = match ebpf::probe() {
-            Ok(left_out) => coverage::of(Mode::Ebpf, None, &left_out),
+            Ok(attached) => attached.rows(),
             Err(error) => coverage::of(Mode::Proc, Some(&error.chain()), &[]),
         };
         coverage::merge(&mut rows, files::probe());
@@ -214,10 +217,8 @@ pub(crate) struct Source {
 
 /// What the main thread tells the starter.
 pub(crate) enum Started {
-    /// By eBPF, without the programs of these sections.
-    Ebpf {
-        left_out: Vec<String>,
-    },
+    /// By eBPF.
+    Ebpf(Attached),
     /// By `/proc`, because of what eBPF said.
     Proc {
         reason: Option<String>,

@@ -78,7 +78,7 @@ fn the_fallback_says_that_it_does_not_see_connections() {
 #[test]
 fn what_is_not_built_is_not_called_covered() {
     let rows: Vec<Coverage> = Sensor::probe();
-    for class in ["dns", "accept", "udp", "login"] {
+    for class in ["login"] {
         let row = rows.iter().find(|row| row.class == class).unwrap();
         assert!(!row.covered && row.why.is_some() && row.remedy.is_some());
     }

@@ -1,0 +1,132 @@
+//! Attaching what watches sockets from the cgroup2 root, and saying what that sees.
+//!
+//! The links go with this value: nothing stays attached when the agent ends, however it ends, and
+//! several agents attach side by side.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use libbpf_rs::Link;
+
+use super::skel::SensorSkel;
+use crate::{Coverage, cgroup_root};
+
+const MOUNT_CGROUP2: &str = "run as root where cgroup2 is mounted or can be, without another's exclusive program on its root";
+
+/// What is attached for sockets, and what it sees.
+pub(super) struct Network {
+    _links: Vec<Link>,
+    pub coverage: Vec<Coverage>,
+    /// No tracepoint tells of packet sockets: they have to be looked for.
+    pub looks_for_packets: bool,
+}
+
+/// Attaches as much as this host allows.
+pub(super) fn attach(skel: &SensorSkel<'_>) -> Network {
+    let progs = &skel.progs;
+    let root = cgroup_root::open().map_err(|error| format!("cannot open cgroup2: {error}"));
+    let mut links = Vec::new();
+    let mut all = |programs: &[(&libbpf_rs::ProgramMut<'_>, &str)]| -> Result<(), String> {
+        let root = root.as_ref().map_err(Clone::clone)?;
+        for (program, hook) in programs {
+            links.push(attach_one(program, hook, root)?);
+        }
+        Ok(())
+    };
+    let binds = all(&[
+        (&progs.on_bind4, "cgroup/post_bind4"),
+        (&progs.on_bind6, "cgroup/post_bind6"),
+    ]);
+    let sends = all(&[
+        (&progs.on_send4, "cgroup/sendmsg4"),
+        (&progs.on_send6, "cgroup/sendmsg6"),
+    ]);
+    let packets = all(&[
+        (&progs.on_egress, "cgroup_skb/egress"),
+        (&progs.on_ingress, "cgroup_skb/ingress"),
+    ]);
+    let connects = all(&[
+        (&progs.on_connect4, "cgroup/connect4"),
+        (&progs.on_connect6, "cgroup/connect6"),
+    ]);
+    let sockets = all(&[(&progs.on_socket, "cgroup/sock_create")]);
+    let looks_for_packets = skel.links.on_capable.is_none();
+    let connected = connects.and(packets.clone());
+    let coverage = vec![
+        Coverage::full("accept", TCP),
+        Coverage::full("close", TCP),
+        listen_row(binds),
+        udp_row(sends, connected),
+        dns_row(packets),
+        raw_row(sockets, looks_for_packets),
+    ];
+    Network {
+        _links: links,
+        coverage,
+        looks_for_packets,
+    }
+}
+
+const TCP: &str = "tp_btf/inet_sock_set_state";
+const UDP: &str = "cgroup/sendmsg4 and 6, connect4 and 6, cgroup_skb/egress";
+const DNS: &str = "cgroup_skb/egress and ingress";
+
+fn attach_one(
+    program: &libbpf_rs::ProgramMut<'_>,
+    hook: &str,
+    root: &OwnedFd,
+) -> Result<Link, String> {
+    let link = program.attach_cgroup(root.as_raw_fd());
+    link.map_err(|error| format!("cannot attach {hook} to the cgroup2 root: {error:#}"))
+}
+
+fn listen_row(binds: Result<(), String>) -> Coverage {
+    let source = "tp_btf/inet_sock_set_state, cgroup/post_bind4 and 6";
+    match binds {
+        Ok(()) => Coverage::full("listen", source),
+        Err(why) => {
+            let why = format!("bound UDP sockets are not told: {why}");
+            Coverage::part("listen", source, why, Some(MOUNT_CGROUP2))
+        }
+    }
+}
+
+fn udp_row(sends: Result<(), String>, connected: Result<(), String>) -> Coverage {
+    let part = |what, why| {
+        let why = format!("peers of {what} sockets are not told: {why}");
+        Coverage::part("udp", UDP, why, Some(MOUNT_CGROUP2))
+    };
+    match (sends, connected) {
+        (Ok(()), Ok(())) => Coverage::full("udp", UDP),
+        (Ok(()), Err(why)) => part("connected", why),
+        (Err(why), Ok(())) => part("unconnected", why),
+        (Err(why), Err(_)) => Coverage::missing("udp", UDP, why, Some(MOUNT_CGROUP2)),
+    }
+}
+
+fn dns_row(packets: Result<(), String>) -> Coverage {
+    match packets {
+        Ok(()) => Coverage::part(
+            "dns",
+            DNS,
+            "DNS over TCP, TLS, HTTPS or QUIC is not read, nor answers past their first 512 bytes",
+            Some("let programs ask a resolver of this host by UDP"),
+        ),
+        Err(why) => Coverage::missing("dns", DNS, why, Some(MOUNT_CGROUP2)),
+    }
+}
+
+fn raw_row(sockets: Result<(), String>, looks_for_packets: bool) -> Coverage {
+    let (source, mut why) = if looks_for_packets {
+        let why = "packet sockets are looked for every 2 s and those that live shorter missed";
+        ("cgroup/sock_create, iter/task_file", why.to_owned())
+    } else {
+        let why = "packet sockets made by io_uring or by 32-bit programs are missed";
+        ("cgroup/sock_create, tp_btf/cap_capable", why.to_owned())
+    };
+    let mut remedy = looks_for_packets.then_some("run on Linux 6.14 or newer");
+    if let Err(error) = sockets {
+        why = format!("raw sockets are not told: {error}; {why}");
+        remedy = Some(MOUNT_CGROUP2);
+    }
+    Coverage::part("raw_socket", source, why, remedy)
+}

@@ -1,0 +1,62 @@
+//! The sockets that were there before the sensor.
+
+use std::io::Read;
+
+use cordon_behavior::event::Event;
+use libbpf_rs::{Iter, Link};
+
+use super::skel::SensorSkel;
+use crate::{clock, record};
+
+/// Every socket in scope that is connected, listens, is bound or raw, with whoever has it, as if that
+/// had been done at `attached_ns`. What the programs own already is not in here again.
+pub(super) fn list(skel: &SensorSkel<'_>, attached_ns: u64) -> Vec<Event> {
+    let links = &skel.links;
+    // Listening ones first: they tell whose side began a connection.
+    let lists = [
+        &links.on_listener,
+        &links.on_open_socket,
+        &links.on_packet_socket,
+    ];
+    let mut events: Vec<Event> = lists.into_iter().flat_map(|link| read(link.as_ref())).collect();
+    for event in &mut events {
+        let late_ns = event.mono_ns.saturating_sub(attached_ns);
+        event.wall_ns = event.wall_ns.saturating_sub(late_ns);
+        event.mono_ns = attached_ns;
+    }
+    events
+}
+
+/// Without those that the stream tells too: UDP and raw sockets of meanwhile are in both.
+pub(super) fn without_told(sockets: &mut Vec<Event>, live: &[Event]) {
+    sockets.retain(|socket| {
+        let is_same = |event: &Event| event.process == socket.process && event.body == socket.body;
+        !live.iter().any(is_same)
+    });
+}
+
+/// The packet sockets that were not told of yet.
+pub(super) fn packet_sockets(skel: &SensorSkel<'_>) -> Vec<Event> {
+    read(skel.links.on_packet_socket.as_ref())
+}
+
+/// What an iterator lists; where it fails the error is logged and the stream stands alone.
+fn read(link: Option<&Link>) -> Vec<Event> {
+    let bytes = read_bytes(link).unwrap_or_else(|error| {
+        tracing::error!(%error, "cannot list the sockets that are open already");
+        Vec::new()
+    });
+    let offset_ns = clock::wall_offset_ns();
+    let records = bytes.chunks_exact(record::FLOW_BYTES);
+    let events = records.filter_map(|bytes| record::decode(bytes, offset_ns).ok().flatten());
+    events.collect()
+}
+
+fn read_bytes(link: Option<&Link>) -> std::io::Result<Vec<u8>> {
+    let link = link.ok_or_else(|| std::io::Error::other("the iterator is not attached"))?;
+    let mut bytes = Vec::new();
+    Iter::new(link)
+        .map_err(std::io::Error::other)?
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
