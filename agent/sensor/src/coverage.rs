@@ -134,7 +134,7 @@ pub(crate) fn merge(rows: &mut [Coverage], said: Vec<Coverage>) {
     }
 }
 
-const GIVE_EBPF: &str = "run on Linux 5.17 or newer with BTF (CONFIG_DEBUG_INFO_BTF), as root or with CAP_BPF and CAP_PERFMON";
+pub(crate) const GIVE_EBPF: &str = "run on Linux 5.17 or newer with BTF (CONFIG_DEBUG_INFO_BTF), as root or with CAP_BPF and CAP_PERFMON";
 const NOT_BUILT: &str = "no setting here: this version of the agent has no hook for it";
 
 /// What the main source sees, with a row for every class. `left_out` are the sections of eBPF programs
@@ -160,7 +160,7 @@ fn by_ebpf() -> Vec<Coverage> {
         Coverage::full("exit", "tp_btf/sched_process_exit"),
         Coverage::full("connect", "tp_btf/inet_sock_set_state"),
         Coverage::full("cgroup", "tp_btf/cgroup_mkdir, tp_btf/cgroup_rmdir"),
-        Coverage::full("snapshot", "iter/task"),
+        Coverage::full("snapshot", "iter/task, iter/task_file"),
     ]
 }
 
@@ -173,22 +173,25 @@ fn by_proc(why_not_ebpf: Option<&str>) -> Vec<Coverage> {
         );
         Coverage::part(class, source, why, Some(GIVE_EBPF))
     };
+    let missing = |class| {
+        let why = format!("/proc does not tell it as it happens{because}");
+        Coverage::missing(class, "eBPF", why, Some(GIVE_EBPF))
+    };
     vec![
         partly("exec"),
         partly("fork"),
         partly("exit"),
-        Coverage::missing(
-            "connect",
-            "tp_btf/inet_sock_set_state",
-            format!("/proc does not tell who connects as it happens{because}"),
-            Some(GIVE_EBPF),
-        ),
         Coverage::missing(
             "cgroup",
             "tp_btf/cgroup_mkdir, tp_btf/cgroup_rmdir",
             format!("/proc does not tell of cgroups that are made or removed{because}"),
             Some(GIVE_EBPF),
         ),
+        missing("accept"),
+        missing("close"),
+        missing("udp"),
+        missing("dns"),
+        missing("raw_socket"),
         Coverage::full("snapshot", "/proc"),
     ]
 }

@@ -3,6 +3,7 @@
 mod connector;
 mod image;
 mod poll;
+pub(crate) mod sockets;
 
 use std::collections::HashMap;
 use std::io::PipeReader;

@@ -145,7 +145,11 @@ impl Sensor {
                 }
             };
         let mut tasks = Vec::new();
-        for source in [files::start(&config, &out), sideband::start(&config, &out)] {
+        let mut sources = vec![files::start(&config, &out), sideband::start(&config, &out)];
+        if mode == Mode::Proc {
+            sources.push(proc::sockets::start(&out));
+        }
+        for source in sources {
             coverage::merge(&mut coverage, source.coverage);
             tasks.extend(source.task);
         }

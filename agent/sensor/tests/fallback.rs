@@ -6,8 +6,10 @@
 
 mod support;
 
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
+use cordon_behavior::event::Protocol;
 use cordon_behavior::story::StdioKind;
 use cordon_sensor::{Coverage, EventBody, Mode, Scope, Sensor, SensorConfig, SensorError};
 use support::{Watch, exec_of, mark};
@@ -66,13 +68,48 @@ fn the_fallbacks_snapshot_has_this_process() {
     });
 }
 
+/// connect and listen, while they last; IPv4 and IPv6.
 #[test]
-fn the_fallback_says_that_it_does_not_see_connections() {
+fn the_fallback_sees_connections_and_listeners_that_last() {
+    let mut watch = Watch::start(Scope::Host, Mode::Proc);
+    for host in ["127.0.0.1:0", "[::1]:0"] {
+        let listener = TcpListener::bind(host).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut child = Command::new("bash")
+            .args(["-c", "exec 3<>/dev/tcp/$0/$1; read line"])
+            .args([address.ip().to_string(), address.port().to_string()])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = watch.wait("connect", |event| match event.body {
+            EventBody::Connect { remote } if remote == address => Some(event.process.pid),
+            _ => None,
+        });
+        assert_eq!(pid, child.id());
+        let tcp = Protocol::Tcp;
+        let pid = watch.wait("listen", |event| match event.body {
+            EventBody::Listen { local, protocol } if (local, protocol) == (address, tcp) => {
+                Some(event.process.pid)
+            }
+            _ => None,
+        });
+        assert_eq!(pid, std::process::id());
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn the_fallback_says_what_it_misses() {
     let watch = Watch::start(Scope::Host, Mode::Proc);
     let rows = watch.sensor.coverage();
     let row = |class| rows.iter().find(|row| row.class == class).unwrap();
-    assert!(!row("connect").covered && row("connect").remedy.is_some());
-    assert!(row("exec").covered && row("exec").why.is_some());
+    for class in ["exec", "connect", "listen"] {
+        assert!(row(class).covered && row(class).why.is_some() && row(class).remedy.is_some());
+    }
+    for class in ["accept", "close", "udp", "dns", "raw_socket"] {
+        assert!(!row(class).covered && row(class).why.is_some() && row(class).remedy.is_some());
+    }
 }
 
 #[test]

@@ -22,8 +22,10 @@ use nix::sys::socket::{
 };
 use support::{Watch, mark};
 
+type Row = fn(&mut Watch);
+
 /// Each class, and what causes and checks it.
-const ROWS: &[(&str, fn(&mut Watch))] = &[
+const ROWS: &[(&str, Row)] = &[
     ("listen", listen),
     ("connect", connect),
     ("accept", accept),
@@ -145,18 +147,18 @@ fn close(watch: &mut Watch) {
 }
 
 fn close_by(watch: &mut Watch, host: &str, ending: Ending) {
-    let (to_server, to_client) = ([1; 70_001], [2; 130_003]);
+    let (to_server, to_client) = (vec![1; 70_001], vec![2; 130_003]);
     let listener = TcpListener::bind(at(host, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let mut client = TcpStream::connect(address).unwrap();
     let (mut server, peer) = listener.accept().unwrap();
     let serve = std::thread::spawn(move || {
-        server.read_exact(&mut [0; 70_001]).unwrap();
+        server.read_exact(&mut vec![0; 70_001]).unwrap();
         server.write_all(&to_client).unwrap();
         server
     });
     client.write_all(&to_server).unwrap();
-    client.read_exact(&mut [0; 130_003]).unwrap();
+    client.read_exact(&mut vec![0; 130_003]).unwrap();
     let server = serve.join().unwrap();
     end(client, server, ending);
     let out = closed(watch, address, peer.port(), Direction::Out);
