@@ -111,12 +111,12 @@ static __always_inline void tell_message(struct __sk_buff *skb, const struct udp
 static __always_inline void on_first_packet(struct __sk_buff *skb, const struct udp_packet *packet,
 					    struct socket_owner *owner)
 {
-	struct peer peer = { .family = packet->family };
+	struct peer peer = { .end.family = packet->family };
 
 	owner->role = ROLE_OTHER;
 	peer.process = owner->process;
-	peer.port = __builtin_bswap16(packet->destination);
-	load_address(skb, packet, false, peer.address);
+	peer.end.port = __builtin_bswap16(packet->destination);
+	load_address(skb, packet, false, (void *)peer.end.address);
 	tell_peer(owner, &peer, __builtin_bswap16(packet->source));
 }
 

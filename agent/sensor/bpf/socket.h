@@ -35,11 +35,21 @@ enum socket_role {
 	ROLE_OTHER = 5,
 };
 
+/* A UDP peer; address in network order with IPv4 in the first word, port in host order. */
+struct far_end {
+	__u32 address[4];
+	__u16 family;
+	__u16 port;
+};
+
 struct socket_owner {
 	struct record_key process;
 	__u64 cgroup_id;
 	__u64 begun_ns;
 	__u32 role;
+	/* Who sent last, in or out of scope, and where to: most send there again. */
+	__u32 sender;
+	struct far_end last;
 	__u32 hole;
 };
 
@@ -87,35 +97,31 @@ static __always_inline void head_of_owner(struct record_head *head, __u32 kind,
 	head->cgroup_id = owner->cgroup_id;
 }
 
-static __always_inline void fill_end(struct flow_record *record, const struct sock *sk)
+static __always_inline void fill_end(struct flow_record *record, const struct sock *sk,
+				     const __be32 *ip4, const struct in6_addr *ip6)
 {
-	record->family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	record->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
-	record->protocol = BPF_CORE_READ(sk, sk_protocol);
-	__builtin_memset(record->address, 0, sizeof(record->address));
+	__u32 *to = (void *)record->address;
+
+	record->family = sk->__sk_common.skc_family;
+	record->local_port = sk->__sk_common.skc_num;
+	record->protocol = sk->sk_protocol;
+	to[0] = to[1] = to[2] = to[3] = 0;
+	if (record->family == AF_INET6)
+		bpf_probe_read_kernel(to, 16, ip6);
+	else if (record->family == AF_INET)
+		bpf_probe_read_kernel(to, 4, ip4);
 }
 
 static __always_inline void fill_remote(struct flow_record *record, const struct sock *sk)
 {
-	__u16 port = BPF_CORE_READ(sk, __sk_common.skc_dport);
-
-	fill_end(record, sk);
-	record->port = __builtin_bswap16(port);
-	if (record->family == AF_INET6)
-		BPF_CORE_READ_INTO((struct in6_addr *)record->address, sk, __sk_common.skc_v6_daddr);
-	else
-		BPF_CORE_READ_INTO((__be32 *)record->address, sk, __sk_common.skc_daddr);
+	fill_end(record, sk, &sk->__sk_common.skc_daddr, &sk->__sk_common.skc_v6_daddr);
+	record->port = __builtin_bswap16(sk->__sk_common.skc_dport);
 }
 
 static __always_inline void fill_local(struct flow_record *record, const struct sock *sk)
 {
-	fill_end(record, sk);
+	fill_end(record, sk, &sk->__sk_common.skc_rcv_saddr, &sk->__sk_common.skc_v6_rcv_saddr);
 	record->port = record->local_port;
-	if (record->family == AF_INET6)
-		BPF_CORE_READ_INTO((struct in6_addr *)record->address, sk,
-				   __sk_common.skc_v6_rcv_saddr);
-	else
-		BPF_CORE_READ_INTO((__be32 *)record->address, sk, __sk_common.skc_rcv_saddr);
 }
 
 #endif

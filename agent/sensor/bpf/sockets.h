@@ -71,10 +71,8 @@ static __always_inline void adopt_and_tell(struct bpf_iter__task_file *context,
 	head_of(&record.head, kind, task);
 	if (kind == RECORD_LISTEN)
 		fill_local(&record, sk);
-	else if (kind != RECORD_RAW_SOCKET)
-		fill_remote(&record, sk);
 	else
-		fill_end(&record, sk);
+		fill_remote(&record, sk);
 	record.protocol = protocol;
 	/* The reader's page is full: the kernel comes back to this file with the next one. */
 	if (bpf_seq_write(context->meta->seq, &record, sizeof(record)))

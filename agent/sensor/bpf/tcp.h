@@ -90,7 +90,7 @@ static __always_inline void fill_bytes(struct close_record *record, const struct
 	bool fin_sent = old == TCP_FIN_WAIT1 || old == TCP_FIN_WAIT2 || old == TCP_CLOSING ||
 			old == TCP_LAST_ACK;
 	__u64 more_sent = record->is_inbound ? 0 : 1;
-	__u64 more_received = (BPF_CORE_READ(sk, __sk_common.skc_flags) >> SOCK_DONE) & 1;
+	__u64 more_received = (sk->__sk_common.skc_flags >> SOCK_DONE) & 1;
 
 	if (fin_sent && BPF_CORE_READ(tcp, snd_una) == BPF_CORE_READ(tcp, write_seq))
 		more_sent += 1;

@@ -5,9 +5,7 @@
 
 struct peer {
 	struct record_key process;
-	__u8 address[16];
-	__u16 family;
-	__u16 port;
+	struct far_end end;
 	__u32 hole;
 };
 
@@ -41,11 +39,11 @@ static __always_inline void tell_peer(const struct socket_owner *owner, const st
 	if (!record)
 		return;
 	head_of_owner(&record->head, RECORD_UDP, owner);
-	record->family = peer->family;
-	record->port = peer->port;
+	record->family = peer->end.family;
+	record->port = peer->end.port;
 	record->local_port = local_port;
 	record->protocol = IPPROTO_UDP;
-	__builtin_memcpy(record->address, peer->address, sizeof(record->address));
+	__builtin_memcpy(record->address, peer->end.address, sizeof(record->address));
 	submit_later(record);
 }
 
@@ -55,19 +53,37 @@ static __always_inline bool is_udp_of_somebody(struct bpf_sock_addr *context, st
 	       !(BPF_CORE_READ(task, flags) & PF_KTHREAD);
 }
 
-static __always_inline void on_send(struct bpf_sock_addr *context, struct peer *peer)
+static __always_inline bool is_same_end(const struct far_end *one, const struct far_end *other)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct socket_owner owner = {};
+	return one->port == other->port && one->family == other->family &&
+	       one->address[0] == other->address[0] && one->address[1] == other->address[1] &&
+	       one->address[2] == other->address[2] && one->address[3] == other->address[3];
+}
 
+static __always_inline void on_send(struct bpf_sock_addr *context, const struct far_end *end)
+{
+	__u32 sender = bpf_get_current_pid_tgid() >> 32;
+	struct bpf_sock *sk = context->sk;
+	struct socket_owner *owner;
+	struct task_struct *task;
+	struct peer peer = {};
+
+	if (!sk || context->protocol != IPPROTO_UDP)
+		return;
+	owner = bpf_sk_storage_get(&owners, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!owner || (owner->sender == sender && is_same_end(&owner->last, end)))
+		return;
+	owner->sender = sender;
+	owner->last = *end;
+	task = (void *)bpf_get_current_task();
 	if (!is_udp_of_somebody(context, task))
 		return;
-	key_of(&peer->process, task);
-	if (!peer->process.pid)
+	key_of(&peer.process, task);
+	if (!peer.process.pid)
 		return;
-	peer->port = __builtin_bswap16(context->user_port);
-	own(&owner, task, &peer->process, ROLE_OTHER, 0);
-	tell_peer(&owner, peer, 0);
+	peer.end = *end;
+	own(owner, task, &peer.process, owner->role, 0);
+	tell_peer(owner, &peer, 0);
 }
 
 /*
@@ -77,11 +93,13 @@ static __always_inline void on_send(struct bpf_sock_addr *context, struct peer *
 SEC("cgroup/sendmsg4")
 int on_send4(struct bpf_sock_addr *context)
 {
-	struct peer peer = { .family = AF_INET };
-	__u32 *words = (void *)peer.address;
+	struct far_end end = {
+		.address = { context->user_ip4 },
+		.family = AF_INET,
+		.port = __builtin_bswap16(context->user_port),
+	};
 
-	words[0] = context->user_ip4;
-	on_send(context, &peer);
+	on_send(context, &end);
 	return ALLOW;
 }
 
@@ -89,14 +107,14 @@ int on_send4(struct bpf_sock_addr *context)
 SEC("cgroup/sendmsg6")
 int on_send6(struct bpf_sock_addr *context)
 {
-	struct peer peer = { .family = AF_INET6 };
-	__u32 *words = (void *)peer.address;
+	struct far_end end = {
+		.address = { context->user_ip6[0], context->user_ip6[1], context->user_ip6[2],
+			     context->user_ip6[3] },
+		.family = AF_INET6,
+		.port = __builtin_bswap16(context->user_port),
+	};
 
-	words[0] = context->user_ip6[0];
-	words[1] = context->user_ip6[1];
-	words[2] = context->user_ip6[2];
-	words[3] = context->user_ip6[3];
-	on_send(context, &peer);
+	on_send(context, &end);
 	return ALLOW;
 }
 
