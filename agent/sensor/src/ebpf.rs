@@ -52,11 +52,11 @@ pub(crate) fn watch(
     stopped: &PipeReader,
     ready: &Ready,
 ) -> Result<(), SensorError> {
-    let mut storage = MaybeUninit::uninit();
-    let (mut skel, left_out) = load(config, &mut storage)?;
+    let mut storage = [const { MaybeUninit::uninit() }; 2];
+    let (mut skel, left_out, refused) = load(config, &mut storage)?;
     let attached_ns = clock::mono_ns();
     attach(&mut skel)?;
-    let network = network::attach(&skel);
+    let network = network::attach(&skel, refused);
     let ring = Ring::new(&skel)?;
     let shared = Shared::of(&skel)?;
     let coverage = network.coverage.clone();
@@ -109,10 +109,10 @@ fn sleep(ring: &Ring<'_>, shared: Shared<'_>, pace: &mut Pace, stopped: &PipeRea
 
 /// Loads and attaches the programs, which is where rights and kernel are checked, and lets go of them.
 pub(crate) fn probe() -> Result<Attached, SensorError> {
-    let mut storage = MaybeUninit::uninit();
-    let (mut skel, left_out) = load(&SensorConfig::default(), &mut storage)?;
+    let mut storage = [const { MaybeUninit::uninit() }; 2];
+    let (mut skel, left_out, refused) = load(&SensorConfig::default(), &mut storage)?;
     attach(&mut skel)?;
-    let coverage = network::attach(&skel).coverage;
+    let coverage = network::attach(&skel, refused).coverage;
     Ok(Attached { left_out, coverage })
 }
 
@@ -140,9 +140,36 @@ fn attach(skel: &mut SensorSkel<'_>) -> Result<(), SensorError> {
     })
 }
 
+/// The programs, what was left out of them for want of a hook, and why those that only some classes
+/// need were left out as well.
+type Loaded<'a> = (SensorSkel<'a>, Vec<String>, Option<String>);
+
+/// Loads all programs, or else those that the sensor cannot do without: one that an unknown kernel's
+/// verifier refuses must not cost the rest.
 fn load<'a>(
     config: &SensorConfig,
+    storage: &'a mut [MaybeUninit<OpenObject>; 2],
+) -> Result<Loaded<'a>, SensorError> {
+    let [all, fewer] = storage;
+    let error = match load_some(config, all, true) {
+        Ok((skel, left_out)) => return Ok((skel, left_out, None)),
+        Err(error) => error,
+    };
+    let Ok((skel, left_out)) = load_some(config, fewer, false) else {
+        return Err(error);
+    };
+    let why = error.chain();
+    tracing::warn!(
+        why,
+        "this kernel refuses a program; going on without those of sockets"
+    );
+    Ok((skel, left_out, Some(why)))
+}
+
+fn load_some<'a>(
+    config: &SensorConfig,
     storage: &'a mut MaybeUninit<OpenObject>,
+    with_optional: bool,
 ) -> Result<(SensorSkel<'a>, Vec<String>), SensorError> {
     // libbpf explains on stderr unless told otherwise.
     libbpf_rs::set_print(Some((PrintLevel::Warn, |_, text| {
@@ -165,6 +192,9 @@ fn load<'a>(
         constants.event_ns = throttles::event_ns(config.events_per_cgroup);
         constants.burst_ns = throttles::BURST.as_nanos() as u64;
         constants.calm_ns = throttles::CALM.as_nanos() as u64;
+    }
+    if !with_optional {
+        network::leave_out(open.open_object_mut().progs_mut());
     }
     let left_out = hooks::leave_out(open.open_object_mut().progs_mut());
     let skel = open.load().map_err(failed("load the eBPF programs"))?;

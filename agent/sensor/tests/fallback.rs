@@ -113,11 +113,10 @@ fn the_fallback_says_what_it_misses() {
 }
 
 #[test]
-fn what_is_not_built_is_not_called_covered() {
+fn what_is_not_covered_says_why_and_what_would_mend_it() {
     let rows: Vec<Coverage> = Sensor::probe();
-    for class in ["login"] {
-        let row = rows.iter().find(|row| row.class == class).unwrap();
-        assert!(!row.covered && row.why.is_some() && row.remedy.is_some());
+    for row in rows.iter().filter(|row| !row.covered) {
+        assert!(row.why.is_some() && row.remedy.is_some(), "{row:?}");
     }
     assert!(rows.iter().any(|row| row.class == "exec" && row.covered));
 }

@@ -5,12 +5,15 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use libbpf_rs::Link;
+use libbpf_rs::{Link, OpenProgramMut, ProgramMut};
 
 use super::skel::SensorSkel;
 use crate::{Coverage, cgroup_root};
 
 const MOUNT_CGROUP2: &str = "run as root where cgroup2 is mounted or can be, without another's exclusive program on its root";
+
+/// Beside those of cgroups.
+const OPTIONAL: [&str; 2] = ["iter/task_file", "tp_btf/cap_capable"];
 
 /// What is attached for sockets, and what it sees.
 pub(super) struct Network {
@@ -20,12 +23,26 @@ pub(super) struct Network {
     pub looks_for_packets: bool,
 }
 
-/// Attaches as much as this host allows.
-pub(super) fn attach(skel: &SensorSkel<'_>) -> Network {
+/// Leaves out the programs that the sensor can do without.
+pub(super) fn leave_out<'a>(programs: impl IntoIterator<Item = OpenProgramMut<'a>>) {
+    for mut program in programs {
+        let section = program.section().to_string_lossy().into_owned();
+        let is_optional = section.starts_with("cgroup") || OPTIONAL.contains(&section.as_str());
+        if is_optional {
+            program.set_autoload(false);
+        }
+    }
+}
+
+/// Attaches as much as this host allows. `refused`: why the programs were left out.
+pub(super) fn attach(skel: &SensorSkel<'_>, refused: Option<String>) -> Network {
     let progs = &skel.progs;
-    let root = cgroup_root::open().map_err(|error| format!("cannot open cgroup2: {error}"));
+    let root = match refused {
+        Some(why) => Err(why),
+        None => cgroup_root::open().map_err(|error| format!("cannot open cgroup2: {error}")),
+    };
     let mut links = Vec::new();
-    let mut all = |programs: &[(&libbpf_rs::ProgramMut<'_>, &str)]| -> Result<(), String> {
+    let mut all = |programs: &[(&ProgramMut<'_>, &str)]| -> Result<(), String> {
         let root = root.as_ref().map_err(Clone::clone)?;
         for (program, hook) in programs {
             links.push(attach_one(program, hook, root)?);
@@ -70,11 +87,7 @@ const TCP: &str = "tp_btf/inet_sock_set_state";
 const UDP: &str = "cgroup/sendmsg4 and 6, connect4 and 6, cgroup_skb/egress";
 const DNS: &str = "cgroup_skb/egress and ingress";
 
-fn attach_one(
-    program: &libbpf_rs::ProgramMut<'_>,
-    hook: &str,
-    root: &OwnedFd,
-) -> Result<Link, String> {
+fn attach_one(program: &ProgramMut<'_>, hook: &str, root: &OwnedFd) -> Result<Link, String> {
     let link = program.attach_cgroup(root.as_raw_fd());
     link.map_err(|error| format!("cannot attach {hook} to the cgroup2 root: {error:#}"))
 }

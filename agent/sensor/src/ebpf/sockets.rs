@@ -18,7 +18,10 @@ pub(super) fn list(skel: &SensorSkel<'_>, attached_ns: u64) -> Vec<Event> {
         &links.on_open_socket,
         &links.on_packet_socket,
     ];
-    let mut events: Vec<Event> = lists.into_iter().flat_map(|link| read(link.as_ref())).collect();
+    let mut events: Vec<Event> = lists
+        .into_iter()
+        .flat_map(|link| read(link.as_ref()))
+        .collect();
     for event in &mut events {
         let late_ns = event.mono_ns.saturating_sub(attached_ns);
         event.wall_ns = event.wall_ns.saturating_sub(late_ns);
