@@ -85,7 +85,8 @@ pub enum EventBody {
         /// Signal that ended it, 0 when it returned.
         signal: i32,
     },
-    /// The credentials of `process` changed without a new image (setuid and its kin, capset).
+    /// The credentials of `process` changed: by setuid and its kin, or by an image that gives other
+    /// rights (set-uid, file capabilities).
     Credential(Box<Credentials>),
     /// `process` is in other namespaces than before, by unshare, setns or clone.
     Namespace {

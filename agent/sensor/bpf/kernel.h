@@ -291,6 +291,13 @@ struct socket_alloc {
 	struct inode vfs_inode;
 };
 
+struct kernel_siginfo {
+	int si_code;
+};
+struct module {
+	char name[1];
+};
+
 struct seq_file;
 struct bpf_iter_meta {
 	struct seq_file *seq;

@@ -152,6 +152,19 @@ struct dns_record {
 	__u8 message[DNS_BYTES];
 };
 
+struct ptrace_record {
+	struct record_head head;
+	struct record_key target;
+};
+
+/* MODULE_NAME_LEN of a 64-bit kernel. */
+#define MODULE_NAME_BYTES 56
+
+struct module_record {
+	struct record_head head;
+	char name[MODULE_NAME_BYTES];
+};
+
 /* Longest file name with its NUL. */
 #define NAME_BYTES 256
 #define PATH_BYTES 1024
@@ -210,5 +223,7 @@ _Static_assert(sizeof(struct dns_record) == 584, "dns_record");
 _Static_assert(sizeof(struct throttle_record) == 56, "throttle_record");
 _Static_assert(sizeof(struct throttle_check) == 16, "throttle_check");
 _Static_assert(sizeof(struct exec_record) == 144, "exec_record");
+_Static_assert(sizeof(struct ptrace_record) == 56, "ptrace_record");
+_Static_assert(sizeof(struct module_record) == 96, "module_record");
 
 #endif

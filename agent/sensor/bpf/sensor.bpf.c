@@ -7,6 +7,7 @@
 #include "dns.h"
 #include "raw.h"
 #include "cgroup.h"
+#include "privilege.h"
 #include "snapshot.h"
 #include "sockets.h"
 

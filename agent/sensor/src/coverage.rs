@@ -161,6 +161,13 @@ fn by_ebpf() -> Vec<Coverage> {
         Coverage::full("connect", "tp_btf/inet_sock_set_state"),
         Coverage::full("cgroup", "tp_btf/cgroup_mkdir, tp_btf/cgroup_rmdir"),
         Coverage::full("snapshot", "iter/task, iter/task_file"),
+        Coverage::full("module", "tp_btf/module_load"),
+        Coverage::part(
+            "ptrace",
+            "tp_btf/signal_generate",
+            "told at the first stop of the traced process; a tracer that ignores SIGCHLD is missed",
+            None,
+        ),
     ]
 }
 
@@ -193,6 +200,12 @@ fn by_proc(why_not_ebpf: Option<&str>) -> Vec<Coverage> {
         missing("dns"),
         missing("raw_socket"),
         Coverage::full("snapshot", "/proc"),
+        Coverage::missing(
+            "module",
+            "tp_btf/module_load",
+            format!("/proc does not tell who loads a module{because}"),
+            Some(GIVE_EBPF),
+        ),
     ]
 }
 

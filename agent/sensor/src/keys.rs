@@ -7,16 +7,17 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use cordon_behavior::event::{Container, Event, EventBody, ProcessKey};
+use cordon_behavior::event::{Container, Credentials, Event, EventBody, ProcessKey};
 
 use crate::CacheUse;
+use crate::rights::Rights;
 
 /// Ended processes that are still found by their pid: what they did last may be read after their end.
 const ENDED: usize = 8192;
 /// Most pids known; a kernel has at most 4,194,304, but not living ones.
 const KNOWN: usize = 131_072;
 /// An upper estimate of an entry with its place in the table.
-const ENTRY_BYTES: usize = 96;
+const ENTRY_BYTES: usize = 176;
 
 /// What is known of a pid's newest process.
 #[derive(Clone, Debug)]
@@ -24,6 +25,9 @@ pub(crate) struct Known {
     pub key: ProcessKey,
     pub cgroup_id: u64,
     pub container: Option<Arc<Container>>,
+    pub rights: Rights,
+    /// Who was said to trace it last.
+    tracer: u32,
     ended: bool,
 }
 
@@ -43,16 +47,51 @@ impl Keys {
     pub(crate) fn learn(&mut self, event: &Event) {
         match &event.body {
             EventBody::Fork { child } => {
-                self.put(*child, event);
-                self.put(event.process, event);
+                let rights = self.of(event.process).map(|known| known.rights);
+                self.put(*child, event, rights.unwrap_or_default());
+                self.put(event.process, event, rights.unwrap_or_default());
             }
-            EventBody::Exec(_) => self.put(event.process, event),
+            EventBody::Exec(_) => {
+                let rights = self.of(event.process).map(|known| known.rights);
+                let rights = rights.unwrap_or_default().after(event);
+                self.put(event.process, event, rights);
+            }
+            EventBody::Credential(_) => {
+                if let Some(known) = self.by_pid.get_mut(&event.process.pid) {
+                    known.rights = known.rights.after(event);
+                }
+            }
             EventBody::Exit { .. } => self.end(event.process),
             _ => {}
         }
     }
 
-    fn put(&mut self, key: ProcessKey, event: &Event) {
+    /// The change of rights that an exec shows; `ids_are_told` where the kernel tells those itself.
+    pub(crate) fn raised(&self, event: &Event, ids_are_told: bool) -> Option<Credentials> {
+        let EventBody::Exec(exec) = &event.body else {
+            return None;
+        };
+        let rights = self.of(event.process)?.rights;
+        rights.raised(exec, ids_are_told)
+    }
+
+    /// True for what another source has told already: that this one traces that one.
+    pub(crate) fn is_repeated(&mut self, event: &Event) -> bool {
+        let EventBody::Ptrace { target } = &event.body else {
+            return false;
+        };
+        let Some(known) = self.by_pid.get_mut(&target.pid) else {
+            return false;
+        };
+        let before = std::mem::replace(&mut known.tracer, event.process.pid);
+        before == event.process.pid
+    }
+
+    fn of(&self, key: ProcessKey) -> Option<&Known> {
+        self.by_pid.get(&key.pid).filter(|known| known.key == key)
+    }
+
+    fn put(&mut self, key: ProcessKey, event: &Event, rights: Rights) {
         if key == ProcessKey::NONE {
             return;
         }
@@ -64,6 +103,8 @@ impl Keys {
             key,
             cgroup_id: event.cgroup_id,
             container: event.container.clone(),
+            rights,
+            tracer: self.of(key).map_or(0, |known| known.tracer),
             ended: false,
         };
         self.by_pid.insert(key.pid, known);

@@ -10,6 +10,8 @@
 //! | `tp_btf/sched_process_fork` | `(struct task_struct *parent, struct task_struct *child)` | 5.5 | fork |
 //! | `tp_btf/sched_process_exit` | `(struct task_struct *p[, bool group_dead])` | 5.5 | exit |
 //! | `tp_btf/inet_sock_set_state` | `(const struct sock *sk, const int oldstate, const int newstate)` | 5.5 | outbound TCP |
+//! | `tp_btf/signal_generate` | `(int sig, struct kernel_siginfo *info, struct task_struct *task, ..)` | 5.5 | stops of traced processes |
+//! | `tp_btf/module_load` | `(struct module *mod)` | 5.5 | modules |
 //! | `iter/task` | `(struct bpf_iter_meta *meta, struct task_struct *task)` | 5.8 | processes already there |
 //! | BPF ring buffer | | 5.8 | transport |
 //! | `bpf_loop` | | 5.17 | walking paths |
@@ -24,7 +26,9 @@
 
 mod cache;
 mod cgroup_root;
+mod changes;
 mod clock;
+mod connector;
 mod coverage;
 mod digests;
 mod dns;
@@ -37,6 +41,7 @@ mod living;
 mod out;
 mod proc;
 mod record;
+mod rights;
 mod scope;
 mod sensor;
 mod sideband;

@@ -1,10 +1,10 @@
 //! Where every source's events go: through one door, which learns who is who on the way.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cordon_behavior::event::{Event, EventBody, ProcessKey};
+use cordon_behavior::event::{Credentials, Event, EventBody, ProcessKey};
 
 use crate::cache::Bounded;
 use crate::facts::Facts;
@@ -24,6 +24,7 @@ struct Shared {
     lost: AtomicU64,
     by_class: [AtomicU64; CLASSES.len()],
     losses: Mutex<BTreeMap<String, u64>>,
+    ids_are_told: AtomicBool,
     caches: Mutex<Vec<Arc<dyn Bounded>>>,
 }
 
@@ -45,6 +46,7 @@ impl Out {
             lost: AtomicU64::new(0),
             by_class: Default::default(),
             losses: Mutex::default(),
+            ids_are_told: AtomicBool::new(false),
             caches: Mutex::default(),
         }))
     }
@@ -58,11 +60,21 @@ impl Out {
     pub(crate) fn events(&self, events: impl IntoIterator<Item = Event>) {
         let mut guard = self.door();
         let door = &mut *guard;
+        let ids_are_told = self.0.ids_are_told.load(Ordering::Relaxed);
         for mut event in events {
+            if door.keys.is_repeated(&event) {
+                continue;
+            }
             self.count(&event);
             door.facts.enrich(&mut event);
+            let raised = door.keys.raised(&event, ids_are_told);
             door.keys.learn(&event);
+            let raised = raised.map(|raised| with_body(&event, raised));
             (door.sink)(event);
+            if let Some(raised) = raised {
+                self.count(&raised);
+                (door.sink)(raised);
+            }
         }
     }
 
@@ -71,6 +83,12 @@ impl Out {
         if let Some(row) = coverage::row_of(event) {
             self.0.by_class[row].fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// From here on a source tells changes of user and group ids as they happen, so that none is
+    /// made of what an exec shows.
+    pub(crate) fn ids_are_told(&self) {
+        self.0.ids_are_told.store(true, Ordering::Relaxed);
     }
 
     /// An event of now by the process that has `pid`. The key of a process that nobody told of has
@@ -155,6 +173,18 @@ impl Out {
 
     fn door(&self) -> MutexGuard<'_, Door> {
         self.0.door.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the same process did at the same time.
+fn with_body(event: &Event, raised: Credentials) -> Event {
+    Event {
+        mono_ns: event.mono_ns,
+        wall_ns: event.wall_ns,
+        process: event.process,
+        cgroup_id: event.cgroup_id,
+        container: event.container.clone(),
+        body: EventBody::Credential(Box::new(raised)),
     }
 }
 

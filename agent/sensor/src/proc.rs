@@ -13,12 +13,11 @@ use cordon_behavior::event::{Event, EventBody, Exec, ProcessKey};
 use crate::out::Out;
 use crate::sensor::{Ready, Started, tell};
 use crate::{Scope, SensorError, clock};
-use connector::Connector;
-pub(crate) use image::{arguments_of, pids};
+pub(crate) use image::{arguments_of, pids, user_ids};
 
 /// Where the fallback's process events come from on this machine.
 pub(crate) fn source() -> &'static str {
-    if Connector::open().is_ok() {
+    if connector::open().is_ok() {
         "proc connector"
     } else {
         "/proc, polled"
@@ -36,13 +35,13 @@ pub(crate) fn watch(
     if matches!(scope, Scope::Cgroup(_)) {
         return Err(SensorError::CgroupNeedsEbpf);
     }
-    let connector = Connector::open();
+    let connector = connector::open();
     let mut known = Known::default();
     let before = known.list()?;
     tell(ready, Started::Proc { reason });
     out.events(before);
     match connector {
-        Ok(connector) => connector.watch(&mut known, out, stopped),
+        Ok(connector) => connector::watch(&connector, &mut known, out, stopped),
         Err(error) => {
             tracing::info!(%error, "proc connector is out of reach, polling /proc");
             poll::watch(&mut known, out, stopped);

@@ -4,6 +4,7 @@
 
 mod exec;
 mod network;
+mod privilege;
 mod process;
 
 use std::mem::offset_of;
@@ -44,6 +45,8 @@ const CLOSE: u32 = 12;
 const UDP: u32 = 13;
 const DNS: u32 = 14;
 const RAW_SOCKET: u32 = 15;
+const MODULE: u32 = 8;
+const PTRACE: u32 = 9;
 const THROTTLE: u32 = 16;
 
 #[repr(C)]
@@ -150,6 +153,8 @@ fn decode_sized(bytes: &[u8], wall_offset_ns: i64) -> Result<(Option<Event>, usi
         UDP => network::udp(&reader)?,
         DNS => network::dns(&reader)?,
         RAW_SOCKET => network::raw_socket(&reader)?,
+        MODULE => privilege::module(&reader)?,
+        PTRACE => privilege::ptrace(&reader)?,
         THROTTLE => throttle(&reader)?,
         unknown => return Err(RecordError::Kind(unknown)),
     };

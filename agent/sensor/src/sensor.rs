@@ -11,7 +11,7 @@ use crate::ebpf::Attached;
 use crate::facts::Facts;
 use crate::out::Out;
 use crate::task::Task;
-use crate::{CacheUse, Scope, SensorError, ebpf, files, proc, sideband};
+use crate::{CacheUse, Scope, SensorError, changes, ebpf, files, proc, sideband};
 
 /// How the kernel is watched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -145,7 +145,11 @@ impl Sensor {
                 }
             };
         let mut tasks = Vec::new();
-        let mut sources = vec![files::start(&config, &out), sideband::start(&config, &out)];
+        let mut sources = vec![
+            files::start(&config, &out),
+            sideband::start(&config, &out),
+            changes::start(&config, &out),
+        ];
         if mode == Mode::Proc {
             sources.push(proc::sockets::start(&out));
         }

@@ -43,6 +43,13 @@ impl Drop for Task {
     }
 }
 
+/// Sleeps for `ms`; true when it is time to stop.
+pub(crate) fn pause(stopped: &PipeReader, ms: u16) -> bool {
+    let mut fds = [PollFd::new(stopped.as_fd(), PollFlags::POLLIN)];
+    let woken = poll(&mut fds, PollTimeout::from(ms)).is_ok();
+    woken && fds[0].any().unwrap_or(false)
+}
+
 /// Sleeps until `source` is readable or `limit_ms` is over; true when it is time to stop.
 pub(crate) fn wait(source: &impl AsFd, stopped: &PipeReader, limit_ms: u16) -> bool {
     let mut fds = [

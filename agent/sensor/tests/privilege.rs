@@ -6,17 +6,22 @@
 
 mod support;
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-use cordon_behavior::event::{Event, EventBody, Namespaces};
-use cordon_sensor::{Mode, Scope, SensorConfig};
+use cordon_behavior::event::{Credentials, Event, EventBody, Namespaces};
+use cordon_sensor::{Mode, Scope};
 use libbpf_rs::libbpf_sys;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::{Pid, Uid, setuid};
 use support::Watch;
+
+const NOBODY: u32 = 65534;
 
 type Row = (&'static str, fn(&mut Watch));
 
@@ -29,6 +34,10 @@ const ROWS: &[Row] = &[
     ("executable_memory", memory_is_code_and_writable),
     ("executable_memory", memfd_becomes_code),
     ("bpf", program_is_loaded),
+    ("credential", setuid_drops_root),
+    ("credential", set_uid_program_raises),
+    ("ptrace", tracer_attaches),
+    ("ptrace", child_asks_to_be_traced),
 ];
 
 /// A child that runs `act` and then waits to be killed, so that a late reader still finds it.
@@ -232,42 +241,138 @@ fn load_program() -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// Every row, by a sensor that watches the host.
-#[test]
-fn each_action_is_told_of() {
-    let mut watch = Watch::start(Scope::Host, Mode::Ebpf);
-    for (class, act) in ROWS {
-        let row = watch
-            .sensor
-            .coverage()
-            .iter()
-            .find(|row| row.class == *class);
-        assert!(row.unwrap().covered, "{class}: {row:?}");
-        act(&mut watch);
-    }
+fn credentials(watch: &mut Watch, pid: u32, euid: u32) -> Credentials {
+    watch.wait("credential", |event| match &event.body {
+        EventBody::Credential(now) if event.process.pid == pid && now.euid == euid => Some(**now),
+        _ => None,
+    })
 }
 
-/// Every row again, by a sensor in a PID namespace of its own.
-#[test]
-fn each_action_in_a_namespace_is_told_of() {
+/// Class `credential`.
+fn setuid_drops_root(watch: &mut Watch) {
+    let doer = doing(|| Ok(setuid(Uid::from_raw(NOBODY))?));
+    let now = credentials(watch, doer.pid(), NOBODY);
+    assert_eq!((now.old_euid, now.uid), (Some(0), NOBODY));
+}
+
+/// Class `credential`.
+fn set_uid_program_raises(watch: &mut Watch) {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("raise");
+    std::fs::copy("/bin/cat", &program).unwrap();
+    let mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    };
+    mode(directory.path(), 0o755);
+    mode(&program, 0o4755);
+    // The first image is nobody's, the second root's.
+    let line = format!("exec {}", program.display());
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &line]).uid(NOBODY);
+    let doer = Doer(
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let now = credentials(watch, doer.pid(), 0);
+    assert_eq!((now.old_euid, now.uid), (Some(NOBODY), NOBODY));
+}
+
+fn trace(request: libc::c_uint, pid: u32) {
+    let nothing = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: none of the requests here reads or writes memory of ours.
+    let code = unsafe { libc::ptrace(request, pid.cast_signed(), nothing, nothing) };
+    assert_eq!(code, 0, "{}", std::io::Error::last_os_error());
+}
+
+fn is_traced(watch: &mut Watch, pid: u32) {
+    let target = told(
+        watch,
+        "trace",
+        std::process::id(),
+        |body| matches!(body, EventBody::Ptrace { target } if target.pid == pid),
+    );
+    let EventBody::Ptrace { target } = target.body else {
+        unreachable!("just matched");
+    };
+    assert!(target.start_ns > 0);
+}
+
+/// Class `ptrace`.
+fn tracer_attaches(watch: &mut Watch) {
+    let doer = doing(|| Ok(()));
+    let pid = Pid::from_raw(doer.pid().cast_signed());
+    trace(libc::PTRACE_ATTACH, doer.pid());
+    waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap();
+    trace(libc::PTRACE_DETACH, doer.pid());
+    is_traced(watch, doer.pid());
+    // By several sources, but once.
+    setuid_drops_root(watch);
+    let again = |event: &&Event| matches!(event.body, EventBody::Ptrace { target } if target.pid == doer.pid());
+    assert_eq!(watch.seen.iter().filter(again).count(), 1);
+}
+
+/// Class `ptrace`.
+fn child_asks_to_be_traced(watch: &mut Watch) {
+    let doer = doing(|| {
+        trace(libc::PTRACE_TRACEME, 0);
+        Ok(())
+    });
+    // It stops at its exec.
+    let pid = Pid::from_raw(doer.pid().cast_signed());
+    waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap();
+    trace(libc::PTRACE_DETACH, doer.pid());
+    is_traced(watch, doer.pid());
+}
+
+fn start(scope: Scope) -> Watch {
+    Watch::start(scope, Mode::Ebpf)
+}
+
+/// Runs one of the ignored tests below, in namespaces where its mounts harm nobody.
+fn run_in_namespaces(options: &[&str], test: &str) {
     let status = Command::new("unshare")
-        .args(["--pid", "--fork", "--mount-proc", "--kill-child"])
+        .args(options)
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "inner", "--ignored", "--nocapture"])
+        .args(["--exact", test, "--ignored", "--nocapture"])
         .status()
         .unwrap();
     assert!(status.success());
 }
 
+/// Every row, by a sensor that watches the host.
 #[test]
-#[ignore = "the inner half: run by the test above in a namespace of its own"]
-fn inner() {
-    let mut watch = Watch::with(SensorConfig {
-        scope: Scope::PidNamespace,
-        mode: Mode::Ebpf,
-        ..SensorConfig::default()
-    });
-    for (_, act) in ROWS {
+fn each_action_is_told_of() {
+    run_in_namespaces(&["--mount"], "on_the_host");
+}
+
+/// Every row again, by a sensor in a PID namespace of its own.
+#[test]
+fn each_action_in_a_namespace_is_told_of() {
+    let options = ["--pid", "--fork", "--mount-proc", "--kill-child"];
+    run_in_namespaces(&options, "inside");
+}
+
+#[test]
+#[ignore = "run by a test above in a mount namespace of its own"]
+fn on_the_host() {
+    every_row(Scope::Host);
+}
+
+#[test]
+#[ignore = "run by a test above in a PID namespace of its own"]
+fn inside() {
+    every_row(Scope::PidNamespace);
+}
+
+fn every_row(scope: Scope) {
+    let mut watch = start(scope);
+    for (class, act) in ROWS {
+        let coverage = watch.sensor.coverage();
+        let row = coverage.iter().find(|row| row.class == *class);
+        assert!(row.unwrap().covered, "{row:?}");
         act(&mut watch);
     }
 }

@@ -41,6 +41,12 @@ pub(super) fn see(pid: u32) -> Option<Seen> {
     })
 }
 
+/// Real and effective uid of a process now; `None` when it has ended.
+pub(crate) fn user_ids(pid: u32) -> Option<(u32, u32)> {
+    let status = Process::new(pid.cast_signed()).ok()?.status().ok()?;
+    Some((status.ruid, status.euid))
+}
+
 /// The image of a process now; `None` when it has ended.
 pub(super) fn read(pid: u32, parent: Option<ProcessKey>, snapshot: bool) -> Option<Exec> {
     let process = Process::new(pid.cast_signed()).ok()?;
