@@ -34,6 +34,16 @@ pub(crate) fn start(config: &SensorConfig, out: &Out) -> Source {
     source
 }
 
+/// What would be seen.
+pub(crate) fn probe() -> Vec<Coverage> {
+    let mut rows = match Connector::open(UID | GID | PTRACE, RECEIVE_BYTES) {
+        Ok(_) => covered(),
+        Err(error) => refused(&error.to_string()).coverage,
+    };
+    rows.extend(modules());
+    rows
+}
+
 fn spawn(connector: Connector, scope: Scope, out: Out) -> Source {
     out.ids_are_told();
     let work = move |stopped: &PipeReader| watch(&connector, &scope, &out, stopped);

@@ -16,6 +16,7 @@
 //! | BPF ring buffer | | 5.8 | transport |
 //! | `bpf_loop` | | 5.17 | walking paths |
 //! | perf side band | `PERF_RECORD_MMAP2`, `_NAMESPACES`, `_BPF_EVENT` | 5.1 | code made in memory, namespaces, BPF loads |
+//! | fanotify | `FAN_MARK_MNTNS` | 6.15 | mounts |
 //! | proc connector | `struct proc_event`, netlink `CN_IDX_PROC` | 2.6.15 | fallback for exec, fork, exit |
 //!
 //! So the eBPF mode needs Linux 5.17 with BTF (`bpf_loop`, for paths). Where it is refused the fallback reads the proc
@@ -38,6 +39,8 @@ mod facts;
 mod files;
 mod keys;
 mod living;
+mod logins;
+mod mounts;
 mod out;
 mod proc;
 mod record;
@@ -56,7 +59,9 @@ pub use dns::read as read_dns;
 pub use error::SensorError;
 pub use facts::{DatabaseError, ReadAt, ndb_blobs, rpm_name, rpm_paths, sqlite_column};
 pub use files::{FileNotice, MalformedNotice, NamedFile, file_notices};
+pub use logins::{UTMP_BYTES, decode_utmp, parse_login_line};
+pub use mounts::{MountNotice, NoticeError, decode_mount_notice, decode_statmount};
 pub use record::{RecordError, decode};
 pub use scope::Scope;
-pub use sensor::{Counters, FilesConfig, Mode, Sensor, SensorConfig};
+pub use sensor::{Counters, FilesConfig, LoginFiles, Mode, Sensor, SensorConfig};
 pub use sideband::{NAMESPACE_KINDS, SideError, SideRecord, TaskNamespaces, decode_sideband};

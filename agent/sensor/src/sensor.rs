@@ -11,7 +11,7 @@ use crate::ebpf::Attached;
 use crate::facts::Facts;
 use crate::out::Out;
 use crate::task::Task;
-use crate::{CacheUse, Scope, SensorError, changes, ebpf, files, proc, sideband};
+use crate::{CacheUse, Scope, SensorError, changes, ebpf, files, logins, mounts, proc, sideband};
 
 /// How the kernel is watched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub struct SensorConfig {
     pub events_per_cgroup: u32,
     /// Which files are watched.
     pub files: FilesConfig,
+    /// Where logins are told.
+    pub logins: LoginFiles,
     /// Where what was seen on this host is remembered over restarts; `None`: it is not.
     pub state_dir: Option<PathBuf>,
 }
@@ -82,6 +84,28 @@ impl Default for FilesConfig {
     }
 }
 
+/// Where logins are told. A file that is not there is read when it comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginFiles {
+    /// Sessions, records of utmp(5). Default `/var/log/wtmp`.
+    pub sessions: PathBuf,
+    /// Failures, records of utmp(5). Default `/var/log/btmp`.
+    pub failures: PathBuf,
+    /// Logs of authentication, as syslog writes them. Default `/var/log/auth.log` (Debian) and
+    /// `/var/log/secure` (RHEL).
+    pub logs: Vec<PathBuf>,
+}
+
+impl Default for LoginFiles {
+    fn default() -> Self {
+        Self {
+            sessions: "/var/log/wtmp".into(),
+            failures: "/var/log/btmp".into(),
+            logs: vec!["/var/log/auth.log".into(), "/var/log/secure".into()],
+        }
+    }
+}
+
 impl Default for SensorConfig {
     fn default() -> Self {
         Self {
@@ -90,6 +114,7 @@ impl Default for SensorConfig {
             ring_bytes: 4 * 1024 * 1024,
             events_per_cgroup: 8_000,
             files: FilesConfig::default(),
+            logins: LoginFiles::default(),
             state_dir: None,
         }
     }
@@ -149,6 +174,8 @@ impl Sensor {
             files::start(&config, &out),
             sideband::start(&config, &out),
             changes::start(&config, &out),
+            mounts::start(&config, &out),
+            logins::start(&config, &out),
         ];
         if mode == Mode::Proc {
             sources.push(proc::sockets::start(&out));
@@ -204,7 +231,17 @@ impl Sensor {
             Ok(attached) => attached.rows(),
             Err(error) => coverage::of(Mode::Proc, Some(&error.chain()), &[]),
         };
-        coverage::merge(&mut rows, files::probe());
+        let config = SensorConfig::default();
+        let probes = [
+            files::probe(),
+            sideband::probe(),
+            changes::probe(),
+            mounts::probe(&config),
+            logins::probe(&config),
+        ];
+        for said in probes {
+            coverage::merge(&mut rows, said);
+        }
         rows
     }
 }

@@ -50,6 +50,14 @@ pub(crate) fn start(config: &SensorConfig, out: &Out) -> Source {
     }
 }
 
+/// What would be seen.
+pub(crate) fn probe() -> Vec<Coverage> {
+    match open() {
+        Ok(_) => covered(),
+        Err(error) => refused(&format!("cannot open it: {error}")).coverage,
+    }
+}
+
 fn covered() -> Vec<Coverage> {
     vec![
         Coverage::part(

@@ -6,20 +6,24 @@
 
 mod support;
 
-use std::fs::{File, Permissions};
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 
-use cordon_behavior::event::{Credentials, Event, EventBody, Namespaces};
-use cordon_sensor::{Mode, Scope};
+use cordon_behavior::event::{Credentials, Event, EventBody, Login, LoginMethod, Namespaces};
+use cordon_sensor::{LoginFiles, Mode, Scope, SensorConfig, UTMP_BYTES};
 use libbpf_rs::libbpf_sys;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, Uid, setuid};
 use support::Watch;
+use tempfile::TempDir;
 
 const NOBODY: u32 = 65534;
 
@@ -38,6 +42,10 @@ const ROWS: &[Row] = &[
     ("credential", set_uid_program_raises),
     ("ptrace", tracer_attaches),
     ("ptrace", child_asks_to_be_traced),
+    ("mount", mount_and_unmount),
+    ("login", session_in_wtmp),
+    ("login", failure_in_btmp),
+    ("login", lines_of_the_log),
 ];
 
 /// A child that runs `act` and then waits to be killed, so that a late reader still finds it.
@@ -327,8 +335,124 @@ fn child_asks_to_be_traced(watch: &mut Watch) {
     is_traced(watch, doer.pid());
 }
 
+/// Class `mount`.
+fn mount_and_unmount(watch: &mut Watch) {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().canonicalize().unwrap();
+    for (program, attached) in [("mount", true), ("umount", false)] {
+        let arguments: &[&str] = if attached {
+            &["-t", "tmpfs", "none"]
+        } else {
+            &[]
+        };
+        let mut child = Command::new(program)
+            .args(arguments)
+            .arg(&path)
+            .spawn()
+            .unwrap();
+        let pid = child.id();
+        assert!(child.wait().unwrap().success());
+        let by = watch.wait(program, |event| {
+            let expected = EventBody::Mount {
+                path: path.to_str()?.into(),
+                attached,
+                fs_type: "tmpfs".into(),
+            };
+            (event.body == expected).then_some(event.process)
+        });
+        // The kernel says who since 6.15, and the stream when that one started.
+        assert!(by.pid == pid && by.start_ns > 0, "{by:?}");
+    }
+}
+
+fn record(kind: u8, line: &str, user: &str, host: &str) -> Vec<u8> {
+    let mut bytes = vec![0; UTMP_BYTES];
+    bytes[0] = kind;
+    bytes[4..8].copy_from_slice(&std::process::id().to_ne_bytes());
+    for (at, text) in [(8, line), (44, user), (76, host)] {
+        bytes[at..at + text.len()].copy_from_slice(text.as_bytes());
+    }
+    bytes
+}
+
+fn append(path: &Path, bytes: &[u8]) {
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .unwrap();
+    file.write_all(bytes).unwrap();
+}
+
+fn login(watch: &mut Watch, user: &str) -> (Event, Login) {
+    watch.wait("login", |event| match &event.body {
+        EventBody::Login(login) if login.user == user => Some((event.clone(), (**login).clone())),
+        _ => None,
+    })
+}
+
+/// Class `login`.
+fn session_in_wtmp(watch: &mut Watch) {
+    let folder = LOGINS.path();
+    append(
+        &folder.join("wtmp"),
+        &record(7, "pts/9", "ada", "192.0.2.7"),
+    );
+    let (event, told) = login(watch, "ada");
+    assert!(told.success && told.method == LoginMethod::Ssh && told.from == "192.0.2.7");
+    assert_eq!(event.process.pid, std::process::id());
+}
+
+/// Class `login`.
+fn failure_in_btmp(watch: &mut Watch) {
+    // It does not exist before.
+    append(
+        &LOGINS.path().join("btmp"),
+        &record(6, "ssh:notty", "eve", "2001:db8::7"),
+    );
+    let (_, told) = login(watch, "eve");
+    assert!(!told.success && told.from == "2001:db8::7", "{told:?}");
+}
+
+/// Class `login`.
+fn lines_of_the_log(watch: &mut Watch) {
+    let log = LOGINS.path().join("auth.log");
+    append(
+        &log,
+        b"Nov 25 19:20:31 web1 sshd[1]: Accepted publickey for bob from 192.0.2.8 port 7 ssh2\n",
+    );
+    let (_, told) = login(watch, "bob");
+    assert!(told.success && told.from == "192.0.2.8");
+    std::fs::rename(&log, LOGINS.path().join("auth.log.1")).unwrap();
+    append(
+        &log,
+        b"2026-11-25T19:20:31+00:00 web1 su[2]: FAILED SU (to root) bob on pts/1\n",
+    );
+    let (_, told) = login(watch, "root");
+    assert!(!told.success && told.method == LoginMethod::Su && told.tty == "pts/1");
+}
+
+/// The files that the sensors here read logins from.
+static LOGINS: LazyLock<TempDir> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["wtmp", "auth.log"] {
+        append(&folder.path().join(name), b"");
+    }
+    folder
+});
+
 fn start(scope: Scope) -> Watch {
-    Watch::start(scope, Mode::Ebpf)
+    let folder = LOGINS.path();
+    Watch::with(SensorConfig {
+        scope,
+        mode: Mode::Ebpf,
+        logins: LoginFiles {
+            sessions: folder.join("wtmp"),
+            failures: folder.join("btmp"),
+            logs: vec![folder.join("auth.log")],
+        },
+        ..SensorConfig::default()
+    })
 }
 
 /// Runs one of the ignored tests below, in namespaces where its mounts harm nobody.
