@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cordon_behavior::story::Story;
 use cordon_behavior::{Behavior, Limits, Trigger};
@@ -24,6 +24,9 @@ use crate::recent::Recent;
 /// Events between sensor and judge: at 20,000 a second a fifth of one, and at most some 30 MB.
 const EVENTS: usize = 4096;
 const FINDINGS: usize = 256;
+/// When events come faster than this the thread lets them gather for as long: to be woken for each of
+/// them would cost more than to judge it. A host that is quiet has its events judged at once.
+const GATHER: Duration = Duration::from_millis(2);
 /// Processes whose last judged story is remembered.
 const REMEMBERED: usize = 8192;
 
@@ -141,18 +144,34 @@ struct Closed;
 
 impl Bench {
     fn run(&mut self, events: &Receiver<Event>) {
+        let mut drained = Instant::now();
         while let Ok(event) = events.recv() {
-            if self.apply(&event).is_err() {
+            let is_busy = drained.elapsed() < GATHER;
+            if self.drain(&event, events).is_err() {
                 return;
             }
+            drained = Instant::now();
+            if is_busy {
+                std::thread::sleep(GATHER);
+            }
         }
+    }
+
+    /// Takes in what is there, and then tells how full everything is.
+    fn drain(&mut self, first: &Event, more: &Receiver<Event>) -> Result<(), Closed> {
+        self.apply(first)?;
+        // No more than the queue holds at once, so that the gauges are never old.
+        for event in more.try_iter().take(EVENTS) {
+            self.apply(&event)?;
+        }
+        self.tell_gauges();
+        Ok(())
     }
 
     fn apply(&mut self, event: &Event) -> Result<(), Closed> {
         for trigger in self.behavior.apply(event) {
             self.judge(trigger)?;
         }
-        self.tell_gauges();
         Ok(())
     }
 

@@ -140,13 +140,13 @@ impl Bench<'_> {
     fn timed(&self, goal: Goal) -> Goal {
         if self.quick { Goal::None } else { goal }
     }
+}
 
-    /// The agent's own counters; of another tool there are none.
-    fn counters(&self, running: &Running) -> Result<Value> {
-        match running {
-            Running::Cordon(agent) => agent.status(),
-            _ => Ok(json!({})),
-        }
+/// The agent's own counters; of another tool there are none.
+fn counters(running: &Running) -> Result<Value> {
+    match running {
+        Running::Cordon(agent) => agent.status(),
+        _ => Ok(json!({})),
     }
 }
 

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a command line tool talks to its user")]
 
+mod bench;
 mod build;
 mod lint;
 mod setup;
@@ -26,6 +27,8 @@ cargo xtask COMMAND
   setup [--test]             install what the machine lacks to build (and to test)
   record [ARGS]              record the training scenarios in the lab (see docs/recordings.md)
   train [ARGS]               train the behaviour model (see docs/model.md)
+  bench sensor [--json FILE] [--quick] [--only PART] [--profile release|dev]
+                             measure Cordon beside other tools (see docs/benchmarks.md)
 
 Exit code 0: done, and everything held. Anything else: the last line on standard error says what did not.
 ";
@@ -50,6 +53,7 @@ fn run(command: &str, rest: &[String]) -> Result<(), Failure> {
     match command {
         "demo" => only(rest, &["--once", "--json"])?,
         "setup" => only(rest, &["--test"])?,
+        "bench" => bench::check(rest)?,
         "help" | "--help" | "-h" | "test" | "ci" | "lint" | "tidy" => only(rest, &[])?,
         _ => {}
     }
@@ -64,6 +68,7 @@ fn run(command: &str, rest: &[String]) -> Result<(), Failure> {
         "record" => built(Purpose::Record, "cordon-lab", &[command], rest),
         "lab" => built(Purpose::Run, "cordon-lab", &[], rest),
         "train" => built(Purpose::Run, "cordon-train", &[], rest),
+        "bench" => bench::run(rest),
         "test" | "ci" => test::all(),
         "lint" => {
             setup::install(Purpose::Run)?;

@@ -14,6 +14,8 @@ pub enum Purpose {
     Test,
     /// Also record the training scenarios.
     Record,
+    /// Also measure Cordon beside other tools.
+    Bench,
 }
 
 /// A Debian 12 package, the file that shows it is there, and what it is for.
@@ -95,6 +97,17 @@ const FOR_RECORDING: &[Package] = &[
     ),
 ];
 
+/// Installed, not started: the bench starts each by itself, with a configuration of its own.
+const FOR_BENCHES: &[Package] = &[
+    package("auditd", "/usr/sbin/auditd", "what Cordon is compared with"),
+    package("laurel", "/usr/sbin/laurel", "what Cordon is compared with"),
+    package(
+        "bpftrace",
+        "/usr/bin/bpftrace",
+        "what Cordon is compared with",
+    ),
+];
+
 /// Wanted where no node, or no npm, is on the path. Debian 12's (18) builds the console; so does any later one.
 const NODE: &[Package] = &[
     package("nodejs", "/usr/bin/node", "builds the console"),
@@ -119,6 +132,7 @@ fn missing(purpose: Purpose) -> Vec<&'static Package> {
         Purpose::Run => &[],
         Purpose::Test => FOR_TESTING,
         Purpose::Record => FOR_RECORDING,
+        Purpose::Bench => FOR_BENCHES,
     };
     let node: &[Package] = match (find("node"), find("npm")) {
         (Some(_), Some(_)) => &[],

@@ -16,7 +16,7 @@ fn help_names_every_command() {
         assert!(output.status.success());
         let text = String::from_utf8_lossy(&output.stdout);
         for command in [
-            "demo", "test", "lint", "tidy", "lab", "setup", "record", "train",
+            "demo", "test", "lint", "tidy", "lab", "setup", "record", "train", "bench",
         ] {
             assert!(
                 text.contains(&format!("\n  {command} ")),
@@ -40,6 +40,19 @@ fn a_mistake_is_named_and_changes_nothing() {
         (
             &["setup", "--tests"],
             "xtask setup: does not know \"--tests\", only --test",
+        ),
+        (&["bench"], "xtask bench: needs a name: sensor"),
+        (
+            &["bench", "senser"],
+            "xtask bench: knows no \"senser\", only sensor",
+        ),
+        (
+            &["bench", "sensor", "--profile", "fast"],
+            "xtask bench: --profile is release or dev, not \"fast\"",
+        ),
+        (
+            &["bench", "sensor", "--json"],
+            "xtask bench: --json needs a value",
         ),
         (&["test", "agent"], "xtask test: takes no \"agent\""),
         (&["tidy", "--fix"], "xtask tidy: takes no \"--fix\""),

@@ -21,19 +21,20 @@ pub(crate) struct Key([u8; 16]);
 
 impl Key {
     pub(crate) fn of(input: &Input) -> Self {
-        let mut hash = Sha256::new();
+        // In one piece: many small ones cost more than the hash.
+        let mut bytes = Vec::with_capacity(2048);
         for (field, piece) in input.tokens.iter() {
             // Field and length first, so that no two streams have the same bytes.
-            hash.update([field as u8]);
-            hash.update((piece.len() as u32).to_le_bytes());
-            hash.update(piece);
+            bytes.push(field as u8);
+            bytes.extend_from_slice(&(piece.len() as u32).to_le_bytes());
+            bytes.extend_from_slice(piece.as_bytes());
         }
         // The end of the tokens: no field has this number.
-        hash.update([u8::MAX]);
+        bytes.push(u8::MAX);
         for fact in input.facts {
-            hash.update(fact.to_bits().to_le_bytes());
+            bytes.extend_from_slice(&fact.to_bits().to_le_bytes());
         }
-        let digest: [u8; 32] = hash.finalize().into();
+        let digest: [u8; 32] = Sha256::digest(&bytes).into();
         Self(std::array::from_fn(|index| digest[index]))
     }
 }

@@ -58,28 +58,87 @@ const TLDS: [&str; 38] = [
 /// Calls `emit` for each piece of `text`, in order, until it answers `false`.
 pub fn pieces(text: &str, emit: &mut dyn FnMut(&str) -> bool) {
     let mut writer = Writer { emit, full: false };
-    let mut rest = text;
+    let mut at = 0;
     while !writer.full {
-        rest =
-            rest.trim_start_matches(|c: char| c.is_whitespace() || c.is_control() || is_quiet(c));
-        let Some(first) = rest.chars().next() else {
+        at = end_of(text, at, Class::Gap);
+        let Some((class, _)) = class_at(text, at) else {
             break;
         };
-        let same = is_atom(first);
-        let end = rest
-            .find(|c: char| {
-                c.is_whitespace() || c.is_control() || is_quiet(c) || is_atom(c) != same
-            })
-            .unwrap_or(rest.len());
-        let (part, tail) = rest.split_at(end);
-        let part = head(part, ATOM);
-        if same {
+        let end = end_of(text, at, class);
+        let part = head(&text[at..end], ATOM);
+        if class == Class::Atom {
             atom(part, &mut writer, 0);
         } else {
             writer.cut(part, 3);
         }
-        rest = tail;
+        at = end;
     }
+}
+
+/// What a character is to the cutter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Between pieces: white space, control characters, punctuation that says little.
+    Gap,
+    /// Part of a word, a path, an address.
+    Atom,
+    /// Punctuation that means something.
+    Mark,
+}
+
+/// Nearly all text is ASCII, and looked up.
+const ASCII: [Class; 128] = {
+    let mut table = [Class::Mark; 128];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte as usize] = match byte {
+            0..=b' ' | 127 | b'"' | b'\'' | b'\\' | b',' => Class::Gap,
+            b'0'..=b'9'
+            | b'a'..=b'z'
+            | b'A'..=b'Z'
+            | b'_'
+            | b'.'
+            | b'/'
+            | b':'
+            | b'@'
+            | b'%'
+            | b'+'
+            | b'~'
+            | b'='
+            | b'-' => Class::Atom,
+            _ => Class::Mark,
+        };
+        byte += 1;
+    }
+    table
+};
+
+/// The character that begins at `at`, and its length; `None` at the end.
+fn class_at(text: &str, at: usize) -> Option<(Class, usize)> {
+    let byte = *text.as_bytes().get(at)?;
+    if let Some(class) = ASCII.get(usize::from(byte)) {
+        return Some((*class, 1));
+    }
+    let c = text[at..].chars().next()?;
+    let class = if c.is_whitespace() || c.is_control() {
+        Class::Gap
+    } else if c.is_alphanumeric() {
+        Class::Atom
+    } else {
+        Class::Mark
+    };
+    Some((class, c.len_utf8()))
+}
+
+/// Where the run of characters of one class that begins at `at` ends.
+fn end_of(text: &str, mut at: usize, class: Class) -> usize {
+    while let Some((found, length)) = class_at(text, at) {
+        if found != class {
+            break;
+        }
+        at += length;
+    }
+    at
 }
 
 fn head(text: &str, most: usize) -> &str {
@@ -99,6 +158,9 @@ impl Writer<'_> {
     }
 
     fn cut(&mut self, piece: &str, most: usize) {
+        if piece.len() <= most {
+            return self.put(piece);
+        }
         let end = piece
             .char_indices()
             .nth(most)
@@ -107,13 +169,34 @@ impl Writer<'_> {
     }
 }
 
-/// Punctuation that says little and costs a token each time.
-fn is_quiet(c: char) -> bool {
-    matches!(c, '"' | '\'' | '\\' | ',')
+/// Which of the bytes that take an atom apart it has: most have none, and are words.
+#[derive(Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a byte of its own")]
+struct Has {
+    slash: bool,
+    colon: bool,
+    equals: bool,
+    at: bool,
+    dot: bool,
+    other_than_digits: bool,
 }
 
-fn is_atom(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '_' | '.' | '/' | ':' | '@' | '%' | '+' | '~' | '=' | '-')
+impl Has {
+    fn of(text: &str) -> Self {
+        let mut has = Self::default();
+        for byte in text.bytes() {
+            match byte {
+                b'/' => has.slash = true,
+                b':' => has.colon = true,
+                b'=' => has.equals = true,
+                b'@' => has.at = true,
+                b'.' => has.dot = true,
+                _ => {}
+            }
+            has.other_than_digits |= !byte.is_ascii_digit();
+        }
+        has
+    }
 }
 
 /// `depth` bounds how often a value inside a value is taken apart.
@@ -121,32 +204,41 @@ fn atom(text: &str, out: &mut Writer, depth: u8) {
     if depth > 3 {
         return out.cut(text, PIECE);
     }
-    if let Some((scheme, rest)) = text.split_once("://") {
+    let has = Has::of(text);
+    if has.colon
+        && has.slash
+        && let Some((scheme, rest)) = text.split_once("://")
+    {
         return url(scheme, rest, out);
     }
     if is_option(text) {
         return option(text, out, depth);
     }
-    if let Some((key, value)) = text.split_once('=')
+    if has.equals
+        && let Some((key, value)) = text.split_once('=')
         && !key.contains('/')
     {
         words(key, out);
         out.put("=");
         return atom(value.trim_start_matches('='), out, depth + 1);
     }
-    if let Some(rest) = text
-        .strip_prefix("/dev/tcp/")
-        .or_else(|| text.strip_prefix("/dev/udp/"))
+    if has.slash
+        && let Some(rest) = text
+            .strip_prefix("/dev/tcp/")
+            .or_else(|| text.strip_prefix("/dev/udp/"))
     {
         out.put(&text[..8]);
         let (host, port) = rest.split_once('/').unwrap_or((rest, ""));
         host_class(host, out);
         return port_class(port, out);
     }
-    if endpoint(text, out) || text.bytes().all(|b| b.is_ascii_digit()) && number(text, out) {
+    // No address and no host with a port has neither.
+    if (has.dot || has.colon) && endpoint(text, out) || !has.other_than_digits && number(text, out)
+    {
         return;
     }
-    if let Some((user, host)) = text.split_once('@')
+    if has.at
+        && let Some((user, host)) = text.split_once('@')
         && !user.is_empty()
         && !host.is_empty()
         && !text.starts_with('/')
@@ -159,7 +251,7 @@ fn atom(text: &str, out: &mut Writer, depth: u8) {
         }
         return;
     }
-    if text.contains('/') || text.starts_with('~') {
+    if has.slash || text.starts_with('~') {
         return path(text, out);
     }
     if is_host(text) {
@@ -213,12 +305,12 @@ fn url(scheme: &str, rest: &str, out: &mut Writer) {
 
 /// An address, perhaps with a port or a prefix length.
 fn endpoint(text: &str, out: &mut Writer) -> bool {
-    if let Ok(address) = text.parse::<IpAddr>() {
+    if let Some(address) = address(text) {
         out.put(place::address(address));
         return true;
     }
     if let Some((host, after)) = text.rsplit_once([':', '/'])
-        && let Ok(address) = host.parse::<IpAddr>()
+        && let Some(address) = address(host)
         && after.bytes().all(|b| b.is_ascii_digit())
     {
         out.put(place::address(address));
@@ -241,18 +333,29 @@ fn endpoint(text: &str, out: &mut Writer) -> bool {
     false
 }
 
+fn address(text: &str) -> Option<IpAddr> {
+    let first = text.bytes().next()?;
+    // What is no address is mostly known by its first byte.
+    (first.is_ascii_hexdigit() || first == b':')
+        .then(|| text.parse().ok())
+        .flatten()
+}
+
 fn is_host(text: &str) -> bool {
     text == "localhost"
-        || text.rsplit_once('.').is_some_and(|(head, tld)| {
-            !head.is_empty()
-                && TLDS
-                    .binary_search(&tld.to_ascii_lowercase().as_str())
-                    .is_ok()
-        })
+        || text
+            .rsplit_once('.')
+            .is_some_and(|(head, tld)| !head.is_empty() && is_tld(tld))
+}
+
+fn is_tld(text: &str) -> bool {
+    let lower = |b: u8| b.to_ascii_lowercase();
+    TLDS.binary_search_by(|known| known.bytes().cmp(text.bytes().map(lower)))
+        .is_ok()
 }
 
 fn host_class(text: &str, out: &mut Writer) {
-    if let Ok(address) = text.parse::<IpAddr>() {
+    if let Some(address) = address(text) {
         out.put(place::address(address));
     } else if text == "localhost" {
         out.put("@loopback");
@@ -298,7 +401,11 @@ fn path(text: &str, out: &mut Writer) {
     if home {
         out.put("/home");
     } else if place::is_top(top) {
-        out.put(&format!("/{top}"));
+        match text.get(1..=top.len()) {
+            // As it stands there, unless there is something empty before it.
+            Some(written) if written == top => out.put(&text[..=top.len()]),
+            _ => out.put(&format!("/{top}")),
+        }
     } else {
         out.put("/?");
     }
@@ -340,6 +447,11 @@ fn words(text: &str, out: &mut Writer) {
             number(word, out);
         } else if word.len() > BLOB {
             out.put(blob(word));
+        } else if word
+            .bytes()
+            .all(|b| b.is_ascii() && !b.is_ascii_uppercase())
+        {
+            out.cut(word, PIECE);
         } else {
             out.cut(&word.to_lowercase(), PIECE);
         }

@@ -78,7 +78,8 @@ struct Span {
 impl Tokens {
     /// Reads a story. Work is bounded by `limits`, however large the story is.
     pub fn of(story: &Story, limits: Limits) -> Self {
-        let mut text = String::new();
+        // Room for most stories, so that they cost few allocations.
+        let mut text = String::with_capacity(1024);
         let sections = Sections::of(story, &mut text, limits.tokens);
         Self {
             spans: sections.select(limits.tokens),
@@ -143,6 +144,9 @@ struct Sections([Vec<Span>; SECTIONS]);
 impl Sections {
     fn of(story: &Story, text: &mut String, most: usize) -> Self {
         let mut sections = Self::default();
+        for section in [PROCESS, ANCESTORS] {
+            sections.0[section].reserve(64);
+        }
         let mut put = |section: usize, write: &mut dyn FnMut(&mut Sink)| {
             let mut sink = Sink {
                 text,
@@ -242,10 +246,12 @@ impl Sink<'_> {
             return;
         }
         let start = self.text.len() as u32;
-        let end = piece
-            .char_indices()
-            .nth(32)
-            .map_or(piece.len(), |(at, _)| at);
+        let end = if piece.len() <= 32 {
+            piece.len()
+        } else {
+            let cut = piece.char_indices().nth(32);
+            cut.map_or(piece.len(), |(at, _)| at)
+        };
         self.text.push_str(&piece[..end]);
         self.spans.push(Span {
             field,

@@ -117,15 +117,8 @@ impl<'a> Auditd<'a> {
             let found = || Ok(process::child_named(pid, "laurel"));
             auditd.costs.push(wait::until("laurel", READY, found)?);
         }
-        auditd.load_rules(folder, watched)?;
+        load_rules(folder, watched)?;
         Ok(auditd)
-    }
-
-    fn load_rules(&self, folder: &Path, watched: &Path) -> Result<()> {
-        let rules = folder.join("bench.rules");
-        fs::write(&rules, rules_of(watched))?;
-        let path = rules.to_string_lossy();
-        auditctl(&["-R", &path]).map(drop)
     }
 
     /// The processes whose CPU time is the tool's: the daemon, the kernel's thread that feeds it, laurel.
@@ -237,6 +230,13 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
         path,
         fs::Permissions::from_mode(0o640),
     )?)
+}
+
+fn load_rules(folder: &Path, watched: &Path) -> Result<()> {
+    let rules = folder.join("bench.rules");
+    fs::write(&rules, rules_of(watched))?;
+    let path = rules.to_string_lossy();
+    auditctl(&["-R", &path]).map(drop)
 }
 
 /// What an administrator would watch to see what Cordon's sensor sees: starts, connections, file changes.

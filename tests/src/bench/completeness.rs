@@ -1,6 +1,7 @@
 //! What of the work made in a cgroup is seen: the same work, watched by a sensor that watches this cgroup only.
 
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::SocketAddr;
 use std::process::{Child, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
@@ -35,7 +36,7 @@ pub fn run(bench: &Bench, report: &mut Report) {
         (seen.with_stdio, made.execs)
     });
     row(report, "connects_seen", |made, seen| {
-        let ports: Vec<u16> = made.listeners.iter().map(|to| to.port()).collect();
+        let ports: Vec<u16> = made.listeners.iter().map(SocketAddr::port).collect();
         (seen.connects_of(made.pid, &ports), made.connects)
     });
 }

@@ -196,7 +196,7 @@ impl Report {
 
 fn shown(value: f64) -> String {
     let digits = match value.abs() {
-        size if size == size.trunc() => 0,
+        size if size.fract().abs() < 1e-9 => 0,
         size if size >= 100.0 => 1,
         _ => 4,
     };

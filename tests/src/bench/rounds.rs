@@ -9,7 +9,7 @@ use super::process::{cpu_of, settle};
 use super::report::{Goal, Report, median};
 use super::tool::{Running, TOOLS, Tool};
 use super::work::Load;
-use super::{Bench, count};
+use super::{Bench, count, counters};
 
 /// What one tool did in one round.
 #[derive(Clone, Debug)]
@@ -49,19 +49,19 @@ pub fn run(bench: &Bench, report: &mut Report) {
     }
     costs(&rounds, bench, report);
     slowdowns(&rounds, bench, report);
-    counts(&rounds, report);
+    told(&rounds, report);
 }
 
 fn round(bench: &Bench, tool: Tool, number: usize) -> Result<Round> {
     let run = format!("{}-{}-{number}", bench.run, tool.name());
     let running = tool.start(&bench.site, &bench.place)?;
-    let before = bench.counters(&running)?;
+    let before = counters(&running)?;
     let costs = running.costs();
     let cpu = cpu_of(&costs)?;
     let made = bench.place.generate(&run, bench.size.work)?;
     settle(&costs)?;
     let tool_cpu = cpu_of(&costs)?.saturating_sub(cpu).as_secs_f64();
-    let after = bench.counters(&running)?;
+    let after = counters(&running)?;
     let told = match &running {
         Running::Cordon(_) => Some(count(&after, "exec") - count(&before, "exec")),
         Running::Auditd(auditd) => Some(auditd.programs_logged(&run)?),
@@ -154,7 +154,7 @@ fn percent(ratio: f64) -> f64 {
     (ratio - 1.0) * 100.0
 }
 
-fn counts(rounds: &Rounds, report: &mut Report) {
+fn told(rounds: &Rounds, report: &mut Report) {
     let share = |tool| -> Result<f64> {
         let done = of(rounds, tool)?;
         let made: u64 = done.iter().map(|round| round.made.execs).sum();

@@ -17,14 +17,14 @@ use crate::wait;
 
 const SITE: &str = "bench";
 const GROUP: &str = "servers";
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_mins(1);
 
 /// A controller with an enrolled host.
 pub struct Site<'a> {
     programs: PathBuf,
     folder: PathBuf,
     guard: &'a Guard,
-    _controller: Process<'a>,
+    controller: Process<'a>,
 }
 
 impl<'a> Site<'a> {
@@ -34,7 +34,7 @@ impl<'a> Site<'a> {
         let data = folder.join("controller");
         let (grpc, http) = (free_port()?, free_port()?);
         let address = format!("127.0.0.1:{grpc}");
-        let controller = programs.join("cordon-controller");
+        let program = programs.join("cordon-controller");
         let arguments = [
             "init",
             "--data",
@@ -45,11 +45,11 @@ impl<'a> Site<'a> {
             &address,
             "--json",
         ];
-        let made: Value = serde_json::from_str(&process::read(&controller, &arguments)?)?;
+        let made: Value = serde_json::from_str(&process::read(&program, &arguments)?)?;
         let settings = data.join("controller.toml");
         let listening = fs::read_to_string(&settings)?.replace(":8443", &format!(":{http}"));
         fs::write(&settings, listening)?;
-        let mut command = Command::new(controller);
+        let mut command = Command::new(program);
         command.args(["serve", "--data"]).arg(&data);
         command.env("CORDON_LOG", "warn");
         let log = folder.join("controller.log");
@@ -58,7 +58,7 @@ impl<'a> Site<'a> {
             programs: programs.to_owned(),
             folder: folder.to_owned(),
             guard,
-            _controller: serving,
+            controller: serving,
         };
         site.wait_for_controller()?;
         site.push_policy()?;
@@ -70,7 +70,7 @@ impl<'a> Site<'a> {
     fn wait_for_controller(&mut self) -> Result<()> {
         let log = self.folder.join("controller.log");
         wait::until("the controller's first answer", READY, || {
-            self._controller.still_runs()?;
+            self.controller.still_runs()?;
             self.ctl(&["hosts"]).map(Some)
         })
         .with_context(|| fs::read_to_string(log).unwrap_or_default())

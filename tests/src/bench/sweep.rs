@@ -7,7 +7,7 @@ use super::process::{cpu_of, memory, settle};
 use super::report::{Goal, Report};
 use super::tool::{Running, Tool};
 use super::work::Load;
-use super::{Bench, count, lost};
+use super::{Bench, count, counters, lost};
 
 /// Bytes in a megabyte.
 pub const MB: f64 = 1e6;
@@ -113,7 +113,7 @@ fn point(bench: &Bench, tool: Tool, running: &Running, rate: u64) -> Result<Poin
         .narrator
         .note(&format!("{rate} exec/s under {}", tool.name()));
     let run = format!("{}-{}-at-{rate}", bench.run, tool.name());
-    let before = bench.counters(running)?;
+    let before = counters(running)?;
     let costs = running.costs();
     let cpu = cpu_of(&costs)?;
     let load = Load {
@@ -129,7 +129,7 @@ fn point(bench: &Bench, tool: Tool, running: &Running, rate: u64) -> Result<Poin
         share: used / made.seconds,
         reached: made.execs as f64 / made.seconds,
         before,
-        after: bench.counters(running)?,
+        after: counters(running)?,
         made: made.execs,
     })
 }

@@ -21,7 +21,7 @@ fn pair(bench: &Bench, number: usize) -> Result<f64> {
     bench
         .narrator
         .note(&format!("system calls, pair {}", number + 1));
-    let alone_first = number % 2 == 0;
+    let alone_first = number.is_multiple_of(2);
     let early = alone_first.then(|| speed(bench)).transpose()?;
     let agent = bench.site.start_agent()?;
     let watched = speed(bench)?;

@@ -115,21 +115,18 @@ fn wait_quiet(sensor: &Sensor) -> Result<()> {
 
 fn take(seen: &mut Seen, event: &Event, mark: &str) {
     match &event.body {
-        EventBody::Exec(exec) if !exec.snapshot => {
-            if exec
-                .argv
-                .get(1)
-                .is_some_and(|argument| argument.starts_with(mark))
-            {
-                program(seen, exec);
-            }
-        }
+        EventBody::Exec(exec) if !exec.snapshot && is_of(exec, mark) => program(seen, exec),
         EventBody::Connect { remote } => {
             let flow = flow(event.process.pid, remote.port());
             *seen.connects.entry(flow).or_default() += 1;
         }
         _ => {}
     }
+}
+
+fn is_of(exec: &Exec, mark: &str) -> bool {
+    let first = exec.argv.get(1);
+    first.is_some_and(|argument| argument.starts_with(mark))
 }
 
 fn program(seen: &mut Seen, exec: &Exec) {
