@@ -37,6 +37,11 @@ impl Key {
         let digest: [u8; 32] = Sha256::digest(&bytes).into();
         Self(std::array::from_fn(|index| digest[index]))
     }
+
+    #[cfg(test)]
+    pub(crate) fn numbered(number: u32) -> Self {
+        Self(u128::from(number).to_le_bytes())
+    }
 }
 
 /// What is remembered: nothing that depends on a policy.
@@ -143,10 +148,6 @@ impl Cache {
 mod tests {
     use super::*;
 
-    fn key(number: u128) -> Key {
-        Key(number.to_le_bytes())
-    }
-
     fn entry(techniques: usize) -> Arc<Entry> {
         Arc::new(Entry {
             score: 0.5,
@@ -160,30 +161,33 @@ mod tests {
     fn the_bound_holds_and_what_is_asked_for_stays() {
         let most_bytes = 16 * 1024;
         let mut cache = Cache::new(most_bytes);
-        cache.put(key(0), entry(1));
+        cache.put(Key::numbered(0), entry(1));
         for number in 1..10_000 {
-            cache.put(key(number), entry(number as usize % 9));
+            cache.put(Key::numbered(number), entry(number as usize % 9));
             assert!(cache.bytes() <= most_bytes, "{}", cache.bytes());
-            assert!(cache.get(&key(0)).is_some(), "forgotten after {number}");
+            assert!(
+                cache.get(&Key::numbered(0)).is_some(),
+                "forgotten after {number}"
+            );
         }
-        assert!(cache.get(&key(1)).is_none());
+        assert!(cache.get(&Key::numbered(1)).is_none());
         assert!(cache.forgotten() > 9000);
     }
 
     #[test]
     fn no_room_remembers_nothing() {
         let mut cache = Cache::new(0);
-        cache.put(key(1), entry(0));
-        assert!(cache.get(&key(1)).is_none());
+        cache.put(Key::numbered(1), entry(0));
+        assert!(cache.get(&Key::numbered(1)).is_none());
         assert_eq!((cache.bytes(), cache.forgotten()), (0, 1));
     }
 
     #[test]
     fn an_entry_that_is_put_again_is_counted_once() {
         let mut cache = Cache::new(1 << 20);
-        cache.put(key(1), entry(1));
+        cache.put(Key::numbered(1), entry(1));
         let once = cache.bytes();
-        cache.put(key(1), entry(1));
+        cache.put(Key::numbered(1), entry(1));
         assert_eq!(cache.bytes(), once);
     }
 }

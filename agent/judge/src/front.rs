@@ -50,3 +50,35 @@ impl Front {
         (self.young.len() + self.old.len()) * ENTRY_BYTES
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cordon_behavior::story::Story;
+
+    use super::*;
+    use crate::fingerprint::Fingerprints;
+
+    #[test]
+    fn the_bound_holds_and_what_is_asked_for_stays() {
+        let mut fingerprints = Fingerprints::default();
+        let mut of = |number: u32| {
+            fingerprints.of(&Story {
+                command: Some(number.to_string()),
+                ..Story::default()
+            })
+        };
+        let bound = 64 * ENTRY_BYTES;
+        let mut front = Front::new(bound);
+        let asked = of(0);
+        front.put(asked, Key::numbered(0));
+        for number in 1..1000 {
+            front.put(of(number), Key::numbered(number));
+            assert!(front.bytes() <= bound, "{}", front.bytes());
+            assert_eq!(front.get(asked), Some(Key::numbered(0)));
+        }
+        assert_eq!(front.get(of(1)), None);
+        let mut none = Front::new(0);
+        none.put(asked, Key::numbered(0));
+        assert_eq!(none.get(asked), None);
+    }
+}

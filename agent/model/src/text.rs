@@ -4,9 +4,12 @@
 //! directories and their last components; words are lower-cased and split where their punctuation splits them;
 //! options and shell operators stay as they are, because they carry meaning.
 
+mod class;
+
 use std::net::IpAddr;
 
 use crate::place;
+use class::{Class, Has, class_at, end_of};
 
 /// A piece longer than this is cut.
 const PIECE: usize = 24;
@@ -75,72 +78,6 @@ pub fn pieces(text: &str, emit: &mut dyn FnMut(&str) -> bool) {
     }
 }
 
-/// What a character is to the cutter.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    /// Between pieces: white space, control characters, punctuation that says little.
-    Gap,
-    /// Part of a word, a path, an address.
-    Atom,
-    /// Punctuation that means something.
-    Mark,
-}
-
-/// Nearly all text is ASCII, and looked up.
-const ASCII: [Class; 128] = {
-    let mut table = [Class::Mark; 128];
-    let mut byte = 0;
-    while byte < 128 {
-        table[byte as usize] = match byte {
-            0..=b' ' | 127 | b'"' | b'\'' | b'\\' | b',' => Class::Gap,
-            b'0'..=b'9'
-            | b'a'..=b'z'
-            | b'A'..=b'Z'
-            | b'_'
-            | b'.'
-            | b'/'
-            | b':'
-            | b'@'
-            | b'%'
-            | b'+'
-            | b'~'
-            | b'='
-            | b'-' => Class::Atom,
-            _ => Class::Mark,
-        };
-        byte += 1;
-    }
-    table
-};
-
-/// The character that begins at `at`, and its length; `None` at the end.
-fn class_at(text: &str, at: usize) -> Option<(Class, usize)> {
-    let byte = *text.as_bytes().get(at)?;
-    if let Some(class) = ASCII.get(usize::from(byte)) {
-        return Some((*class, 1));
-    }
-    let c = text[at..].chars().next()?;
-    let class = if c.is_whitespace() || c.is_control() {
-        Class::Gap
-    } else if c.is_alphanumeric() {
-        Class::Atom
-    } else {
-        Class::Mark
-    };
-    Some((class, c.len_utf8()))
-}
-
-/// Where the run of characters of one class that begins at `at` ends.
-fn end_of(text: &str, mut at: usize, class: Class) -> usize {
-    while let Some((found, length)) = class_at(text, at) {
-        if found != class {
-            break;
-        }
-        at += length;
-    }
-    at
-}
-
 fn head(text: &str, most: usize) -> &str {
     &text[..text.floor_char_boundary(most)]
 }
@@ -166,36 +103,6 @@ impl Writer<'_> {
             .nth(most)
             .map_or(piece.len(), |(at, _)| at);
         self.put(&piece[..end]);
-    }
-}
-
-/// Which of the bytes that take an atom apart it has: most have none, and are words.
-#[derive(Clone, Copy, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a byte of its own")]
-struct Has {
-    slash: bool,
-    colon: bool,
-    equals: bool,
-    at: bool,
-    dot: bool,
-    other_than_digits: bool,
-}
-
-impl Has {
-    fn of(text: &str) -> Self {
-        let mut has = Self::default();
-        for byte in text.bytes() {
-            match byte {
-                b'/' => has.slash = true,
-                b':' => has.colon = true,
-                b'=' => has.equals = true,
-                b'@' => has.at = true,
-                b'.' => has.dot = true,
-                _ => {}
-            }
-            has.other_than_digits |= !byte.is_ascii_digit();
-        }
-        has
     }
 }
 

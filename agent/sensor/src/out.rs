@@ -198,3 +198,60 @@ fn notice(mono_ns: u64, process: ProcessKey, body: EventBody) -> Event {
         body,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SensorConfig;
+    use cordon_behavior::event::Exec;
+
+    fn out() -> Out {
+        Out::new(|_| {}, Facts::new(&SensorConfig::default()))
+    }
+
+    fn exec(snapshot: bool) -> Event {
+        let exec = Exec {
+            snapshot,
+            ..Exec::default()
+        };
+        notice(1, ProcessKey::NONE, EventBody::Exec(Box::new(exec)))
+    }
+
+    #[test]
+    fn events_are_counted_by_class_and_notices_in_none() {
+        let out = out();
+        out.events([exec(true), exec(false), exec(false)]);
+        out.event(notice(
+            2,
+            ProcessKey::NONE,
+            EventBody::Throttle {
+                cgroup: 1,
+                started: true,
+                dropped: 0,
+            },
+        ));
+        let counters = out.counters();
+        let of = |class: &str| {
+            let row = CLASSES.iter().position(|known| *known == class);
+            counters.by_class[row.expect("a class")]
+        };
+        assert_eq!((of("exec"), of("snapshot")), (2, 1));
+        assert_eq!(counters.by_class.iter().sum::<u64>(), 3);
+        assert_eq!(counters.seen, 4);
+    }
+
+    #[test]
+    fn losses_add_up_however_many_sources_there_are() {
+        let out = out();
+        for source in 0..200 {
+            out.loss(&format!("ring/{source}"), 2);
+        }
+        out.loss("ring/0", 5);
+        out.loss("ring/1", 0);
+        let losses = out.losses();
+        assert!(losses.len() <= SOURCES + 1);
+        assert!(losses.contains(&("ring/0".to_owned(), 7)));
+        let sum: u64 = losses.iter().map(|(_, count)| count).sum();
+        assert_eq!((sum, out.counters().lost), (405, 405));
+    }
+}
