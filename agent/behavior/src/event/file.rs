@@ -14,7 +14,8 @@ pub enum FileOp {
     Rename,
     /// Removed.
     Unlink,
-    /// A second name; `to` is the new one where known.
+    /// A second name; `to` is the new one where the first is known too, else `path` is the new one or,
+    /// of a secret or decoy, the first.
     Link,
     /// Mode changed so that it runs with its owner's or group's rights.
     Chmod,

@@ -22,7 +22,7 @@ pub(super) struct Marked {
     /// on the file system of its upper directory, which is marked too.
     pub is_counted_below: bool,
     /// Files on it can be opened by handle.
-    opens: bool,
+    pub opens: bool,
 }
 
 /// All that are marked, by fsid.
@@ -77,11 +77,6 @@ impl FileSystems {
         let root = open(&marked.at, flags, Mode::empty()).ok()?;
         let is_same = fsid_of(&root).is_ok_and(|id| id == fsid(handle));
         is_same.then_some(root)
-    }
-
-    /// Like [`Self::open`], if it can be of use.
-    pub(super) fn open_for_samples(&self, handle: &[u8]) -> Option<OwnedFd> {
-        self.of(handle)?.opens.then(|| self.open(handle))?
     }
 
     /// Those whose files cannot be opened by handle.

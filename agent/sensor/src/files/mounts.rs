@@ -52,26 +52,30 @@ impl Mounts {
     }
 
     fn of(mounts: &[MountInfo], root: &Path) -> Self {
-        let mut all = Self::default();
+        let points = mounts.iter().map(|mount| {
+            let kind = mount.fs_type.as_str();
+            let is_quiet = LOCAL.contains(&kind) || QUIET.contains(&kind);
+            (mount.mount_point.clone(), is_quiet)
+        });
+        let mut all = Self {
+            points: points.collect(),
+            local: Vec::new(),
+        };
         // A mount of the whole can name everything on it; one of a part cannot.
         let mut sorted: Vec<&MountInfo> = mounts.iter().collect();
         sorted.sort_by_key(|mount| (mount.root != "/", mount.mount_point.as_os_str().len()));
         let mut devices = HashSet::new();
         for mount in sorted {
             let is_local = LOCAL.contains(&mount.fs_type.as_str());
+            // The way there must not lead over one that may not answer.
             if is_local
+                && mount.mount_point.ancestors().all(|path| all.is_quiet(path))
                 && let Some(found) = file_system(mount, root)
                 && devices.insert(found.device.clone())
             {
                 all.local.push(found);
             }
         }
-        let points = mounts.iter().map(|mount| {
-            let kind = mount.fs_type.as_str();
-            let is_quiet = LOCAL.contains(&kind) || QUIET.contains(&kind);
-            (mount.mount_point.clone(), is_quiet)
-        });
-        all.points = points.collect();
         all
     }
 

@@ -75,6 +75,7 @@ impl Run {
             }
             self.step();
         }
+        self.teller.tell_losses();
     }
 
     /// Sleeps until something is to be done; `None` when it is time to stop. Counted events do not
@@ -129,8 +130,9 @@ impl Run {
             self.sweep_at = now + SWEEP;
             self.tell_rates_of_all();
         }
-        if self.teller.holds() {
-            self.teller.release();
+        self.teller.release();
+        if self.teller.losses_at().is_some_and(|at| at <= now) {
+            self.teller.tell_losses();
         }
     }
 
@@ -138,7 +140,9 @@ impl Run {
         let batch_at = self.batch_at;
         let sweep_at = (!self.rates.is_empty()).then_some(self.sweep_at);
         let release_at = self.teller.holds().then(|| Instant::now() + BATCH);
-        let sooner = [batch_at, sweep_at, release_at].into_iter().flatten();
+        let losses_at = self.teller.losses_at();
+        let sooner = [batch_at, sweep_at, release_at, losses_at];
+        let sooner = sooner.into_iter().flatten();
         let next = sooner.fold(self.marks.due_at(), Instant::min);
         let left = next.saturating_duration_since(Instant::now());
         // Rounded up: a sleep that ends too early would be begun again at once.
@@ -238,9 +242,12 @@ impl Run {
         }
         let dir_hash = self.hasher.hash_one(at.dir);
         self.rates.count(pid, now_ns, changes, dir_hash);
-        if changes.written
-            && let Some(file) = notice.file
-        {
+        if changes.written && !system.opens {
+            self.rates.wrote_unseen(pid);
+        }
+        // What was written through an overlay can be looked at below it, when it is renamed there.
+        let is_to_be_seen = changes.written || (changes.renamed && self.rates.has_unseen(pid));
+        if is_to_be_seen && let Some(file) = notice.file {
             self.sample(pid, file, now_ns);
         }
         if let Some(rates) = self.rates.due(pid, now_ns) {
@@ -249,10 +256,16 @@ impl Run {
     }
 
     fn sample(&mut self, pid: u32, file: &[u8], now_ns: u64) {
-        if !self.rates.may_sample(pid, now_ns) {
+        if !self
+            .marks
+            .systems
+            .of(file)
+            .is_some_and(|system| system.opens)
+            || !self.rates.may_sample(pid, now_ns)
+        {
             return;
         }
-        let Some(root) = self.marks.systems.open_for_samples(file) else {
+        let Some(root) = self.marks.systems.open(file) else {
             return;
         };
         // Gone by now, often: then there is nothing to say.

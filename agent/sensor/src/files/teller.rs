@@ -1,7 +1,8 @@
 //! Handing file events over: whose they are, whether they are told, and when.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use cordon_behavior::event::{EventBody, FileChange, FileOp};
 
@@ -38,6 +39,9 @@ pub(super) struct Teller {
     young: Seen,
     second_ns: u64,
     told: u32,
+    /// Not told yet: in a storm, one notice a second of each kind is enough.
+    losses: BTreeMap<&'static str, u64>,
+    losses_at: Instant,
 }
 
 impl Teller {
@@ -58,6 +62,8 @@ impl Teller {
             young,
             second_ns: 0,
             told: 0,
+            losses: BTreeMap::new(),
+            losses_at: Instant::now(),
         }
     }
 
@@ -80,7 +86,7 @@ impl Teller {
         }
         self.told += 1;
         if self.told > A_SECOND {
-            return self.out.loss("fanotify/throttle", 1);
+            return self.loss("fanotify/throttle", 1);
         }
         self.body(pid, EventBody::File(Box::new(change)));
     }
@@ -92,7 +98,10 @@ impl Teller {
             mono_ns: clock::mono_ns(),
             body,
         };
-        if pid == 0 || self.out.known(pid).is_some() {
+        // What a process did first is told first.
+        self.release();
+        let is_first = self.held.iter().all(|earlier| earlier.pid != pid);
+        if pid == 0 || (is_first && self.out.known(pid).is_some()) {
             return self.hand_over(held);
         }
         if self.held.len() >= HELD {
@@ -105,6 +114,9 @@ impl Teller {
 
     /// Hands over what is held of processes that are known by now, and what was held for long enough.
     pub(super) fn release(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
         let now_ns = clock::mono_ns();
         for held in std::mem::take(&mut self.held) {
             if self.out.known(held.pid).is_some() {
@@ -122,8 +134,23 @@ impl Teller {
         !self.held.is_empty()
     }
 
-    pub(super) fn loss(&self, source: &str, count: u64) {
-        self.out.loss(source, count);
+    pub(super) fn loss(&mut self, source: &'static str, count: u64) {
+        if count > 0 {
+            *self.losses.entry(source).or_default() += count;
+        }
+    }
+
+    /// When losses are to be told, if there are any.
+    pub(super) fn losses_at(&self) -> Option<Instant> {
+        (!self.losses.is_empty()).then_some(self.losses_at)
+    }
+
+    /// Tells the losses since the last time.
+    pub(super) fn tell_losses(&mut self) {
+        for (source, count) in std::mem::take(&mut self.losses) {
+            self.out.loss(source, count);
+        }
+        self.losses_at = Instant::now() + Duration::from_nanos(SECOND);
     }
 
     /// Of a cgroup's scope the stream knows every process, so a stranger is outside.

@@ -59,6 +59,8 @@ pub(super) struct Watch {
     dirs: HashMap<Handle, Dir>,
     files: HashMap<Handle, (PathBuf, Tell)>,
     set_id_told: Seen,
+    /// When a directory was last marked that was not before.
+    fresh_ns: u64,
     /// Something came or went that another plan would know of.
     pub is_stale: bool,
     pub gauge: Arc<Gauge>,
@@ -80,6 +82,7 @@ impl Watch {
             dirs: HashMap::new(),
             files: HashMap::new(),
             set_id_told: Seen::new("set-id files told", SET_ID_AGAIN_NS),
+            fresh_ns: 0,
             is_stale: false,
             gauge: Gauge::new("watched files", ENTRY_BYTES, 2 * MARKS),
         }
@@ -143,6 +146,7 @@ impl Watch {
             mask,
             since_ns: before.as_ref().map_or(now_ns, |dir| dir.since_ns),
         };
+        self.fresh_ns = self.fresh_ns.max(dir.since_ns);
         self.dirs.insert(handle, dir);
         Ok(before.is_none())
     }
@@ -195,7 +199,7 @@ impl Watch {
 
     /// Whether events of before may be about a directory that was marked since.
     pub(super) fn has_young(&self, now_ns: u64) -> bool {
-        self.dirs.values().any(|dir| dir.is_young(now_ns))
+        now_ns.saturating_sub(self.fresh_ns) < YOUNG_NS
     }
 
     pub(super) fn is_young(&self, dir: &[u8], now_ns: u64) -> bool {
