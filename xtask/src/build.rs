@@ -51,6 +51,20 @@ pub fn binary(name: &str) -> PathBuf {
     root().join(target).join("debug").join(name)
 }
 
+/// The test programs of one package, built with the features that it wants for itself.
+pub fn tests_of(package: &str) -> Result<Vec<PathBuf>, Failure> {
+    let said = Step::new("cargo")
+        .args(["test", "--no-run", "--package", package])
+        .args(["--message-format=json"])
+        .read()?;
+    Ok(said
+        .split("\"executable\":\"")
+        .skip(1)
+        .filter_map(|rest| rest.split_once('"'))
+        .map(|(path, _)| PathBuf::from(path))
+        .collect())
+}
+
 /// Builds the console when a source is newer than what was built.
 pub fn console() -> Result<(), Failure> {
     let folder = root().join(CONSOLE);

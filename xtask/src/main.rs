@@ -9,6 +9,7 @@ mod setup;
 mod shell;
 mod test;
 mod tidy;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,7 @@ cargo xtask COMMAND
                              a fleet of network namespaces on this machine (see `cargo xtask lab --help`)
   setup [--test]             install what the machine lacks to build (and to test)
   record [ARGS]              record the training scenarios in the lab (see docs/recordings.md)
+  vm sensor                  the sensor's tests in an emulated Debian 12 with its own kernel
   train [ARGS]               train the behaviour model (see docs/model.md)
   bench sensor [--json FILE] [--quick] [--only PART] [--profile release|dev]
                              measure Cordon beside other tools (see docs/benchmarks.md)
@@ -75,6 +77,7 @@ fn run(command: &str, rest: &[String]) -> Result<(), Failure> {
             lint::all()
         }
         "tidy" => tidy::check(&root()),
+        "vm" => vm::run(rest),
         other => Err(Failure::new(format!(
             "no command {other:?}; `cargo xtask help` lists them"
         ))),

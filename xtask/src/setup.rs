@@ -16,6 +16,8 @@ pub enum Purpose {
     Record,
     /// Also measure Cordon beside other tools.
     Bench,
+    /// Also boot virtual machines.
+    Guest,
 }
 
 /// A Debian 12 package, the file that shows it is there, and what it is for.
@@ -108,6 +110,16 @@ const FOR_BENCHES: &[Package] = &[
     ),
 ];
 
+const FOR_GUESTS: &[Package] = &[
+    package(
+        "qemu-system-x86",
+        "/usr/bin/qemu-system-x86_64",
+        "emulates a machine",
+    ),
+    package("debootstrap", "/usr/sbin/debootstrap", "installs a guest"),
+    package("e2fsprogs", "/sbin/mke2fs", "makes a guest's disk"),
+];
+
 /// Wanted where no node, or no npm, is on the path. Debian 12's (18) builds the console; so does any later one.
 const NODE: &[Package] = &[
     package("nodejs", "/usr/bin/node", "builds the console"),
@@ -133,6 +145,7 @@ fn missing(purpose: Purpose) -> Vec<&'static Package> {
         Purpose::Test => FOR_TESTING,
         Purpose::Record => FOR_RECORDING,
         Purpose::Bench => FOR_BENCHES,
+        Purpose::Guest => FOR_GUESTS,
     };
     let node: &[Package] = match (find("node"), find("npm")) {
         (Some(_), Some(_)) => &[],
