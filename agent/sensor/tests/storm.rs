@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use cordon_sensor::{Event, EventBody, Mode, ProcessKey, Scope, Sensor, SensorConfig};
 use support::{Groups, exec_of, mark};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 const KINDS: [&str; 3] = ["exec", "fork", "exit"];
 
 /// xorshift64: what a seed gives never changes.
@@ -93,12 +93,12 @@ impl Round {
             } else {
                 4096
             },
-            events_per_cgroup: if number / 2 % 2 == 0 {
+            events_per_cgroup: if (number / 2).is_multiple_of(2) {
                 SensorConfig::default().events_per_cgroup
             } else {
                 random.between(5, 15) as u32
             },
-            held: number % 2 == 1,
+            held: !number.is_multiple_of(2),
         }
     }
 
@@ -221,7 +221,9 @@ fn storm(round: &Round) -> Tally {
     }
     // Whatever comes still would be too much.
     drop(sensor);
-    events.into_iter().for_each(|event| tally.take(event));
+    for event in events {
+        tally.take(event);
+    }
     tally
 }
 
