@@ -160,7 +160,11 @@ int on_open_socket(struct bpf_iter__task_file *context)
 	if (!socket)
 		return 0;
 	sk = socket->sk;
-	if (!sk || !is_internet(sk))
+	if (!sk)
+		return 0;
+	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_PACKET)
+		adopt_and_tell(context, task, sk, ROLE_OTHER, RECORD_RAW_SOCKET, ethertype(sk));
+	if (!is_internet(sk))
 		return 0;
 	protocol = BPF_CORE_READ(sk, sk_protocol);
 	type = BPF_CORE_READ(sk, sk_type);
@@ -174,7 +178,7 @@ int on_open_socket(struct bpf_iter__task_file *context)
 	return 0;
 }
 
-/* Also asked again and again where no tracepoint tells of packet sockets. */
+/* Asked again and again where no tracepoint tells of packet sockets. */
 SEC("iter/task_file")
 int on_packet_socket(struct bpf_iter__task_file *context)
 {

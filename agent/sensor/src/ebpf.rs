@@ -212,10 +212,9 @@ fn catch_up(
 ) {
     // The programs are attached: whatever comes from here on is in the ring.
     let cgroups = cgroups::list(&config.scope, attached_ns, out);
-    let mut sockets = sockets::list(skel, attached_ns);
     let (processes, mut live) = snapshot::take(skel, ring, attached_ns);
+    let sockets = sockets::list(skel, ring, attached_ns, &mut live);
     cgroups::without_known(&cgroups, &mut live);
-    sockets::without_told(&mut sockets, &live);
     for event in &live {
         throttles.note(event);
     }

@@ -5,35 +5,39 @@ use std::io::Read;
 use cordon_behavior::event::Event;
 use libbpf_rs::{Iter, Link};
 
+use super::ring::Ring;
 use super::skel::SensorSkel;
 use crate::{clock, record};
 
 /// Every socket in scope that is connected, listens, is bound or raw, with whoever has it, as if that
-/// had been done at `attached_ns`. What the programs own already is not in here again.
-pub(super) fn list(skel: &SensorSkel<'_>, attached_ns: u64) -> Vec<Event> {
-    let links = &skel.links;
+/// had been done at `attached_ns`; what the stream tells of is not in here again. Each look at all files
+/// of all tasks takes its time: what lies in the ring after it is added to `live`.
+pub(super) fn list(
+    skel: &SensorSkel<'_>,
+    ring: &Ring<'_>,
+    attached_ns: u64,
+    live: &mut Vec<Event>,
+) -> Vec<Event> {
     // Listening ones first: they tell whose side began a connection.
-    let lists = [
-        &links.on_listener,
-        &links.on_open_socket,
-        &links.on_packet_socket,
-    ];
-    let mut events: Vec<Event> = lists
-        .into_iter()
-        .flat_map(|link| read(link.as_ref()))
-        .collect();
-    for event in &mut events {
+    let mut sockets = read(skel.links.on_listener.as_ref());
+    live.extend(ring.read_up_to_now());
+    sockets.extend(read(skel.links.on_open_socket.as_ref()));
+    live.extend(ring.read_up_to_now());
+    without_told(&mut sockets, live);
+    for event in &mut sockets {
         let late_ns = event.mono_ns.saturating_sub(attached_ns);
         event.wall_ns = event.wall_ns.saturating_sub(late_ns);
         event.mono_ns = attached_ns;
     }
-    events
+    sockets
 }
 
-/// Without those that the stream tells too: UDP and raw sockets of meanwhile are in both.
-pub(super) fn without_told(sockets: &mut Vec<Event>, live: &[Event]) {
+/// UDP and raw sockets of meanwhile are in both.
+fn without_told(sockets: &mut Vec<Event>, live: &[Event]) {
+    let is_of_sockets = |event: &&Event| matches!(event.class(), "listen" | "udp" | "raw_socket");
+    let live: Vec<&Event> = live.iter().filter(is_of_sockets).collect();
     sockets.retain(|socket| {
-        let is_same = |event: &Event| event.process == socket.process && event.body == socket.body;
+        let is_same = |event: &&Event| event.process == socket.process && event.body == socket.body;
         !live.iter().any(is_same)
     });
 }
