@@ -43,6 +43,7 @@ mod seen;
 mod sketch;
 mod tell;
 mod teller;
+mod told;
 mod wanted;
 mod watch;
 

@@ -59,7 +59,8 @@ pub struct SensorConfig {
     pub state_dir: Option<PathBuf>,
 }
 
-/// Which files are watched. A folder stands for everything in it, not below its subfolders; a path
+/// Which files are watched. A folder stands for everything in it, not below its subfolders, `*` in a
+/// name for anything but a first dot; a path
 /// that does not exist is watched for from its parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FilesConfig {

@@ -1,4 +1,5 @@
 //! What is done to files is told, by whom, on tmpfs, ext4 and overlay, in containers too. Needs root.
+// Long because every case is a process of its own in a place of its own, and shares that.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot set up its case has failed"
@@ -59,6 +60,7 @@ const ROWS: &[(&str, Row)] = &[
     ("file", row(&["chmod", "u+s", "{}/w/program"], Chmod, "w/program", None, Watched)),
     ("file", row(&["chmod", "g+s", "{}/w/grouped"], Chmod, "w/grouped", None, Watched)),
     ("file", row(&["install", "-m", "4755", "/bin/true", "{}/w/put"], Chmod, "w/put", None, Watched)),
+    ("file", row(&["sh", "-c", "chmod u-s {}/w/program; exec chmod u+s {}/w/program"], Chmod, "w/program", None, Watched)),
     ("file", row(&["rm", "{}/w/doomed"], Unlink, "w/doomed", None, Watched)),
     ("file", row(&["cat", "{}/secret"], Read, "secret", None, Secret)),
     ("file", row(&["cat", "{}/keys/one.key"], Read, "keys/one.key", None, Secret)),

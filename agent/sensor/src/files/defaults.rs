@@ -2,7 +2,6 @@
 //!
 //! A row's path is a file or a folder (everything in it, not below its subfolders); `*` in a name
 //! stands for anything. The technique ids are MITRE ATT&CK's.
-// Long because it is a table.
 
 use super::tell::Tell;
 

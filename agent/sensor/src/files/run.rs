@@ -16,7 +16,7 @@ use super::fanotify::Group;
 use super::marks::Marks;
 use super::rates::{Changes, Rates};
 use super::teller::Teller;
-use super::watch::{Half, Told};
+use super::told::{Half, Told};
 use crate::out::Out;
 use crate::{Scope, clock};
 
@@ -130,7 +130,9 @@ impl Run {
             self.sweep_at = now + SWEEP;
             self.tell_rates_of_all();
         }
-        self.teller.release();
+        if self.teller.release_at().is_some_and(|at| at <= now) {
+            self.teller.release();
+        }
         if self.teller.losses_at().is_some_and(|at| at <= now) {
             self.teller.tell_losses();
         }
@@ -139,7 +141,7 @@ impl Run {
     fn limit(&self) -> PollTimeout {
         let batch_at = self.batch_at;
         let sweep_at = (!self.rates.is_empty()).then_some(self.sweep_at);
-        let release_at = self.teller.holds().then(|| Instant::now() + BATCH);
+        let release_at = self.teller.release_at();
         let losses_at = self.teller.losses_at();
         let sooner = [batch_at, sweep_at, release_at, losses_at];
         let sooner = sooner.into_iter().flatten();

@@ -11,8 +11,13 @@ use super::seen::Seen;
 use crate::out::Out;
 use crate::{Scope, clock};
 
-/// The stream of processes is at most this far behind: a fork or exit may lie in its ring for 50 ms.
-const HOLD_NS: u64 = 150_000_000;
+/// The stream of processes is at most this far behind: a fork may lie in its ring for 50 ms, and at the
+/// start it waits for the snapshot.
+const HOLD_NS: u64 = 3_000_000_000;
+/// Between two tries: at first, and when the oldest has waited for longer than [`SOON_NS`].
+const TRY: Duration = Duration::from_millis(5);
+const TRY_LATER: Duration = Duration::from_millis(50);
+const SOON_NS: u64 = 100_000_000;
 /// Most events held.
 const HELD: usize = 4096;
 const HELD_BYTES: usize = 512;
@@ -35,6 +40,7 @@ pub(super) struct Teller {
     own: u32,
     held: VecDeque<Held>,
     held_gauge: Arc<Gauge>,
+    tried_at: Instant,
     reads: Seen,
     young: Seen,
     second_ns: u64,
@@ -58,6 +64,7 @@ impl Teller {
             own: std::process::id(),
             held: VecDeque::new(),
             held_gauge,
+            tried_at: Instant::now(),
             reads,
             young,
             second_ns: 0,
@@ -99,8 +106,11 @@ impl Teller {
             body,
         };
         // What a process did first is told first.
-        self.release();
-        let is_first = self.held.iter().all(|earlier| earlier.pid != pid);
+        let is_first = |held: &VecDeque<Held>| held.iter().all(|earlier| earlier.pid != pid);
+        if !is_first(&self.held) {
+            self.release();
+        }
+        let is_first = is_first(&self.held);
         if pid == 0 || (is_first && self.out.known(pid).is_some()) {
             return self.hand_over(held);
         }
@@ -117,6 +127,7 @@ impl Teller {
         if self.held.is_empty() {
             return;
         }
+        self.tried_at = Instant::now();
         let now_ns = clock::mono_ns();
         for held in std::mem::take(&mut self.held) {
             if self.out.known(held.pid).is_some() {
@@ -130,8 +141,11 @@ impl Teller {
         self.held_gauge.set(self.held.len());
     }
 
-    pub(super) fn holds(&self) -> bool {
-        !self.held.is_empty()
+    /// When to try again to hand over what is held.
+    pub(super) fn release_at(&self) -> Option<Instant> {
+        let waited_ns = clock::mono_ns().saturating_sub(self.held.front()?.mono_ns);
+        let pause = if waited_ns < SOON_NS { TRY } else { TRY_LATER };
+        Some(self.tried_at + pause)
     }
 
     pub(super) fn loss(&mut self, source: &'static str, count: u64) {

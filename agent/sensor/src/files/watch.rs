@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cordon_behavior::event::{FileChange, FileOp};
+use cordon_behavior::event::FileOp;
 
 use super::decode::{FileNotice, NamedFile};
 use super::fanotify::{Group, Handle, by_descriptor, handle_of, look, open_handle};
@@ -16,6 +16,7 @@ use super::meaning::{Facts, operations};
 use super::plan::{DirPlan, MARKS, Plan};
 use super::seen::Seen;
 use super::tell::Tell;
+use super::told::{Half, Told};
 
 /// An upper estimate of a mark's entry with its path and patterns; those of the tables are shared.
 const ENTRY_BYTES: usize = 1024;
@@ -31,26 +32,8 @@ struct Dir {
     plan: DirPlan,
     mask: u64,
     since_ns: u64,
-}
-
-/// What is to be told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Told {
-    pub pid: u32,
-    pub change: FileChange,
-    /// A rename of which the kernel told this group one place only.
-    pub half: Option<Half>,
-    /// It was in a young directory: both groups may tell of it.
-    pub is_young: bool,
-}
-
-/// The known place of a rename.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Half {
-    pub dir: Handle,
-    pub name: Box<[u8]>,
-    /// It is the new place.
-    pub is_new: bool,
+    /// It is elsewhere, or what it is in is: its path is not its own until another plan says so.
+    is_moved: bool,
 }
 
 /// The marks of one group.
@@ -145,6 +128,7 @@ impl Watch {
             plan,
             mask,
             since_ns: before.as_ref().map_or(now_ns, |dir| dir.since_ns),
+            is_moved: false,
         };
         self.fresh_ns = self.fresh_ns.max(dir.since_ns);
         self.dirs.insert(handle, dir);
@@ -228,6 +212,9 @@ impl Watch {
         if has(libc::FAN_Q_OVERFLOW | libc::FAN_MOVE_SELF | libc::FAN_DELETE_SELF) {
             self.is_stale = true;
         }
+        if has(libc::FAN_MOVE_SELF) {
+            self.moved(notice);
+        }
         if has(libc::FAN_RENAME) {
             self.rename(notice, now_ns, told);
             return;
@@ -235,18 +222,33 @@ impl Watch {
         let Some(at) = notice.at.filter(|at| !at.name.is_empty()) else {
             return self.by_file(notice, told);
         };
-        let Some(dir) = self.dirs.get(at.dir) else {
+        let Some(dir) = self.dir(at.dir) else {
             return self.by_file(notice, told);
         };
         let comes_or_goes = has(libc::FAN_CREATE | libc::FAN_DELETE);
         let is_accounts = has(libc::FAN_CLOSE_WRITE) && at.name == b"passwd";
-        self.is_stale |= (comes_or_goes && dir.plan.is_waited_for(at.name)) || is_accounts;
+        let is_stale = (comes_or_goes && dir.plan.is_waited_for(at.name)) || is_accounts;
         let tell = dir.tell(at.name, notice.mask);
-        if tell.is_empty() {
-            return;
-        }
         let path = dir.path_of(at.name);
-        self.changes(notice, &path, tell, now_ns, told);
+        self.is_stale |= is_stale;
+        if !tell.is_empty() {
+            self.changes(notice, &path, tell, now_ns, told);
+        }
+    }
+
+    /// What is in a directory that was moved goes with it.
+    fn moved(&mut self, notice: &FileNotice<'_>) {
+        let itself = notice.at.map(|at| at.dir).or(notice.file);
+        let Some(path) = itself.and_then(|dir| Some(self.dirs.get(dir)?.path.clone())) else {
+            return;
+        };
+        for dir in self.dirs.values_mut() {
+            dir.is_moved |= dir.path.starts_with(&path);
+        }
+    }
+
+    fn dir(&self, handle: &[u8]) -> Option<&Dir> {
+        self.dirs.get(handle).filter(|dir| !dir.is_moved)
     }
 
     fn changes(
@@ -260,10 +262,10 @@ impl Watch {
         let metadata = std::fs::symlink_metadata(path).ok();
         let facts = Facts::of(metadata.as_ref());
         for op in operations(notice.mask, tell, facts) {
-            // A set-id file whose times change, or whose owner does, has not become one again.
+            // A process that goes on to change times or owner is not told again.
             let is_old = op == FileOp::Chmod
                 && facts.is_set_id
-                && !self.set_id_told.is_new((path, notice.file), now_ns);
+                && !self.set_id_told.is_new((notice.pid, path), now_ns);
             if !is_old {
                 told.push(Told::new(notice.pid, op, path, None, tell));
             }
@@ -287,16 +289,17 @@ impl Watch {
 
     fn rename(&mut self, notice: &FileNotice<'_>, now_ns: u64, told: &mut Vec<Told>) {
         let (old, new) = (notice.at, notice.to);
-        let mut tell = Tell::default();
+        let (mut tell, mut is_stale) = (Tell::default(), false);
         for place in [old, new].into_iter().flatten() {
-            if let Some(dir) = self.dirs.get(place.dir) {
-                self.is_stale |= dir.plan.is_waited_for(place.name);
+            if let Some(dir) = self.dir(place.dir) {
+                is_stale |= dir.plan.is_waited_for(place.name);
                 tell |= dir.plan.tell(place.name);
             }
         }
+        self.is_stale |= is_stale;
         let path_of = |place: Option<NamedFile<'_>>| {
             let place = place?;
-            Some(self.dirs.get(place.dir)?.path_of(place.name))
+            Some(self.dir(place.dir)?.path_of(place.name))
         };
         let (from, to) = (path_of(old), path_of(new));
         let Some(path) = from
@@ -317,7 +320,7 @@ impl Watch {
         let set_id =
             to.filter(|to| Facts::of(std::fs::symlink_metadata(to).ok().as_ref()).is_set_id);
         if let Some(path) = set_id
-            && self.set_id_told.is_new((&path, notice.file), now_ns)
+            && self.set_id_told.is_new((notice.pid, &path), now_ns)
         {
             told.push(Told::new(notice.pid, FileOp::Chmod, &path, None, tell));
         }
@@ -328,7 +331,7 @@ impl Watch {
     ///
     /// Inside another mount namespace the path is the one that this host has for it.
     pub(super) fn locate(&self, systems: &FileSystems, place: NamedFile<'_>) -> Option<PathBuf> {
-        if let Some(dir) = self.dirs.get(place.dir) {
+        if let Some(dir) = self.dir(place.dir) {
             return Some(dir.path_of(place.name));
         }
         let root = systems.open(place.dir)?;
@@ -361,33 +364,6 @@ impl Dir {
             Tell::DECOY
         } else {
             Tell::default()
-        }
-    }
-}
-
-impl Told {
-    fn new(pid: u32, op: FileOp, path: &Path, to: Option<&Path>, tell: Tell) -> Self {
-        let change = FileChange {
-            op,
-            path: path.to_string_lossy().into_owned(),
-            to: to.map(|to| to.to_string_lossy().into_owned()),
-            sensitivity: tell.sensitivity(),
-        };
-        Self {
-            pid,
-            change,
-            half: None,
-            is_young: false,
-        }
-    }
-}
-
-impl Half {
-    fn new(place: NamedFile<'_>, is_new: bool) -> Self {
-        Self {
-            dir: place.dir.into(),
-            name: place.name.into(),
-            is_new,
         }
     }
 }
