@@ -2,10 +2,10 @@
 //!
 //! Every key has a default, so an empty file is a good one. `docs/agent.md` has the table.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use cordon_sensor::{Mode, Scope, SensorConfig};
+use cordon_sensor::{FilesConfig, Mode, Scope, SensorConfig};
 use serde::Deserialize;
 
 use crate::durable::{self, DiskError};
@@ -14,6 +14,8 @@ use crate::durable::{self, DiskError};
 pub const DEFAULT_PATH: &str = "/etc/cordon/agent.toml";
 const VERSION: u32 = 1;
 const MAX_BYTES: u64 = 1 << 20;
+/// Most paths in one of the lists of files; the sensor marks each in the kernel.
+const MAX_PATHS: usize = 1024;
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +97,7 @@ struct RawSensor {
     scope: String,
     mode: RawMode,
     ring_bytes: u32,
+    files: RawFiles,
 }
 
 impl Default for RawSensor {
@@ -103,6 +106,27 @@ impl Default for RawSensor {
             scope: "host".to_owned(),
             mode: RawMode::Auto,
             ring_bytes: SensorConfig::default().ring_bytes,
+            files: RawFiles::default(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawFiles {
+    defaults: bool,
+    watched: Vec<PathBuf>,
+    secrets: Vec<PathBuf>,
+    decoys: Vec<PathBuf>,
+}
+
+impl Default for RawFiles {
+    fn default() -> Self {
+        Self {
+            defaults: true,
+            watched: Vec::new(),
+            secrets: Vec::new(),
+            decoys: Vec::new(),
         }
     }
 }
@@ -234,9 +258,45 @@ impl RawSensor {
                 RawMode::Proc => Mode::Proc,
             },
             ring_bytes: ring as u32,
+            files: self.files.check()?,
             ..SensorConfig::default()
         })
     }
+}
+
+impl RawFiles {
+    fn check(self) -> Result<FilesConfig, Complaint> {
+        Ok(FilesConfig {
+            defaults: self.defaults,
+            watched: paths("sensor.files.watched", self.watched)?,
+            secrets: paths("sensor.files.secrets", self.secrets)?,
+            decoys: paths("sensor.files.decoys", self.decoys)?,
+        })
+    }
+}
+
+/// Paths to watch: each below the root, and written as the kernel will name it.
+fn paths(key: &'static str, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, Complaint> {
+    if paths.len() > MAX_PATHS {
+        let why = format!("has {} paths, wanted at most {MAX_PATHS}", paths.len());
+        return Err((key, why));
+    }
+    for path in &paths {
+        let mut parts = path.components();
+        let is_rooted = parts.next() == Some(Component::RootDir);
+        let names = parts.filter(|part| matches!(part, Component::Normal(_)));
+        if !is_rooted
+            || names.count() == 0
+            || path.components().any(|part| part == Component::ParentDir)
+        {
+            let why = format!(
+                "has {:?}, wanted absolute paths below / without ..",
+                path.display().to_string()
+            );
+            return Err((key, why));
+        }
+    }
+    Ok(paths)
 }
 
 fn scope(text: &str) -> Result<Scope, Complaint> {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cordon_agent::config::Config;
-use cordon_sensor::{Mode, Scope};
+use cordon_sensor::{FilesConfig, Mode, Scope};
 
 fn parse(text: &str) -> Result<Config, String> {
     Config::parse(Path::new("/etc/cordon/agent.toml"), text).map_err(|e| cordon_agent::chain(&e))
@@ -31,7 +31,8 @@ fn the_shipped_file_says_the_defaults() {
 fn every_key_is_read() {
     let config = parse(
         "version = 1\nstate_dir = \"/a\"\nrun_dir = \"/b\"\n[sensor]\nscope = \"cgroup:web.slice\"\nmode = \"proc\"\n\
-         ring_bytes = 65536\n[model]\ndir = \"/c\"\n[spool]\nmax_bytes = 1048576\n[uplink]\nheartbeat_seconds = 1\n",
+         ring_bytes = 65536\n[sensor.files]\ndefaults = false\nwatched = [\"/opt/app/conf\"]\nsecrets = [\"/opt/app/*.key\"]\n\
+         decoys = [\"/srv/passwords.txt\"]\n[model]\ndir = \"/c\"\n[spool]\nmax_bytes = 1048576\n[uplink]\nheartbeat_seconds = 1\n",
     )
     .unwrap();
     assert_eq!(config.state_dir, Path::new("/a"));
@@ -39,6 +40,13 @@ fn every_key_is_read() {
     assert_eq!(config.sensor.scope, Scope::Cgroup("web.slice".into()));
     assert_eq!(config.sensor.mode, Mode::Proc);
     assert_eq!(config.sensor.ring_bytes, 65536);
+    let files = FilesConfig {
+        defaults: false,
+        watched: vec!["/opt/app/conf".into()],
+        secrets: vec!["/opt/app/*.key".into()],
+        decoys: vec!["/srv/passwords.txt".into()],
+    };
+    assert_eq!(config.sensor.files, files);
     assert_eq!(config.model_dir, Path::new("/c"));
     assert_eq!(config.spool_max_bytes, 1 << 20);
     assert_eq!(config.heartbeat, Duration::from_secs(1));
@@ -49,7 +57,7 @@ fn what_is_wrong_is_named_with_file_key_and_remedy() {
     let cases = [
         (
             "[sensor]\nscope = \"host\"\nmood = \"auto\"\n",
-            "configuration /etc/cordon/agent.toml, line 3: unknown field `mood`, expected one of `scope`, `mode`, `ring_bytes`",
+            "configuration /etc/cordon/agent.toml, line 3: unknown field `mood`, expected one of `scope`, `mode`, `ring_bytes`, `files`",
         ),
         (
             "[sensro]\n",
@@ -63,6 +71,20 @@ fn what_is_wrong_is_named_with_file_key_and_remedy() {
         (
             "[sensor]\nscope = \"pod\"\n",
             "configuration /etc/cordon/agent.toml: sensor.scope is \"pod\", wanted \"host\", \"pidns\" or \"cgroup:PATH\"",
+        ),
+        (
+            "[sensor.files]\nwatch = []\n",
+            "configuration /etc/cordon/agent.toml, line 2: unknown field `watch`, expected one of `defaults`, `watched`, \
+             `secrets`, `decoys`",
+        ),
+        (
+            "[sensor.files]\nsecrets = [\"etc/shadow\"]\n",
+            "configuration /etc/cordon/agent.toml: sensor.files.secrets has \"etc/shadow\", wanted absolute paths below / \
+             without ..",
+        ),
+        (
+            "[sensor.files]\ndecoys = [\"/\"]\n",
+            "configuration /etc/cordon/agent.toml: sensor.files.decoys has \"/\", wanted absolute paths below / without ..",
         ),
         (
             "version = 2\n",
@@ -80,6 +102,23 @@ fn what_is_wrong_is_named_with_file_key_and_remedy() {
     for (text, wanted) in cases {
         assert_eq!(parse(text).unwrap_err(), wanted, "for {text:?}");
     }
+}
+
+#[test]
+fn a_list_of_files_is_bounded() {
+    let paths = |count: usize| {
+        let paths: Vec<String> = (0..count).map(|n| format!("\"/srv/{n}\"")).collect();
+        format!("[sensor.files]\nwatched = [{}]\n", paths.join(","))
+    };
+    assert_eq!(
+        parse(&paths(1024)).unwrap().sensor.files.watched.len(),
+        1024
+    );
+    let error = parse(&paths(1025)).unwrap_err();
+    assert!(
+        error.ends_with("sensor.files.watched has 1025 paths, wanted at most 1024"),
+        "{error}"
+    );
 }
 
 #[test]
