@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::CacheUse;
 use crate::cache::Bounded;
-use crate::facts::identity_of;
+use crate::facts::{INIT_ROOT, identity_of};
 use crate::living::is_alive;
 
 /// How much is hashed at most.
@@ -194,7 +194,14 @@ fn open(
         let link = link.to_string_lossy();
         is_alive(process) && link.strip_suffix(" (deleted)").unwrap_or(&link) == path
     };
-    for (place, is_proc) in [(of_process.as_str(), true), (path, false)] {
+    // An agent that systemd shields has a /tmp of its own: the host's is where its first process sees it.
+    let of_host = format!("{INIT_ROOT}{path}");
+    let places = [
+        (of_process.as_str(), true),
+        (of_host.as_str(), false),
+        (path, false),
+    ];
+    for (place, is_proc) in places {
         let Some((file, found)) = regular(Path::new(place)) else {
             continue;
         };

@@ -37,6 +37,7 @@ use packages::{Index, Owner};
 use prints::{Key, Prints, Put};
 use seen::Seen;
 
+pub(crate) use layout::INIT_ROOT;
 pub(crate) use loader::identity_of;
 pub use packages::{DatabaseError, ReadAt, ndb_blobs, rpm_name, rpm_paths, sqlite_column};
 

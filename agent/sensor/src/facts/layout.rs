@@ -8,6 +8,8 @@ use std::path::{Component, Path, PathBuf};
 use super::packages::hash_parts;
 use super::prints::Key;
 
+/// The files as the first process sees them.
+pub(crate) const INIT_ROOT: &str = "/proc/1/root";
 /// Directories that a distribution may have merged into others. Databases name files by one of the names,
 /// the kernel by the real one.
 const MERGED: [&str; 9] = [
@@ -44,16 +46,15 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// As it is for the first process of this PID namespace. An agent in a container of its own that watches the host
-    /// has the container's files at `/`, and the host's there.
+    /// has the container's files at `/`, and one that systemd shields its own `/tmp`; the host's are there.
     pub(crate) fn of_host() -> Self {
-        let of_init = Path::new("/proc/1/root");
-        let place = |path: &Path| {
-            fs::metadata(path)
-                .map(|facts| (facts.dev(), facts.ino()))
-                .ok()
+        let of_init = Path::new(INIT_ROOT);
+        let namespace = |process: &str| {
+            let link = fs::read_link(format!("/proc/{process}/ns/mnt"));
+            link.ok()
         };
-        let theirs = place(of_init);
-        if theirs.is_none() || theirs == place(Path::new("/")) {
+        let theirs = namespace("1");
+        if theirs.is_none() || theirs == namespace("self") || !of_init.join("proc").exists() {
             return Self::below(Path::new("/"));
         }
         Self::below(of_init)
