@@ -226,10 +226,14 @@ impl Raw {
             let why = format!("is {}, this agent reads version {VERSION}", self.version);
             return Err(("version", why));
         }
+        let state_dir = absolute("state_dir", self.state_dir)?;
         Ok(Config {
-            state_dir: absolute("state_dir", self.state_dir)?,
             run_dir: absolute("run_dir", self.run_dir)?,
-            sensor: self.sensor.check()?,
+            sensor: SensorConfig {
+                state_dir: Some(state_dir.clone()),
+                ..self.sensor.check()?
+            },
+            state_dir,
             model_dir: absolute("model.dir", self.model.dir)?,
             spool_max_bytes: within("spool.max_bytes", self.spool.max_bytes, 1 << 20, 1 << 34)?,
             heartbeat: Duration::from_secs(within(

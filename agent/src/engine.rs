@@ -14,7 +14,6 @@ use std::time::Duration;
 use cordon_contain::Recovered;
 use cordon_proto::policy::Thresholds;
 use cordon_proto::record::{PolicyReport, RecordBody};
-use cordon_proto::verdict::Verdict;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -27,7 +26,7 @@ use crate::hands::Outcome;
 use crate::host::HostFacts;
 use crate::identity::Identity;
 use crate::isolation::{Isolation, News};
-use crate::judging::{Finding, Judged};
+use crate::judging::{Explained, Finding, Judged};
 use crate::local::{Answer, Request, Status};
 use crate::losses::Losses;
 use crate::orders::Orders;
@@ -45,7 +44,7 @@ const TICKS_A_LOSS_REPORT: u32 = 10;
 enum Action {
     CameBack(Outcome),
     Judged(Box<Judged>),
-    Explained(Box<Verdict>),
+    Explained(Box<Explained>),
     PolicyOffered(Vec<u8>),
     Ordered(Vec<u8>),
     Asked(Request),
@@ -139,7 +138,7 @@ impl Inbox {
             },
             Some(finding) = self.findings.recv() => match finding {
                 Finding::Judged(judged) => Action::Judged(judged),
-                Finding::Explained(verdict) => Action::Explained(verdict),
+                Finding::Explained(explained) => Action::Explained(explained),
             },
         }
     }
@@ -178,7 +177,7 @@ impl Engine {
                 self.tell(news, now);
             }
             Action::Judged(judged) => self.judged(*judged, now),
-            Action::Explained(verdict) => self.explained(*verdict),
+            Action::Explained(explained) => self.explained(*explained),
             Action::PolicyOffered(json) => self.offered(&json, now),
             Action::Ordered(json) => self.ordered(&json, now),
             Action::Asked(request) => self.asked(request, now),

@@ -3,19 +3,21 @@
 //! The sensor's thread must not wait, so it hands events over through a bounded queue; what does not
 //! fit is counted as lost. This thread keeps the process graph, writes down the story of each process that an
 //! event makes worth judging, and judges it. What is suspicious or worse goes to the engine, which decides. The
-//! reasons follow: finding them takes twenty times as long as the verdict, and a drop does not wait for them.
+//! image's digest and the reasons follow: finding them takes twenty times as long as the verdict, and a drop does
+//! not wait for them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use cordon_behavior::event::FileIdentity;
 use cordon_behavior::story::Story;
 use cordon_behavior::{Behavior, Limits, Trigger};
 use cordon_judge::{Fingerprint, Judge};
 use cordon_proto::policy::Thresholds;
 use cordon_proto::verdict::{Verdict, VerdictKind};
-use cordon_sensor::{Event, EventBody, ProcessKey, mono_ns};
+use cordon_sensor::{Digests, Event, EventBody, ProcessKey, mono_ns};
 use tokio::sync::{mpsc, watch};
 
 use crate::metrics::{CacheStatus, Gauge, Lag};
@@ -27,7 +29,7 @@ const FINDINGS: usize = 256;
 /// When events come faster than this the thread lets them gather for as long: to be woken for each of
 /// them would cost more than to judge it. A host that is quiet has its events judged at once.
 const GATHER: Duration = Duration::from_millis(2);
-/// Processes whose last judged story is remembered.
+/// Processes whose last judged story is remembered, and those whose image is.
 const REMEMBERED: usize = 8192;
 
 /// A judged story that is suspicious or worse.
@@ -50,8 +52,17 @@ pub struct Judged {
 pub enum Finding {
     /// A verdict, its reasons not yet found.
     Judged(Box<Judged>),
-    /// The same verdict with its reasons. Follows each [`Finding::Judged`] before the next one.
-    Explained(Box<Verdict>),
+    /// What was found out of it later. Follows each [`Finding::Judged`] before the next one.
+    Explained(Box<Explained>),
+}
+
+/// What a verdict was told without.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// The same verdict with its reasons.
+    pub verdict: Verdict,
+    /// SHA-256 of the process's image, hex, where it could be found.
+    pub exe_sha256: Option<String>,
 }
 
 /// How much went through.
@@ -68,17 +79,22 @@ pub struct Counts {
     graph: Gauge,
     verdicts: Gauge,
     last_judged: Gauge,
+    images: Gauge,
+    digests: Digests,
 }
 
 impl Counts {
     /// How full the judging thread's caches are.
-    pub fn caches(&self) -> [CacheStatus; 3] {
+    pub fn caches(&self) -> [CacheStatus; 5] {
         let verdicts = cordon_judge::Options::default().cache_bytes;
         let last_judged = Recent::<ProcessKey, Fingerprint>::bytes_of(REMEMBERED + 1);
+        let images = Recent::<ProcessKey, FileIdentity>::bytes_of(REMEMBERED + 1);
         [
             self.graph.read("process_graph", Limits::default().bytes),
             self.verdicts.read("verdicts", verdicts),
             self.last_judged.read("last_judged", last_judged),
+            self.images.read("judged_images", images),
+            self.digests.usage().into(),
         ]
     }
 }
@@ -120,6 +136,7 @@ pub fn start(
         judge,
         thresholds,
         last_judged: Recent::new(REMEMBERED),
+        images: Recent::new(REMEMBERED),
         counts: Arc::clone(counts),
         out,
     };
@@ -135,6 +152,7 @@ struct Bench {
     judge: Option<Judge>,
     thresholds: watch::Receiver<Option<Thresholds>>,
     last_judged: Recent<ProcessKey, Fingerprint>,
+    images: Recent<ProcessKey, FileIdentity>,
     counts: Arc<Counts>,
     out: mpsc::Sender<Finding>,
 }
@@ -169,6 +187,11 @@ impl Bench {
     }
 
     fn apply(&mut self, event: &Event) -> Result<(), Closed> {
+        if let EventBody::Exec(exec) = &event.body
+            && let Some(identity) = exec.identity
+        {
+            self.images.put(event.process, identity);
+        }
         for trigger in self.behavior.apply(event) {
             self.judge(trigger)?;
         }
@@ -180,12 +203,16 @@ impl Bench {
             graph,
             verdicts,
             last_judged,
+            images,
             ..
         } = &*self.counts;
         graph.set(self.behavior.bytes(), self.behavior.len(), 0);
         let remembered = self.last_judged.len();
         let bytes = Recent::<ProcessKey, Fingerprint>::bytes_of(remembered);
         last_judged.set(bytes, remembered, self.last_judged.forgotten());
+        let remembered = self.images.len();
+        let bytes = Recent::<ProcessKey, FileIdentity>::bytes_of(remembered);
+        images.set(bytes, remembered, self.images.forgotten());
         if let Some(judge) = &self.judge {
             let judge = judge.counters();
             verdicts.set(judge.cache_bytes, judge.cache_entries, judge.forgotten);
@@ -236,16 +263,99 @@ impl Bench {
             verdict,
             cause_mono_ns: trigger.cause_mono_ns,
         })))?;
+        // Before the reasons: a process that ends meanwhile may leave no image behind.
+        let exe_sha256 = self.digest(trigger.process, story);
         let Some(judge) = &mut self.judge else {
             return Ok(());
         };
-        let mut explained = judge.judge(story, thresholds);
-        explained.micros = micros;
-        self.send(Finding::Explained(Box::new(explained)))
+        let mut verdict = judge.judge(story, thresholds);
+        verdict.micros = micros;
+        self.send(Finding::Explained(Box::new(Explained {
+            verdict,
+            exe_sha256,
+        })))
+    }
+
+    fn digest(&self, process: ProcessKey, story: &Story) -> Option<String> {
+        let exe = &story.process.as_ref()?.exe;
+        let identity = self.images.get(&process);
+        match self.counts.digests.sha256_of(process, exe, identity) {
+            Ok(digest) => Some(hex::encode(digest)),
+            Err(error) => {
+                let error = crate::chain(&error);
+                tracing::info!(%exe, error, "the detection has no digest of its image");
+                None
+            }
+        }
     }
 
     /// Waits when the engine is behind: the queue before this thread fills, and that is counted.
     fn send(&self, finding: Finding) -> Result<(), Closed> {
         self.out.blocking_send(finding).map_err(|_| Closed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use cordon_behavior::event::Exec;
+
+    use super::*;
+
+    fn bench() -> Bench {
+        Bench {
+            behavior: Behavior::new(Limits::default()),
+            judge: None,
+            thresholds: watch::channel(None).1,
+            last_judged: Recent::new(REMEMBERED),
+            images: Recent::new(REMEMBERED),
+            counts: Arc::default(),
+            out: channel().0,
+        }
+    }
+
+    /// An exec of the file at `path` by a process that has ended.
+    fn exec(path: &std::path::Path) -> Event {
+        let facts = std::fs::metadata(path).unwrap();
+        let identity = FileIdentity {
+            device: facts.dev(),
+            inode: facts.ino(),
+            mtime_ns: (facts.mtime() * 1_000_000_000 + facts.mtime_nsec()) as u64,
+            size: facts.size(),
+        };
+        let exec = Exec {
+            exe: path.to_str().unwrap().to_owned(),
+            identity: Some(identity),
+            ..Exec::default()
+        };
+        Event {
+            mono_ns: 1,
+            wall_ns: 1,
+            process: ProcessKey {
+                pid: u32::MAX,
+                start_ns: 1,
+            },
+            cgroup_id: 0,
+            container: None,
+            body: EventBody::Exec(Box::new(exec)),
+        }
+    }
+
+    #[test]
+    fn an_image_is_hashed_as_it_was_executed_and_another_in_its_place_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("abc");
+        std::fs::write(&path, "abc").unwrap();
+        let mut bench = bench();
+        let event = exec(&path);
+        assert!(bench.apply(&event).is_ok());
+        let story = bench.behavior.story(event.process).unwrap();
+        let digest = bench.digest(event.process, &story).unwrap();
+        assert!(digest.starts_with("ba7816bf"), "{digest}");
+        std::fs::write(&path, "other").unwrap();
+        assert_eq!(bench.digest(event.process, &story), None);
+        let names: Vec<String> = bench.counts.caches().map(|cache| cache.name).into();
+        assert!(names.contains(&"digests".to_owned()), "{names:?}");
     }
 }

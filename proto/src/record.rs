@@ -56,6 +56,9 @@ pub struct Detection {
     pub decision_reason: String,
     /// Kernel's stamp of the event that led to the verdict, nanoseconds of CLOCK_MONOTONIC.
     pub event_mono_ns: u64,
+    /// SHA-256 of the image that the process ran, hex; absent when it could not be found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exe_sha256: Option<String>,
 }
 
 /// Where an isolation stands, as the agent reports it.

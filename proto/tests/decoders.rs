@@ -113,6 +113,7 @@ fn records() -> Vec<Record> {
         decision: "isolate".into(),
         decision_reason: "malicious".into(),
         event_mono_ns: 12_345,
+        exe_sha256: None,
     };
     let isolation = IsolationReport {
         id: ID.parse().unwrap(),

@@ -2,7 +2,7 @@
 
 use cordon_proto::policy::WithoutProof;
 use cordon_proto::record::{Detection, Record, RecordBody};
-use cordon_proto::verdict::{Verdict, VerdictKind};
+use cordon_proto::verdict::VerdictKind;
 use cordon_respond::isolation::Intent;
 use cordon_respond::{Action, Decision, Standing, Subject, decide};
 use jiff::{SignedDuration, Timestamp};
@@ -11,7 +11,7 @@ use super::Engine;
 use crate::hands::Ends;
 use crate::host;
 use crate::isolation::{Circumstances, forbidden_ends};
-use crate::judging::Judged;
+use crate::judging::{Explained, Judged};
 use crate::recent::Recent;
 
 /// Trees whose worst report is remembered.
@@ -92,7 +92,7 @@ impl Engine {
     }
 
     /// The reasons of the verdict before: the detection goes to the outbox, if it is one.
-    pub(super) fn explained(&mut self, verdict: Verdict) {
+    pub(super) fn explained(&mut self, explained: Explained) {
         let Some(unexplained) = self.unexplained.take() else {
             return;
         };
@@ -102,7 +102,8 @@ impl Engine {
             journaled,
         } = unexplained;
         // The policy's thresholds may have changed in between; the decision was made on the first one.
-        detection.verdict.reasons = verdict.reasons;
+        detection.verdict.reasons = explained.verdict.reasons;
+        detection.exe_sha256 = explained.exe_sha256;
         let body = RecordBody::Detection(Box::new(detection));
         let record = Record { at, body };
         if journaled {
@@ -122,6 +123,7 @@ impl Engine {
             decision: decision.action.name().to_owned(),
             decision_reason: decision.reason.clone(),
             event_mono_ns: judged.cause_mono_ns,
+            exe_sha256: None,
         }
     }
 

@@ -65,9 +65,28 @@ fn story(incident: &Incident) -> String {
     } else {
         &measures
     };
+    let images = images(incident);
+    if !images.is_empty() {
+        text.push_str(&section("Images, by SHA-256", &images));
+    }
     text.push_str(&section("Measures taken", measures));
     if !advice.is_empty() {
         text.push_str(&section("What to do next", &advice));
     }
     text
+}
+
+/// Each image that was judged, once.
+fn images(incident: &Incident) -> Vec<String> {
+    let detections = incident.detections.iter().map(|seen| &seen.detection);
+    let mut images: Vec<String> = detections
+        .filter_map(|detection| {
+            let exe = &detection.story.process.as_ref()?.exe;
+            let digest = detection.exe_sha256.as_ref()?;
+            Some(plain(&format!("{digest}  {exe}"), MOST_CHARS))
+        })
+        .collect();
+    images.sort_unstable();
+    images.dedup();
+    images
 }

@@ -115,6 +115,7 @@ export interface Detection {
   policy_version: number;
   decision: string;
   decision_reason: string;
+  exe_sha256?: string;
 }
 
 export interface IncidentText {

@@ -184,6 +184,7 @@ export const en = {
   "incident.stage": "Decided by",
   "incident.took": "took {time}",
   "incident.decision": "Policy's answer",
+  "incident.sha256": "SHA-256 of the image",
   "incident.detections": { one: "{count} detection in this process tree", other: "{count} detections in this process tree" },
   "incident.tree": "Process tree",
   "incident.judged": "judged",

@@ -185,6 +185,7 @@ export const zh: Record<Key, Message> = {
   "incident.stage": "判定环节",
   "incident.took": "用时 {time}",
   "incident.decision": "策略的处置",
+  "incident.sha256": "映像的 SHA-256",
   "incident.detections": "该进程树共有 {count} 次检测",
   "incident.tree": "进程树",
   "incident.judged": "被判定",

@@ -35,6 +35,14 @@ export function VerdictCard({ detection }: { detection: Detection }) {
             <br />
             <Hostile text={detection.decision_reason} limit={MAX_IN_ROW} />
           </dd>
+          {detection.exe_sha256 && (
+            <>
+              <dt>{t("incident.sha256")}</dt>
+              <dd className="mono break">
+                <Hostile text={detection.exe_sha256} limit={MAX_IN_ROW} />
+              </dd>
+            </>
+          )}
         </dl>
       </div>
       <h3 id="reasons-title">{t("incident.reasons")}</h3>
