@@ -3,7 +3,10 @@
 mod doctor;
 mod hands_on;
 mod judge;
+mod lines;
 mod output;
+mod record;
+mod replay;
 mod status;
 
 use std::path::PathBuf;
@@ -11,11 +14,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use cordon_contain::{Containment, Recovered};
+use cordon_history::Format;
 use cordon_proto::AGENT_SOCKET_MARK;
 use jiff::Timestamp;
 use serde_json::json;
 
-pub use judge::{MAX_LINE_BYTES, judge_lines};
+pub use judge::judge_lines;
+pub use lines::MAX_LINE_BYTES;
 
 use crate::config::Config;
 use crate::daemon;
@@ -38,7 +43,7 @@ Exit codes:
   0  done
   1  failed; the last line on stderr says what, on what, and what to do
   2  wrong arguments
-  3  judge: some lines could not be judged; each has an error record
+  3  judge, replay: some lines could not be read; each is reported with its number
   4  doctor: degraded
   5  status: the daemon is not running";
 
@@ -88,6 +93,24 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         model: Option<PathBuf>,
     },
+    /// Read a recording or another tool's log, and print the stories that are in it, one JSON object a line.
+    #[command(after_help = replay::FORMATS)]
+    Replay {
+        /// `-` is standard input. Plain or compressed with zstd.
+        #[arg(default_value = "-")]
+        file: PathBuf,
+        /// stories, events, audit, laurel, sysmon or ocsf; found out from the lines when absent.
+        #[arg(long)]
+        format: Option<Format>,
+        /// Print a verdict in place of each story, as `judge` does.
+        #[arg(long)]
+        judge: bool,
+        /// The model artifact, in place of the configured one.
+        #[arg(long, value_name = "DIR", requires = "judge")]
+        model: Option<PathBuf>,
+    },
+    /// Watch this host without judging or reporting, and write its stories to compressed files.
+    Record(record::Options),
     /// Cut this host off now.
     Isolate {
         /// Why; it is reported.
@@ -140,6 +163,16 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Doctor => doctor::run(config.as_deref(), &out),
         Command::Status => status::run(&load()?, &out),
         Command::Judge { file, model } => judge::run(&file, model, config.as_deref()),
+        Command::Replay {
+            file,
+            format,
+            judge,
+            model,
+        } => {
+            let judge = judge.then(|| judge::open(model, config.as_deref()));
+            replay::run(&file, format, judge.transpose()?, json)
+        }
+        Command::Record(options) => record::run(&options, &load()?, &out),
         Command::Isolate { reason, lease } => hands_on::isolate(&load()?, reason, lease, &out),
         Command::Release { reason } => hands_on::release(&load()?, &reason, &out),
         Command::Restore => restore(&load()?, &out),

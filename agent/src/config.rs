@@ -304,13 +304,17 @@ fn paths(key: &'static str, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, Complai
 }
 
 fn scope(text: &str) -> Result<Scope, Complaint> {
+    parse_scope(text).map_err(|why| ("sensor.scope", why))
+}
+
+/// Reads `host`, `pidns` or `cgroup:PATH`; says what is wrong.
+pub(crate) fn parse_scope(text: &str) -> Result<Scope, String> {
     match (text, text.strip_prefix("cgroup:")) {
         ("host", _) => Ok(Scope::Host),
         ("pidns", _) => Ok(Scope::PidNamespace),
         (_, Some(path)) if !path.is_empty() => Ok(Scope::Cgroup(path.into())),
-        _ => Err((
-            "sensor.scope",
-            format!("is {text:?}, wanted \"host\", \"pidns\" or \"cgroup:PATH\""),
+        _ => Err(format!(
+            "is {text:?}, wanted \"host\", \"pidns\" or \"cgroup:PATH\""
         )),
     }
 }

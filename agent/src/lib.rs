@@ -8,6 +8,7 @@
 //! - [`uplink`]: the session with the controller. The engine never waits for it.
 //! - [`metrics`], [`vitals`]: what the agent measures of itself, and who may read it.
 //! - [`local`]: the socket by which root at the machine talks to the daemon.
+//! - [`telling`], [`recording`]: stories as events make them, and files of them, for `replay` and `record`.
 //! - [`cli`]: the commands.
 #![forbid(unsafe_code)]
 
@@ -30,6 +31,8 @@ pub mod pins;
 pub mod policy_store;
 pub mod recent;
 pub mod recorder;
+pub mod recording;
+pub mod telling;
 pub mod trust;
 pub mod uplink;
 pub mod vitals;

@@ -4,20 +4,20 @@ use cordon_behavior::event::{EventBody, ProcessKey};
 use cordon_history::{Format, History, Item};
 use proptest::prelude::*;
 
-fn executed(time_ms: u64, serial: u64, pid: u32, ppid: u32) -> String {
+fn executed(time_ms: u64, serial: u64, pid: u32, parent: u32) -> String {
     let (s, ms) = (time_ms / 1000, time_ms % 1000);
     let stamp = format!("msg=audit({s}.{ms:03}:{serial}):");
     format!(
-        "type=SYSCALL {stamp} arch=c000003e syscall=59 success=yes exit=0 ppid={ppid} pid={pid} uid=0 exe=\"/bin/x\"\n\
+        "type=SYSCALL {stamp} arch=c000003e syscall=59 success=yes exit=0 ppid={parent} pid={pid} uid=0 exe=\"/bin/x\"\n\
          type=EXECVE {stamp} argc=1 a0=\"x\"\n\
          type=PROCTITLE {stamp} proctitle=\"x\"\n"
     )
 }
 
-fn ended(time_ms: u64, serial: u64, pid: u32, ppid: u32) -> String {
+fn ended(time_ms: u64, serial: u64, pid: u32, parent: u32) -> String {
     let (s, ms) = (time_ms / 1000, time_ms % 1000);
     format!(
-        "type=SYSCALL msg=audit({s}.{ms:03}:{serial}): arch=c000003e syscall=231 a0=0 ppid={ppid} pid={pid} uid=0 exe=\"/bin/x\"\n"
+        "type=SYSCALL msg=audit({s}.{ms:03}:{serial}): arch=c000003e syscall=231 a0=0 ppid={parent} pid={pid} uid=0 exe=\"/bin/x\"\n"
     )
 }
 
