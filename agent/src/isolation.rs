@@ -245,7 +245,11 @@ pub fn forbidden_ends(
     own: &[std::net::IpAddr],
 ) -> Vec<ProbeTarget> {
     const MOST: usize = 4;
-    let outbound = connections.iter().rev().filter(|c| c.direction == "out");
+    // The probe is a TCP connection: a UDP peer's port says nothing to it.
+    let outbound = connections
+        .iter()
+        .rev()
+        .filter(|c| c.direction == "out" && c.protocol == "tcp");
     let parsed = outbound.filter_map(|c| Some(SocketAddr::new(c.address.parse().ok()?, c.port)));
     let mut found: Vec<ProbeTarget> = Vec::new();
     for address in parsed {
@@ -279,8 +283,14 @@ mod tests {
             protocol: "tcp".into(),
             address: address.into(),
             port,
+            ..Connection::default()
+        };
+        let datagram = Connection {
+            protocol: "udp".into(),
+            ..out("203.0.113.53", 53)
         };
         let connections = [
+            datagram,
             out("127.0.0.1", 80),
             out("203.0.113.9", 4444),
             out("203.0.113.9", 4444),

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use cordon_behavior::event::FileIdentity;
@@ -29,6 +29,8 @@ const FINDINGS: usize = 256;
 /// When events come faster than this the thread lets them gather for as long: to be woken for each of
 /// them would cost more than to judge it. A host that is quiet has its events judged at once.
 const GATHER: Duration = Duration::from_millis(2);
+/// How often a story that was put off is looked after while nothing happens.
+const PUT_OFF: Duration = Duration::from_millis(250);
 /// Processes whose last judged story is remembered, and those whose image is.
 const REMEMBERED: usize = 8192;
 
@@ -163,9 +165,13 @@ struct Closed;
 impl Bench {
     fn run(&mut self, events: &Receiver<Event>) {
         let mut drained = Instant::now();
-        while let Ok(event) = events.recv() {
-            let is_busy = drained.elapsed() < GATHER;
-            if self.drain(&event, events).is_err() {
+        loop {
+            let (is_busy, done) = match self.next(events) {
+                Ok(event) => (drained.elapsed() < GATHER, self.drain(&event, events)),
+                Err(RecvTimeoutError::Timeout) => (false, self.judge_due()),
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if done.is_err() {
                 return;
             }
             drained = Instant::now();
@@ -183,6 +189,23 @@ impl Bench {
             self.apply(&event)?;
         }
         self.tell_gauges();
+        Ok(())
+    }
+
+    /// Waits for an event; no longer than [`PUT_OFF`] while a story is put off, for nobody else may
+    /// do anything on this host that would bring it up.
+    fn next(&self, events: &Receiver<Event>) -> Result<Event, RecvTimeoutError> {
+        if self.behavior.is_waiting() {
+            events.recv_timeout(PUT_OFF)
+        } else {
+            events.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        }
+    }
+
+    fn judge_due(&mut self) -> Result<(), Closed> {
+        for trigger in self.behavior.due(mono_ns()) {
+            self.judge(trigger)?;
+        }
         Ok(())
     }
 
@@ -227,10 +250,12 @@ impl Bench {
             self.counts.unjudged.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         };
-        self.counts
-            .lag
-            .add(mono_ns().saturating_sub(trigger.cause_mono_ns));
-        // A story that did not grow was answered already.
+        if !trigger.put_off {
+            self.counts
+                .lag
+                .add(mono_ns().saturating_sub(trigger.cause_mono_ns));
+        }
+        // A story that did not grow in what the model reads was answered already.
         let fingerprint = judge.fingerprint(&story);
         if self.last_judged.get(&trigger.process) == Some(&fingerprint) {
             return Ok(());

@@ -1,57 +1,101 @@
 //! Writing down the story of one process.
 
-use std::collections::HashSet;
+mod facts;
+mod network;
+
 use std::sync::Arc;
 
-use crate::event::ProcessKey;
-use crate::graph::{Behavior, Direction, Flow, Image, key_of};
-use crate::story::{Connection, Process, Relative, Story};
+use crate::capabilities;
+use crate::event::{Namespaces, ProcessKey};
+use crate::graph::{Behavior, Doings, Image, Node, Seen as _, key_of};
+use crate::story::{FileOperation, Process, Relative, Story};
 
-/// Ancestors this near lend their connections: a program that connects, then forks or executes a
-/// shell on that socket. Farther ones are daemons with traffic of their own.
-const LENDING_ANCESTORS: usize = 3;
-/// Connections taken of one ancestor: its newest.
-const LENT: usize = 4;
-/// Descendants whose connections count as the process's own doing.
+/// Descendants whose doings count as the process's own.
 const DESCENDANT_DEPTH: usize = 4;
 const DESCENDANTS: usize = 256;
 /// A lineage longer than this is not climbed to its end.
 const CLIMB: usize = 64;
 
+/// Who did something that the story tells: how far below the process, and what.
+type Doer<'a> = (usize, &'a Doings);
+
 pub(crate) fn story(graph: &Behavior, key: ProcessKey) -> Option<Story> {
     let node = graph.nodes.get(&key)?;
     let image = node.image.as_ref()?;
+    let doers = doers(graph, key);
+    let lenders = network::lenders(graph, key);
+    let flows = network::flows(graph, &doers, &lenders);
     Some(Story {
         id: format!("{}@{}", key.pid, key.start_ns),
-        process: Some(process(image)),
+        process: Some(process(node, image)),
         ancestors: ancestors(graph, key, image),
         children: children(graph, key, image),
-        connections: connections(graph, key),
+        connections: flows.iter().map(network::connection).collect(),
+        dns: network::names(graph, &doers, &lenders),
+        files: files(graph, &doers),
+        facts: facts::facts(graph, key, &doers, &flows),
         ..Story::default()
     })
 }
 
-fn process(image: &Image) -> Process {
+/// The process, then its descendants; most of them did nothing of the kind and are left out.
+fn doers(graph: &Behavior, key: ProcessKey) -> Vec<Doer<'_>> {
+    let below = graph.descendants(key, DESCENDANT_DEPTH, DESCENDANTS);
+    let all = std::iter::once((key, 0)).chain(below);
+    all.filter_map(|(key, depth)| Some((depth, graph.doings(key)?)))
+        .collect()
+}
+
+fn process(node: &Node, image: &Image) -> Process {
+    let doings = node.doings.as_deref();
+    let changed = doings.map(|doings| doings.namespaces).unwrap_or_default();
     Process {
         exe: image.exe.clone(),
         argv: image.argv.clone(),
         cwd: image.cwd.clone(),
-        uid: Some(image.uid),
-        euid: Some(image.euid),
+        uid: known(image.uid),
+        euid: known(image.euid),
         tty: Some(image.tty),
         stdin: image.stdio[0],
         stdout: image.stdio[1],
         stderr: image.stdio[2],
         deleted_exe: image.deleted_exe,
         memfd: image.memfd,
+        gid: known(image.gid),
+        egid: known(image.egid),
+        argv_truncated: image.argv_truncated,
+        script: image.script.to_string(),
+        env: image.env.iter().map(ToString::to_string).collect(),
+        package: image.package.as_ref().map(ToString::to_string),
+        first_seen: image.first_seen,
+        world_writable: image.world_writable,
+        by_descriptor: image.by_descriptor,
+        uid_raised: doings.and_then(|doings| Some(doings.raised?.1)),
+        capabilities_gained: capabilities::names(doings.map_or(0, |doings| doings.gained)),
+        namespaces: namespaces(image.namespaces.union(changed)),
+        login_uid: image.login_uid,
+        session: image.session,
+        container: node.container.as_deref().cloned(),
     }
+}
+
+/// The kernel's own "no id" stands for one that a log does not tell.
+fn known(id: u32) -> Option<u32> {
+    (id != u32::MAX).then_some(id)
+}
+
+fn namespaces(set: Namespaces) -> Vec<String> {
+    if set.is_empty() {
+        return Vec::new();
+    }
+    set.names().map(str::to_owned).collect()
 }
 
 fn relative(image: &Image) -> Relative {
     Relative {
         exe: image.exe.clone(),
         argv: image.argv.clone(),
-        uid: Some(image.uid),
+        uid: known(image.uid),
     }
 }
 
@@ -99,54 +143,43 @@ fn children(graph: &Behavior, key: ProcessKey, own: &Arc<Image>) -> Vec<Relative
     found
 }
 
-/// Connections of the process, then of its descendants, then of its near ancestors; when there are
-/// too many the farther and the older are left out. Told in the order of their start.
-fn connections(graph: &Behavior, key: ProcessKey) -> Vec<Connection> {
-    let mut candidates: Vec<(usize, Flow)> = flows_of(graph, key, usize::MAX, 0);
-    for (below, depth) in graph.descendants(key, DESCENDANT_DEPTH, DESCENDANTS) {
-        candidates.extend(flows_of(graph, below, usize::MAX, depth));
-    }
-    let mut seen = HashSet::from([key]);
-    let mut above = key;
-    for hop in 0..LENDING_ANCESTORS {
-        let Some(parent) = graph.parent(above).filter(|parent| seen.insert(*parent)) else {
+/// The most sensitive, then the nearest, then the newest; told in the order of their first time.
+fn files(graph: &Behavior, doers: &[Doer]) -> Vec<FileOperation> {
+    let mut all: Vec<_> = doers
+        .iter()
+        .flat_map(|(far, doings)| doings.files.iter().map(move |(at, done)| (*far, *at, done)))
+        .collect();
+    all.sort_by_key(|(far, at, done)| {
+        let least_telling_last = std::cmp::Reverse(done.telling());
+        (least_telling_last, *far, std::cmp::Reverse(*at))
+    });
+    let mut kept = distinct(
+        all.into_iter().map(|(_, at, done)| (at, done)),
+        graph.limits.files,
+    );
+    kept.sort_by_key(|(at, _)| *at);
+    let told = kept.into_iter().map(|(_, done)| FileOperation {
+        op: done.op.name().to_owned(),
+        path: done.path.to_string(),
+        to: done.to.as_ref().map(ToString::to_string),
+        sensitivity: done.sensitivity.name().to_owned(),
+    });
+    told.collect()
+}
+
+/// The first `most` of `all` that are not the same.
+fn distinct<'a, T: crate::graph::Seen>(
+    all: impl Iterator<Item = (u64, &'a T)>,
+    most: usize,
+) -> Vec<(u64, &'a T)> {
+    let mut kept: Vec<(u64, &T)> = Vec::new();
+    for (at, one) in all {
+        if kept.len() >= most {
             break;
-        };
-        candidates.extend(flows_of(graph, parent, LENT, DESCENDANT_DEPTH + hop));
-        above = parent;
-    }
-    candidates.sort_by_key(|(far, flow)| (*far, std::cmp::Reverse(flow.mono_ns)));
-    let mut kept: Vec<Flow> = Vec::new();
-    let (mut outside, mut local) = (0, 0);
-    for (_, flow) in candidates {
-        let (count, most) = if flow.is_local() {
-            (&mut local, graph.limits.loopback)
-        } else {
-            (&mut outside, graph.limits.connections)
-        };
-        if *count < most && !kept.iter().any(|known| known.same_as(&flow)) {
-            *count += 1;
-            kept.push(flow);
+        }
+        if !kept.iter().any(|(_, known)| known.is_same(one)) {
+            kept.push((at, one));
         }
     }
-    kept.sort_by_key(|flow| flow.mono_ns);
-    kept.iter().map(connection).collect()
-}
-
-fn flows_of(graph: &Behavior, key: ProcessKey, most: usize, far: usize) -> Vec<(usize, Flow)> {
-    let flows = graph.nodes.get(&key).map(|node| &node.flows);
-    let newest = flows.into_iter().flat_map(|flows| flows.iter().rev());
-    newest.take(most).map(|flow| (far, *flow)).collect()
-}
-
-fn connection(flow: &Flow) -> Connection {
-    Connection {
-        direction: match flow.direction {
-            Direction::Out => "out".to_owned(),
-            Direction::In => "in".to_owned(),
-        },
-        protocol: "tcp".to_owned(),
-        address: flow.remote.ip().to_canonical().to_string(),
-        port: flow.port,
-    }
+    kept
 }

@@ -206,6 +206,7 @@ mod shared {
 
     use super::Container;
 
+    #[expect(clippy::ref_option, reason = "serde hands over the field as it is")]
     pub(super) fn serialize<S: Serializer>(
         container: &Option<Arc<Container>>,
         serializer: S,

@@ -1,17 +1,29 @@
 //! The process graph: who made whom, which image each runs, and whom each talked to.
 
+mod containers;
+mod doings;
+mod flow;
+mod kept;
 mod node;
+mod pace;
+mod rates;
 mod room;
+mod seen;
 
-use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::Limits;
-use crate::event::{Event, EventBody, Exec, ProcessKey};
+use crate::event::{Container, Event, EventBody, Exec, ProcessKey};
 use crate::kinship;
 use crate::story::Story;
-pub(crate) use node::{Direction, Flow, Image, Node, key_of};
+use containers::Containers;
+pub(crate) use doings::{Doings, Fact, LoginSeen, most_flows};
+pub(crate) use flow::{FLOW_CLASSES, Flow};
+use kept::Kept;
+pub(crate) use kept::Seen;
+pub(crate) use node::{Image, Node, key_of};
+pub(crate) use rates::Rates;
 
 /// How far a connection reaches up and down the tree as a cause to judge again.
 const TRIGGER_HOPS: usize = 3;
@@ -27,6 +39,8 @@ pub struct Trigger {
     pub process: ProcessKey,
     /// When the event that changed the story happened, CLOCK_MONOTONIC nanoseconds.
     pub cause_mono_ns: u64,
+    /// It was put off: the cause is up to a second old because the process is judged often.
+    pub put_off: bool,
 }
 
 /// What is known of the processes in scope, bounded in bytes.
@@ -38,6 +52,14 @@ pub struct Behavior {
     by_pid: HashMap<u32, ProcessKey>,
     /// Least worth keeping first.
     order: BTreeSet<(node::Worth, u64, ProcessKey)>,
+    /// When each story that was put off is due, and since when it waits.
+    due: BTreeMap<(u64, ProcessKey), u64>,
+    containers: Containers,
+    /// Of the host: by nobody who is known.
+    pub(crate) logins: Kept<LoginSeen>,
+    /// A process of the graph had a login, at some time.
+    pub(crate) has_logins: bool,
+    /// Of the processes and the due list.
     bytes: usize,
     touches: u64,
 }
@@ -50,33 +72,51 @@ impl Behavior {
             nodes: HashMap::new(),
             by_pid: HashMap::new(),
             order: BTreeSet::new(),
+            due: BTreeMap::new(),
+            containers: Containers::default(),
+            logins: Kept::default(),
+            has_logins: false,
             bytes: 0,
             touches: 0,
         }
     }
 
-    /// Takes in one event; answers whose story it changed in a way worth judging.
+    /// Takes in one event; answers whose story it changed in a way worth judging, at most eight.
+    ///
+    /// A program that is executed is worth it at once, each time. Of what a process does afterwards
+    /// these are: a connection to another machine or a rhythm in them, a UDP peer or a name that an
+    /// interpreter or its kin asked for, a watched file changed, a secret read, a decoy touched,
+    /// many files changed fast, memory made executable, another's process traced, namespaces
+    /// changed, a module or BPF program loaded, a raw socket, a uid or capability gained. Each
+    /// thing counts when it is new for the process, and a process is judged again four times a
+    /// second at most: what comes above that is put off to the end of that second ([`Self::due`]).
+    ///
+    /// The order in which a process's events arrive matters in this: its programs are those that
+    /// arrived last; its parent is whom the first event named; past the bound of a list
+    /// ([`Limits`]), or of a rate within its second, what arrives late counts less.
     pub fn apply(&mut self, event: &Event) -> Vec<Trigger> {
-        let process = event.process;
         let mut worth_judging = match &event.body {
-            EventBody::Exec(exec) => self.exec(process, exec),
-            EventBody::Fork { child } => self.fork(process, *child),
-            EventBody::Exit { .. } => self.exit(process, event.mono_ns),
-            EventBody::Connect { remote } => self.flow(process, Flow::out(event.mono_ns, *remote)),
-            EventBody::Accept { remote, local_port } => {
-                self.flow(process, Flow::into(event.mono_ns, *remote, *local_port))
+            EventBody::Exec(exec) => self.executed(event, exec),
+            EventBody::Fork { child } => {
+                self.fork(event.process, *child);
+                Vec::new()
             }
-            _ => Vec::new(),
+            EventBody::Exit { .. } => {
+                self.exit(event.process, event.mono_ns);
+                Vec::new()
+            }
+            _ => {
+                let processes = self.saw(event);
+                self.paced(&processes, event.mono_ns)
+            }
         };
+        self.forget_exited(event.mono_ns);
         self.make_room();
-        worth_judging.retain(|key| self.nodes.contains_key(key));
+        if self.is_waiting() {
+            self.add_due(event.mono_ns, &mut worth_judging);
+        }
+        worth_judging.retain(|trigger| self.nodes.contains_key(&trigger.process));
         worth_judging
-            .into_iter()
-            .map(|process| Trigger {
-                process,
-                cause_mono_ns: event.mono_ns,
-            })
-            .collect()
     }
 
     /// What is known of a process; `None` when its image is not known.
@@ -103,7 +143,7 @@ impl Behavior {
 
     /// Bytes held, by an upper estimate of what each entry costs.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.containers.bytes + self.logins.bytes()
     }
 
     /// How many processes are known.
@@ -116,7 +156,8 @@ impl Behavior {
         self.nodes.is_empty()
     }
 
-    fn exec(&mut self, process: ProcessKey, exec: &Exec) -> Vec<ProcessKey> {
+    fn executed(&mut self, event: &Event, exec: &Exec) -> Vec<Trigger> {
+        let process = event.process;
         self.ensure(process, exec.parent);
         let node = &self.nodes[&process];
         if exec.snapshot && node.image.is_some() {
@@ -124,42 +165,70 @@ impl Behavior {
             return Vec::new();
         }
         self.replace_image(process, Image::new(exec, self.limits.image_bytes));
+        self.contain(process, event.container.as_deref());
         if exec.snapshot {
             return Vec::new();
         }
-        vec![process]
+        vec![Trigger {
+            process,
+            cause_mono_ns: event.mono_ns,
+            put_off: false,
+        }]
     }
 
-    fn fork(&mut self, process: ProcessKey, child: ProcessKey) -> Vec<ProcessKey> {
+    fn fork(&mut self, process: ProcessKey, child: ProcessKey) {
         if process == child {
-            return Vec::new();
+            return;
         }
         self.ensure(process, None);
-        let image = self.nodes[&process].image.clone();
         self.ensure(child, Some(process));
+        let parent = &self.nodes[&process];
+        let (image, container) = (parent.image.clone(), parent.container.clone());
+        let is_blank = self.nodes[&child].image.is_none();
         if let Some(image) = image
-            && self.nodes[&child].image.is_none()
+            && is_blank
         {
             self.edit(child, |node| node.image = Some(image));
         }
-        Vec::new()
-    }
-
-    fn exit(&mut self, process: ProcessKey, mono_ns: u64) -> Vec<ProcessKey> {
-        self.edit(process, |node| node.ended_ns = Some(mono_ns));
-        Vec::new()
-    }
-
-    fn flow(&mut self, process: ProcessKey, flow: Flow) -> Vec<ProcessKey> {
-        self.ensure(process, None);
-        let limits = self.limits;
-        let is_new = self
-            .edit(process, |node| node.add_flow(flow, &limits))
-            .unwrap_or(false);
-        if !is_new || flow.is_local() || flow.direction == Direction::In {
-            return Vec::new();
+        if is_blank {
+            self.contain(child, container.as_deref());
         }
-        self.kin_worth_judging(process)
+        if let Some(container) = container {
+            self.containers.release(container);
+        }
+    }
+
+    fn exit(&mut self, process: ProcessKey, mono_ns: u64) {
+        self.edit(process, |node| node.ended_ns = Some(mono_ns));
+    }
+
+    /// Puts a process into a container; nobody leaves one for none.
+    fn contain(&mut self, process: ProcessKey, container: Option<&Container>) {
+        let Some(container) = container else {
+            return;
+        };
+        let own = self.containers.share(container);
+        let before = self.edit(process, |node| node.container.replace(own));
+        if let Some(before) = before.flatten() {
+            self.containers.release(before);
+        }
+    }
+
+    /// What a process did, if it did anything.
+    pub(crate) fn doings(&self, process: ProcessKey) -> Option<&Doings> {
+        self.nodes.get(&process)?.doings.as_deref()
+    }
+
+    /// Changes what a known process did.
+    fn with_doings<R>(
+        &mut self,
+        process: ProcessKey,
+        change: impl FnOnce(&mut Doings, &Limits) -> R,
+    ) -> Option<R> {
+        let limits = self.limits;
+        self.edit(process, |node| {
+            change(node.doings.get_or_insert_with(Box::default), &limits)
+        })
     }
 
     /// The process, then the nearest shells and interpreters above and below it.
@@ -181,6 +250,15 @@ impl Behavior {
             }
         }
         kin.truncate(TRIGGERS);
+        kin
+    }
+
+    /// The same without the process, unless it is an interpreter itself.
+    fn interpreters_near(&self, process: ProcessKey) -> Vec<ProcessKey> {
+        let mut kin = self.kin_worth_judging(process);
+        if !self.is_interpreter(process) {
+            kin.remove(0);
+        }
         kin
     }
 
@@ -293,10 +371,4 @@ impl Behavior {
             self.drop_image(image);
         }
     }
-}
-
-/// Whether an address is this machine itself; `connect` to 0.0.0.0 goes there too.
-pub(crate) fn is_local(address: IpAddr) -> bool {
-    let address = address.to_canonical();
-    address.is_loopback() || address.is_unspecified()
 }

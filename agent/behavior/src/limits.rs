@@ -1,6 +1,7 @@
 //! How much may be kept, and how much of it a story shows.
 
-/// Bounds of a [`crate::Behavior`].
+/// Bounds of a [`crate::Behavior`]. Of each list the newest are kept, and of files the most
+/// sensitive before the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Most bytes that the graph may hold; raised to [`Limits::LEAST_BYTES`] when smaller.
@@ -11,12 +12,26 @@ pub struct Limits {
     pub keep_ended_ns: u64,
     /// Most ancestors that a story names.
     pub ancestors: usize,
-    /// Most children that a story names: the newest.
+    /// Most children that a story names.
     pub children: usize,
-    /// Most connections to other machines kept of a process and shown in a story: the newest.
+    /// Most TCP connections to other machines kept of a process and shown in a story.
     pub connections: usize,
-    /// Most loopback connections kept of a process and shown in a story: the newest.
+    /// The same for flows within this machine: TCP, UDP and accepted ones, each by itself.
     pub loopback: usize,
+    /// The same for accepted connections of other machines: an address and local port each.
+    pub accepted: usize,
+    /// The same for UDP peers.
+    pub datagrams: usize,
+    /// The same for listening sockets.
+    pub listening: usize,
+    /// The same for names that were asked for.
+    pub names: usize,
+    /// The same for operations on watched files.
+    pub files: usize,
+    /// The same for each kind of fact: mounts, modules, logins and the like.
+    pub facts: usize,
+    /// Logins of the host that no known process made.
+    pub logins: usize,
 }
 
 impl Limits {
@@ -26,6 +41,7 @@ impl Limits {
     pub(crate) fn floored(mut self) -> Self {
         self.bytes = self.bytes.max(Self::LEAST_BYTES);
         self.image_bytes = self.image_bytes.clamp(256, 16 * 1024);
+        self.logins = self.logins.min(256);
         self
     }
 }
@@ -40,6 +56,13 @@ impl Default for Limits {
             children: 16,
             connections: 32,
             loopback: 8,
+            accepted: 16,
+            datagrams: 16,
+            listening: 16,
+            names: 32,
+            files: 32,
+            facts: 8,
+            logins: 32,
         }
     }
 }

@@ -4,7 +4,12 @@
 //! Every field but `id` may be absent; at least one of `process`, `command`, `session` is there.
 //! Unknown fields are ignored, so that a newer sensor's story can be judged by an older model.
 
+mod facts;
+
 use serde::{Deserialize, Serialize};
+
+use crate::event::Container;
+pub use facts::{Beacon, Facts, FileRates, Login, Mount};
 
 /// What a file descriptor is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -49,12 +54,15 @@ pub struct Story {
     /// In the order of their start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub connections: Vec<Connection>,
-    /// Names that were asked for.
+    /// Names that were asked for, in the order of the first question.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dns: Vec<String>,
-    /// What was done to files.
+    /// What was done to watched files, in the order of the first time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileOperation>,
+    /// What else the process and its descendants did.
+    #[serde(default, skip_serializing_if = "Facts::is_empty")]
+    pub facts: Facts,
     /// One shell line as typed, when only text is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
@@ -66,17 +74,18 @@ pub struct Story {
 /// The process that a story is about.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Process {
-    /// Path of the image.
+    /// Path of the image: of the interpreter, where a script names one.
     pub exe: String,
     /// Arguments.
     pub argv: Vec<String>,
     /// Working directory.
     pub cwd: String,
-    /// Real uid.
+    /// Real uid when it was executed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// Effective uid.
+    /// Effective uid when it was executed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub euid: Option<u32>,
     /// Has a controlling terminal.
@@ -92,6 +101,70 @@ pub struct Process {
     pub deleted_exe: bool,
     /// The image lives in a memfd.
     pub memfd: bool,
+    /// Real gid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gid: Option<u32>,
+    /// Effective gid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub egid: Option<u32>,
+    /// There were more arguments than `argv` has.
+    #[serde(skip_serializing_if = "is_false")]
+    pub argv_truncated: bool,
+    /// Path of the script that the interpreter runs; empty when there is none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub script: String,
+    /// Names of the environment variables that are set, of those that change how a program is
+    /// loaded or run (`LD_PRELOAD` and the like).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+    /// The package that owns the image; empty: none does; absent: not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
+    /// This host had not executed this image before; absent: not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_seen: Option<bool>,
+    /// Anybody may write the image or a directory above it; absent: not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub world_writable: Option<bool>,
+    /// Executed by file descriptor rather than by name.
+    #[serde(skip_serializing_if = "is_false")]
+    pub by_descriptor: bool,
+    /// It rose to root after it was executed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid_raised: Option<Raised>,
+    /// Effective capabilities that it gained after it was executed (`CAP_SYS_ADMIN`, ...).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub capabilities_gained: Vec<String>,
+    /// Kinds of the namespaces that are not its parent's, or that it changed (`mnt`, `net`, ...).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
+    /// Uid that logged in; absent when nobody did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login_uid: Option<u32>,
+    /// Login session, the kernel's number of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<u32>,
+    /// The container that it runs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
+}
+
+/// A change of the effective uid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Raised {
+    /// Before.
+    pub from: u32,
+    /// After.
+    pub to: u32,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over references"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// An ancestor or a child.
@@ -111,14 +184,26 @@ pub struct Relative {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Connection {
-    /// `out` or `in`.
+    /// `out`, `in`, or `listen`: waits for others.
     pub direction: String,
     /// `tcp` or `udp`.
     pub protocol: String,
-    /// The other end's address.
+    /// The other end's address; of `listen` the local one.
     pub address: String,
-    /// `out`: the remote port; `in`: the local port.
+    /// `out`: the remote port; `in`, `listen`: the local port.
     pub port: u16,
+    /// How often, where more than once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times: Option<u32>,
+    /// Payload bytes that this host sent, all times together; absent until an end was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent: Option<u64>,
+    /// Payload bytes that this host received, all times together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub received: Option<u64>,
+    /// The longest time from beginning to end, milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lasted_ms: Option<u64>,
 }
 
 /// Something done to a file.
@@ -129,6 +214,12 @@ pub struct FileOperation {
     pub op: String,
     /// Its path.
     pub path: String,
+    /// The new name of a rename or link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Why it is told: `watched`, `secret` or `decoy`; empty when unknown.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub sensitivity: String,
 }
 
 /// Why a line is not a story.
@@ -166,47 +257,4 @@ impl Story {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The example of the design, word for word: it must be read in full and written back the same.
-    const GOLDEN: &str = r#"{"id":"a1",
- "process":{"exe":"/usr/bin/bash","argv":["bash","-c","..."],"cwd":"/tmp","uid":33,"euid":0,"tty":false,
-            "stdin":"socket","stdout":"socket","stderr":"socket","deleted_exe":false,"memfd":false},
- "ancestors":[{"exe":"/usr/sbin/nginx","argv":["nginx: worker process"],"uid":33}],
- "children":[{"exe":"/usr/bin/id","argv":["id"],"uid":33}],
- "connections":[{"direction":"out","protocol":"tcp","address":"203.0.113.9","port":4444}],
- "dns":["update.example.net"],
- "files":[{"op":"write","path":"/etc/cron.d/x"}],
- "command":"one shell line as typed, when only text is known",
- "session":["several shell lines, run in order by one shell"]}"#;
-
-    #[test]
-    fn golden_story_is_read_and_written_back_whole() {
-        let story = Story::from_json(GOLDEN.as_bytes()).unwrap();
-        let written = serde_json::to_value(&story).unwrap();
-        assert_eq!(
-            written,
-            serde_json::from_str::<serde_json::Value>(GOLDEN).unwrap()
-        );
-    }
-
-    #[test]
-    fn unknown_fields_and_unknown_stdio_kinds_are_read() {
-        let line =
-            br#"{"id":"x","later":1,"process":{"exe":"/bin/true","stdin":"hologram","new":[]}}"#;
-        let story = Story::from_json(line).unwrap();
-        assert_eq!(story.process.unwrap().stdin, StdioKind::Unknown);
-    }
-
-    #[test]
-    fn a_story_about_nothing_is_an_error() {
-        assert_eq!(Story::from_json(br#"{"id":"x"}"#), Err(StoryError::Empty));
-    }
-
-    #[test]
-    fn wrong_types_are_an_error_that_says_where() {
-        let error = Story::from_json(br#"{"id":"x","process":{"argv":7}}"#).unwrap_err();
-        assert!(error.to_string().contains("expected a sequence"), "{error}");
-    }
-}
+mod tests;

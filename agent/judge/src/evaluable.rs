@@ -5,28 +5,29 @@
 //! shows those, and a model asked about them alone would answer for the surroundings.
 
 use cordon_behavior::story::{Process, StdioKind, Story};
+use cordon_model::Reads;
 
-/// Why `story` cannot be judged, if it cannot.
-pub(crate) fn lacking(story: &Story) -> Option<&'static str> {
+/// Why `story` cannot be judged by a model that reads `reads`, if it cannot.
+pub(crate) fn lacking(story: &Story, reads: &Reads) -> Option<&'static str> {
     let texts = || story.command.iter().chain(&story.session);
     if texts().any(|text| !is_blank(text))
-        || acts(story)
+        || acts(story, reads)
         || story.process.as_ref().is_some_and(is_known)
     {
         return None;
     }
     Some(if story.process.is_some() {
-        "neither program nor arguments nor any act of the process is known"
+        "neither program nor arguments nor any act of the process that the model reads is known"
     } else {
         "the shell text is blank"
     })
 }
 
-fn acts(story: &Story) -> bool {
+fn acts(story: &Story, reads: &Reads) -> bool {
     !(story.children.is_empty()
-        && story.connections.is_empty()
-        && story.dns.is_empty()
-        && story.files.is_empty())
+        && reads.connections(story).next().is_none()
+        && reads.dns(story).is_empty()
+        && reads.files(story).is_empty())
 }
 
 fn is_known(process: &Process) -> bool {
@@ -47,7 +48,11 @@ mod tests {
     use super::*;
 
     fn check(json: &str) -> bool {
-        lacking(&Story::from_json(json.as_bytes()).unwrap()).is_none()
+        check_with(json, &Reads::everything())
+    }
+
+    fn check_with(json: &str, reads: &Reads) -> bool {
+        lacking(&Story::from_json(json.as_bytes()).unwrap(), reads).is_none()
     }
 
     #[test]
@@ -66,5 +71,22 @@ mod tests {
         assert!(check(r#"{"id":"x","process":{"memfd":true}}"#));
         assert!(check(r#"{"id":"x","process":{"stdin":"socket"}}"#));
         assert!(check(r#"{"id":"x","process":{},"dns":["example.net"]}"#));
+    }
+
+    #[test]
+    fn what_the_model_does_not_read_is_not_enough() {
+        let (first, all) = (Reads::default(), Reads::everything());
+        for acts in [
+            r#""dns":["example.net"]"#,
+            r#""files":[{"op":"write","path":"/etc/cron.d/x"}]"#,
+            r#""connections":[{"direction":"in","protocol":"tcp","address":"192.0.2.1","port":1}]"#,
+            r#""connections":[{"direction":"out","protocol":"udp","address":"192.0.2.1","port":1}]"#,
+        ] {
+            let json = format!(r#"{{"id":"x","process":{{}},{acts}}}"#);
+            assert!(
+                check_with(&json, &all) && !check_with(&json, &first),
+                "{acts}"
+            );
+        }
     }
 }

@@ -93,14 +93,14 @@ impl Judge {
     /// The same story gets the same verdict, cached or not. [`Verdict::micros`] is 0: the caller
     /// has the clock.
     pub fn judge(&mut self, story: &Story, thresholds: Option<Thresholds>) -> Verdict {
-        let fingerprint = self.fingerprints.of(story);
+        let fingerprint = self.fingerprint(story);
         self.answer(story, fingerprint, thresholds, true)
     }
 
-    /// What the story says, in eight bytes: two stories of one judge with the same fingerprint get
-    /// the same verdict.
-    pub fn fingerprint(&mut self, story: &Story) -> Fingerprint {
-        self.fingerprints.of(story)
+    /// What the model reads of the story, in eight bytes: two stories of one judge with the same
+    /// fingerprint get the same verdict, whatever else they tell.
+    pub fn fingerprint(&self, story: &Story) -> Fingerprint {
+        self.fingerprints.of(story, self.model.reads())
     }
 
     /// [`Judge::judge`] without looking for reasons, which costs up to [`Options::occlusions`] runs
@@ -111,7 +111,7 @@ impl Judge {
         story: &Story,
         thresholds: Option<Thresholds>,
     ) -> Verdict {
-        let fingerprint = self.fingerprints.of(story);
+        let fingerprint = self.fingerprint(story);
         self.answer(story, fingerprint, thresholds, false)
     }
 
@@ -148,7 +148,7 @@ impl Judge {
         is_explained: bool,
     ) -> Verdict {
         self.counters.judged += 1;
-        if let Some(why) = evaluable::lacking(story) {
+        if let Some(why) = evaluable::lacking(story, self.model.reads()) {
             return self.not_evaluable(story, Stage::Gate, why);
         }
         let Some((key, mut entry)) = self.known_or_read(story, fingerprint) else {
@@ -224,7 +224,7 @@ impl Judge {
 
     /// The reasons in words of `story`; searched for where the entry has none that fit it.
     fn reasons(&mut self, story: &Story, entry: &mut Arc<Entry>) -> Vec<Reason> {
-        let story = excerpt(story);
+        let story = excerpt(story, self.model.reads());
         let parts = parts(&story);
         let known = entry.found.clone().filter(|found| found.fits(&parts));
         let found = known.unwrap_or_else(|| {

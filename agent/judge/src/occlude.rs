@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use cordon_behavior::story::{FileOperation, Process, Relative, StdioKind, Story};
+use cordon_model::Reads;
 
 use crate::part::{Part, Stdio, Text, is_like};
 
@@ -11,9 +12,9 @@ const MOST_TEXT: usize = 256 * 1024;
 /// Most items of one list in an excerpt.
 const MOST_ITEMS: usize = 256;
 
-/// As much of `story` as the model can read, in bounded memory: it is copied for each part that is
+/// As much of `story` as the model reads, in bounded memory: it is copied for each part that is
 /// left out, and a hostile story may have many megabytes.
-pub(crate) fn excerpt(story: &Story) -> Story {
+pub(crate) fn excerpt(story: &Story, reads: &Reads) -> Story {
     let mut room = MOST_TEXT;
     let mut clip = |text: &str| clipped(text, &mut room);
     let command = story.command.as_deref().map(&mut clip);
@@ -26,13 +27,14 @@ pub(crate) fn excerpt(story: &Story) -> Story {
     Story {
         id: String::new(),
         session: clip_all(&story.session, &mut clip),
-        dns: clip_all(&story.dns, &mut clip),
+        dns: clip_all(reads.dns(story), &mut clip),
         ancestors: kin(&story.ancestors, &mut clip),
         children: kin(&story.children, &mut clip),
-        connections: story.connections.iter().take(MOST_ITEMS).cloned().collect(),
-        files: files(&story.files, &mut clip),
+        connections: reads.connections(story).take(MOST_ITEMS).cloned().collect(),
+        files: files(reads.files(story), &mut clip),
         command,
         process,
+        ..Story::default()
     }
 }
 
@@ -50,12 +52,18 @@ fn clip_all(texts: &[String], clip: &mut dyn FnMut(&str) -> String) -> Vec<Strin
         .collect()
 }
 
+/// Those that a model reads.
 fn scalars(process: &Process) -> Process {
     Process {
-        exe: String::new(),
-        argv: Vec::new(),
-        cwd: String::new(),
-        ..*process
+        uid: process.uid,
+        euid: process.euid,
+        tty: process.tty,
+        stdin: process.stdin,
+        stdout: process.stdout,
+        stderr: process.stderr,
+        deleted_exe: process.deleted_exe,
+        memfd: process.memfd,
+        ..Process::default()
     }
 }
 
@@ -72,6 +80,7 @@ fn files(files: &[FileOperation], clip: &mut dyn FnMut(&str) -> String) -> Vec<F
     let one = |one: &FileOperation| FileOperation {
         op: clip(&one.op),
         path: clip(&one.path),
+        ..FileOperation::default()
     };
     files.iter().take(MOST_ITEMS).map(one).collect()
 }

@@ -114,6 +114,42 @@ fn a_story_that_reads_the_same_is_cached_and_its_reasons_name_its_own_address() 
     );
 }
 
+/// What the model does not read costs no run, gives no reason and is no reason to judge again.
+#[test]
+fn a_story_that_grew_in_what_is_not_read_is_the_same_story() {
+    let mut judge = SHELLS.judge(Options::default());
+    let one = shell("a", "203.0.113.9", 4444);
+    let verdict = judge.judge(&one, None);
+    let mut more = one.clone();
+    more.dns = vec!["nc.example.net".to_owned()];
+    more.files.push(FileOperation {
+        op: "write".into(),
+        path: "/etc/cron.d/nc".into(),
+        ..FileOperation::default()
+    });
+    more.connections.insert(
+        0,
+        Connection {
+            direction: "in".into(),
+            ..one.connections[0].clone()
+        },
+    );
+    assert_eq!(judge.fingerprint(&one), judge.fingerprint(&more));
+    let runs = judge.counters().occlusions;
+    assert_eq!(judge.judge(&more, None), verdict);
+    assert_eq!(
+        (judge.counters().cached, judge.counters().occlusions),
+        (1, runs)
+    );
+    let mut unheard = SHELLS.judge(Options::default());
+    assert_eq!(unheard.judge(&more, None), verdict);
+    assert_ne!(
+        judge.fingerprint(&one),
+        judge.fingerprint(&shell("a", "198.51.100.7", 4444)),
+        "another address of the same class is news to whoever isolates"
+    );
+}
+
 #[test]
 fn thresholds_name_a_cached_score_anew() {
     let mut judge = SHELLS.judge(Options::default());
@@ -261,10 +297,12 @@ fn a_hostile_story_costs_bounded_time_and_no_second_copy_of_it() {
         protocol: "tcp".into(),
         address: "203.0.113.9".into(),
         port: 4444,
+        ..Connection::default()
     };
     let written = FileOperation {
         op: "write".into(),
         path: "/tmp/x".into(),
+        ..FileOperation::default()
     };
     let hostile = Story {
         id: "h".into(),
@@ -281,6 +319,7 @@ fn a_hostile_story_costs_bounded_time_and_no_second_copy_of_it() {
         dns: vec![String::new(); 100_000],
         command: Some(long),
         session: vec!["\u{0}".into(); 100_000],
+        ..Story::default()
     };
     let mut judge = SHELLS.judge(Options::default());
     let begun = now();

@@ -4,10 +4,11 @@
 
 mod names;
 
-use cordon_behavior::story::{Process, StdioKind, Story};
+use cordon_behavior::story::{FileOperation, Process, StdioKind, Story};
 
 use crate::calibration::Form;
 use crate::place;
+use crate::reads::Reads;
 use names::index_of;
 
 pub use names::NAMES;
@@ -21,8 +22,8 @@ macro_rules! fact {
     };
 }
 
-/// The facts of `story`. Work is bounded however large it is.
-pub fn of(story: &Story) -> [f32; FACTS] {
+/// The facts of what `reads` lets through of `story`. Work is bounded however large it is.
+pub fn of(story: &Story, reads: &Reads) -> [f32; FACTS] {
     let mut vector = Vector::default();
     vector.set(fact!("has_process"), story.process.is_some());
     vector.set(fact!("has_command"), story.command.is_some());
@@ -31,8 +32,9 @@ pub fn of(story: &Story) -> [f32; FACTS] {
         process(own, &mut vector);
     }
     kin(story, &mut vector);
-    connections(story, &mut vector);
-    files(story, &mut vector);
+    connections(story, reads, &mut vector);
+    files(reads.files(story), &mut vector);
+    names(reads.dns(story), &mut vector);
     text(story, &mut vector);
     vector.0
 }
@@ -209,9 +211,9 @@ fn kin(story: &Story, vector: &mut Vector) {
     vector.count(fact!("children"), story.children.len(), 64.0);
 }
 
-fn connections(story: &Story, vector: &mut Vector) {
+fn connections(story: &Story, reads: &Reads, vector: &mut Vector) {
     let mut remotes: Vec<&str> = Vec::new();
-    for connection in story.connections.iter().take(256) {
+    for connection in reads.connections(story).take(256) {
         if connection.direction == "in" {
             vector.set(fact!("in_any"), true);
             continue;
@@ -232,28 +234,22 @@ fn connections(story: &Story, vector: &mut Vector) {
         }
     }
     vector.count(fact!("remotes"), remotes.len(), 64.0);
-    vector.count(fact!("connections"), story.connections.len(), 256.0);
+    vector.count(
+        fact!("connections"),
+        reads.connections(story).count(),
+        256.0,
+    );
 }
 
-fn files(story: &Story, vector: &mut Vector) {
-    let count = |op: &str| {
-        story
-            .files
-            .iter()
-            .take(4096)
-            .filter(|file| file.op == op)
-            .count()
-    };
+fn files(files: &[FileOperation], vector: &mut Vector) {
+    let first = || files.iter().take(4096);
+    let count = |op: &str| first().filter(|file| file.op == op).count();
     vector.count(fact!("written"), count("write") + count("create"), 1024.0);
     vector.count(fact!("renamed"), count("rename"), 1024.0);
     vector.count(fact!("unlinked"), count("unlink"), 1024.0);
     vector.count(fact!("read"), count("read"), 1024.0);
     vector.count(fact!("chmod"), count("chmod"), 64.0);
-    let mut changed = story
-        .files
-        .iter()
-        .take(4096)
-        .filter(|file| file.op != "read");
+    let mut changed = first().filter(|file| file.op != "read");
     vector.set(
         fact!("written_etc"),
         changed.clone().any(|file| file.path.starts_with("/etc/")),
@@ -262,9 +258,11 @@ fn files(story: &Story, vector: &mut Vector) {
         fact!("written_dot"),
         changed.any(|file| place::is_home(&file.path) && file.path.contains("/.")),
     );
-    vector.count(fact!("dns"), story.dns.len(), 64.0);
-    let labels = story
-        .dns
+}
+
+fn names(names: &[String], vector: &mut Vector) {
+    vector.count(fact!("dns"), names.len(), 64.0);
+    let labels = names
         .iter()
         .take(64)
         .flat_map(|name| name.split('.').take(16));
@@ -304,7 +302,7 @@ mod tests {
     use super::*;
 
     fn fact(story: &Story, name: &str) -> f32 {
-        of(story)[NAMES.iter().position(|known| *known == name).unwrap()]
+        of(story, &Reads::default())[NAMES.iter().position(|known| *known == name).unwrap()]
     }
 
     #[test]
@@ -326,7 +324,7 @@ mod tests {
         let other = Story::from_json(json("203.0.113.77").as_bytes()).unwrap();
         assert!(fact(&story, "shell_on_socket") > 0.99);
         assert!(fact(&story, "out_high_port") > 0.99);
-        let bits = |story: &Story| of(story).map(f32::to_bits);
+        let bits = |story: &Story| of(story, &Reads::default()).map(f32::to_bits);
         assert_eq!(bits(&story), bits(&other));
     }
 }

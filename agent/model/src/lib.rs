@@ -1,6 +1,7 @@
 //! The behaviour model: tokenizer, network, GGUF artifact, quantized inference and training.
 //!
 //! - [`text`], [`tokens`], [`facts`]: a story becomes a bounded stream of normalised pieces and a vector of typed facts.
+//! - [`reads`]: which parts of a story that is, for a given model.
 //! - [`network`], [`gate`]: the quantized network and the linear gate before it.
 //! - [`artifact`]: the files of a model, verified before anything is allocated for them.
 //! - [`model`]: what the judge calls.
@@ -18,6 +19,7 @@ mod hash;
 pub mod model;
 pub mod network;
 pub mod place;
+pub mod reads;
 pub mod shape;
 pub mod text;
 pub mod tokens;
@@ -26,3 +28,4 @@ pub mod train;
 pub use artifact::ModelError;
 pub use calibration::Thresholds;
 pub use model::{Assessment, Model, Part};
+pub use reads::Reads;

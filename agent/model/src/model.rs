@@ -9,6 +9,7 @@ use crate::calibration::{Calibration, Platt, Thresholds, sigmoid};
 use crate::facts::{self, FACTS};
 use crate::gate::Gate;
 use crate::network::Network;
+use crate::reads::Reads;
 use crate::shape::Shape;
 use crate::tokens::{Limits, Tokens};
 
@@ -76,6 +77,11 @@ impl Model {
         &self.shape
     }
 
+    /// What of a story it reads.
+    pub fn reads(&self) -> &Reads {
+        &self.shape.reads
+    }
+
     /// Tokens and facts of a story.
     pub fn read(&self, story: &Story) -> Input {
         Input {
@@ -84,8 +90,9 @@ impl Model {
                 Limits {
                     tokens: self.shape.tokens,
                 },
+                self.reads(),
             ),
-            facts: facts::of(story),
+            facts: facts::of(story, self.reads()),
         }
     }
 

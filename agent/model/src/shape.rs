@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{FACTS, NAMES};
+use crate::reads::Reads;
 use crate::tokens::FIELDS;
 
 /// Format of the tokens, the facts and the tensors. A model of another format is refused.
@@ -36,6 +37,9 @@ pub struct Shape {
     pub facts: Vec<String>,
     /// Technique ids, in the order of the outputs after the first.
     pub techniques: Vec<String>,
+    /// What of a story was trained on, and is read.
+    #[serde(default)]
+    pub reads: Reads,
 }
 
 impl Shape {
@@ -52,6 +56,7 @@ impl Shape {
             gate_rows: 32_768,
             facts: NAMES.iter().map(|name| (*name).to_owned()).collect(),
             techniques,
+            reads: Reads::default(),
         }
     }
 

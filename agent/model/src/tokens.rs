@@ -7,6 +7,7 @@ mod words;
 
 use cordon_behavior::story::{Connection, Process, Relative, StdioKind, Story};
 
+use crate::reads::Reads;
 use crate::{hash, place, text};
 
 pub use words::{stdio_name, user_class};
@@ -76,11 +77,12 @@ struct Span {
 }
 
 impl Tokens {
-    /// Reads a story. Work is bounded by `limits`, however large the story is.
-    pub fn of(story: &Story, limits: Limits) -> Self {
+    /// Reads what `reads` lets through of a story. Work is bounded by `limits`, however large the
+    /// story is.
+    pub fn of(story: &Story, limits: Limits, reads: &Reads) -> Self {
         // Room for most stories, so that they cost few allocations.
         let mut text = String::with_capacity(1024);
-        let sections = Sections::of(story, &mut text, limits.tokens);
+        let sections = Sections::of(story, &mut text, limits.tokens, reads);
         Self {
             spans: sections.select(limits.tokens),
             text,
@@ -142,7 +144,7 @@ const SHARES: [usize; SECTIONS] = [40, 80, 40, 16, 8, 24, 96, 128];
 struct Sections([Vec<Span>; SECTIONS]);
 
 impl Sections {
-    fn of(story: &Story, text: &mut String, most: usize) -> Self {
+    fn of(story: &Story, text: &mut String, most: usize, reads: &Reads) -> Self {
         let mut sections = Self::default();
         for section in [PROCESS, ANCESTORS] {
             sections.0[section].reserve(64);
@@ -161,11 +163,11 @@ impl Sections {
         put(ANCESTORS, &mut |sink| ancestors(&story.ancestors, sink));
         put(CHILDREN, &mut |sink| children(&story.children, sink));
         put(CONNECTIONS, &mut |sink| {
-            connections(&story.connections, sink);
+            connections(reads.connections(story), sink);
         });
-        put(DNS, &mut |sink| names(&story.dns, sink));
+        put(DNS, &mut |sink| names(reads.dns(story), sink));
         put(FILES, &mut |sink| {
-            for file in &story.files {
+            for file in reads.files(story) {
                 sink.put(Field::File, &file.op.to_ascii_lowercase());
                 sink.pieces(Field::File, &file.path, 6);
                 if sink.is_full() {
@@ -345,9 +347,9 @@ fn children(children: &[Relative], sink: &mut Sink) {
 }
 
 /// Each class of connection once, however often it was made: how often is a typed fact.
-fn connections(connections: &[Connection], sink: &mut Sink) {
+fn connections<'a>(connections: impl Iterator<Item = &'a Connection>, sink: &mut Sink) {
     let mut told: Vec<[&str; 4]> = Vec::new();
-    for connection in connections.iter().take(256) {
+    for connection in connections.take(256) {
         let class = connection
             .address
             .parse()

@@ -23,8 +23,25 @@ pub enum FileOp {
     Read,
 }
 
+impl FileOp {
+    /// As JSON names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Write => "write",
+            Self::Rename => "rename",
+            Self::Unlink => "unlink",
+            Self::Link => "link",
+            Self::Chmod => "chmod",
+            Self::Read => "read",
+        }
+    }
+}
+
 /// Why a path is watched.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Sensitivity {
     /// It is on the list of watched paths.
@@ -34,6 +51,17 @@ pub enum Sensitivity {
     Secret,
     /// A decoy: nobody has a reason to touch it.
     Decoy,
+}
+
+impl Sensitivity {
+    /// As JSON names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Watched => "watched",
+            Self::Secret => "secret",
+            Self::Decoy => "decoy",
+        }
+    }
 }
 
 /// One operation.

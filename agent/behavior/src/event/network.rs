@@ -14,6 +14,16 @@ pub enum Direction {
     In,
 }
 
+impl Direction {
+    /// As JSON names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Out => "out",
+            Self::In => "in",
+        }
+    }
+}
+
 /// A transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -22,6 +32,16 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+}
+
+impl Protocol {
+    /// As JSON names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
 }
 
 /// A TCP connection's account.
@@ -69,4 +89,15 @@ pub enum SocketFamily {
     Raw6,
     /// AF_PACKET.
     Packet,
+}
+
+impl SocketFamily {
+    /// As JSON names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Raw4 => "raw4",
+            Self::Raw6 => "raw6",
+            Self::Packet => "packet",
+        }
+    }
 }

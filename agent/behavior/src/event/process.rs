@@ -53,6 +53,38 @@ impl Namespaces {
     pub fn is_empty(self) -> bool {
         self == Self::default()
     }
+
+    /// Those that are in either.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self {
+            mnt: self.mnt || other.mnt,
+            pid: self.pid || other.pid,
+            net: self.net || other.net,
+            user: self.user || other.user,
+            uts: self.uts || other.uts,
+            ipc: self.ipc || other.ipc,
+            cgroup: self.cgroup || other.cgroup,
+            time: self.time || other.time,
+        }
+    }
+
+    /// Their names, as in `/proc/PID/ns`.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let kinds = [
+            ("mnt", self.mnt),
+            ("pid", self.pid),
+            ("net", self.net),
+            ("user", self.user),
+            ("uts", self.uts),
+            ("ipc", self.ipc),
+            ("cgroup", self.cgroup),
+            ("time", self.time),
+        ];
+        kinds
+            .into_iter()
+            .filter_map(|(name, is)| is.then_some(name))
+    }
 }
 
 /// How somebody came in, or rose.
@@ -73,6 +105,20 @@ pub enum LoginMethod {
     #[default]
     #[serde(other)]
     Other,
+}
+
+impl LoginMethod {
+    /// As JSON names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ssh => "ssh",
+            Self::Su => "su",
+            Self::Sudo => "sudo",
+            Self::Console => "console",
+            Self::Service => "service",
+            Self::Other => "other",
+        }
+    }
 }
 
 /// A login or a gain of privilege, or an attempt at one.

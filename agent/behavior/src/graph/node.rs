@@ -1,11 +1,10 @@
 //! One process of the graph.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::Limits;
-use crate::event::{Exec, ProcessKey};
+use super::doings::{Doings, cut};
+use crate::event::{Container, Exec, Namespaces, ProcessKey};
 use crate::story::StdioKind;
 
 /// An upper estimate of what a node costs beside its variable parts: itself, its entries in two
@@ -13,6 +12,9 @@ use crate::story::StdioKind;
 const NODE_BYTES: usize = size_of::<Node>() + 2 * size_of::<(ProcessKey, Node)>() + 160;
 /// An entry of a `BTreeSet`, at half-full leaves.
 const CHILD_BYTES: usize = 40;
+/// Most bytes of text kept of an image beside its path, directory and arguments: the script, the
+/// package and the names of environment variables. Apart, so that they never cost an argument.
+const EXTRA_BYTES: usize = 1024;
 
 /// What makes a node worth keeping, least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,66 +27,31 @@ pub(crate) enum Worth {
     Living,
 }
 
-/// Which way a connection was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
-    Out,
-    In,
-}
-
-/// A connection, kept once per peer and port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Flow {
-    pub mono_ns: u64,
-    pub direction: Direction,
-    pub remote: SocketAddr,
-    /// `Out`: the remote port; `In`: the local port.
-    pub port: u16,
-}
-
-impl Flow {
-    pub(crate) fn out(mono_ns: u64, remote: SocketAddr) -> Self {
-        Self {
-            mono_ns,
-            direction: Direction::Out,
-            remote,
-            port: remote.port(),
-        }
-    }
-
-    pub(crate) fn into(mono_ns: u64, remote: SocketAddr, local_port: u16) -> Self {
-        Self {
-            mono_ns,
-            direction: Direction::In,
-            remote,
-            port: local_port,
-        }
-    }
-
-    pub(crate) fn is_local(&self) -> bool {
-        super::is_local(self.remote.ip())
-    }
-
-    /// The same peer and port: shown once in a story.
-    pub(crate) fn same_as(&self, other: &Self) -> bool {
-        self.direction == other.direction
-            && self.port == other.port
-            && self.remote.ip().to_canonical() == other.remote.ip().to_canonical()
-    }
-}
-
 /// A program image and how it was started.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Image {
     pub exe: String,
     pub argv: Vec<String>,
+    pub argv_truncated: bool,
+    pub script: Box<str>,
+    pub env: Box<[Box<str>]>,
+    pub package: Option<Box<str>>,
+    pub first_seen: Option<bool>,
+    pub world_writable: Option<bool>,
     pub cwd: String,
     pub uid: u32,
     pub euid: u32,
+    pub gid: u32,
+    pub egid: u32,
+    pub login_uid: Option<u32>,
+    pub session: Option<u32>,
+    pub namespaces: Namespaces,
     pub tty: bool,
     pub stdio: [StdioKind; 3],
     pub deleted_exe: bool,
     pub memfd: bool,
+    pub by_descriptor: bool,
 }
 
 impl Image {
@@ -93,42 +60,68 @@ impl Image {
         let mut room = most;
         let exe = take(&exec.exe, &mut room);
         let cwd = take(&exec.cwd, &mut room);
-        let mut argv = Vec::new();
-        for argument in &exec.argv {
-            // An argument costs its `String` too, or a million empty ones would be free.
-            let Some(left) = room.checked_sub(size_of::<String>()) else {
-                break;
-            };
-            room = left;
-            argv.push(take(argument, &mut room));
-        }
-        argv.shrink_to_fit();
+        let argv: Vec<String> = each(&exec.argv, &mut room).map(String::from).collect();
+        let mut room = EXTRA_BYTES;
         Self {
             exe,
-            argv,
             cwd,
+            argv_truncated: exec.argv_truncated || argv.len() < exec.argv.len(),
+            argv: shrunk(argv),
+            script: take(&exec.script, &mut room).into(),
+            package: exec
+                .origin
+                .package
+                .as_deref()
+                .map(|name| take(name, &mut room).into()),
+            env: each(&exec.env, &mut room).map(Box::from).collect(),
+            first_seen: exec.origin.first_seen,
+            world_writable: exec.origin.world_writable,
             uid: exec.uid,
             euid: exec.euid,
+            gid: exec.gid,
+            egid: exec.egid,
+            login_uid: exec.login_uid,
+            session: exec.session,
+            namespaces: exec.namespaces,
             tty: exec.tty,
             stdio: exec.stdio,
             deleted_exe: exec.deleted_exe,
             memfd: exec.memfd,
+            by_descriptor: exec.by_descriptor,
         }
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        let arguments: usize = self
+        let arguments = self
             .argv
             .iter()
-            .map(|argument| argument.capacity() + size_of::<String>())
-            .sum();
-        size_of::<Self>() + 32 + self.exe.capacity() + self.cwd.capacity() + arguments
+            .map(|one| one.capacity() + size_of::<String>());
+        let names = self.env.iter().map(|one| one.len() + size_of::<Box<str>>());
+        let package = self.package.as_ref().map_or(0, |name| name.len());
+        let text = self.exe.capacity() + self.cwd.capacity() + self.script.len() + package;
+        size_of::<Self>() + 32 + text + arguments.sum::<usize>() + names.sum::<usize>()
     }
+}
+
+/// As many of `texts` as there is room for, the last one cut.
+fn each<'a>(texts: &'a [String], room: &'a mut usize) -> impl Iterator<Item = &'a str> {
+    texts.iter().map_while(|text| {
+        // A text costs its `String` too, or a million empty ones would be free.
+        *room = room.checked_sub(size_of::<String>())?;
+        let kept = cut(text, *room);
+        *room -= kept.len();
+        Some(kept)
+    })
+}
+
+fn shrunk(mut texts: Vec<String>) -> Vec<String> {
+    texts.shrink_to_fit();
+    texts
 }
 
 /// At most `room` bytes of a text, cut at a character; takes them off `room`.
 fn take(text: &str, room: &mut usize) -> String {
-    let kept = &text[..text.floor_char_boundary(*room)];
+    let kept = cut(text, *room);
     *room -= kept.len();
     kept.to_owned()
 }
@@ -144,8 +137,10 @@ pub(crate) struct Node {
     pub previous: Vec<Arc<Image>>,
     /// (start, pid) of each child that is still known, oldest first.
     pub children: BTreeSet<(u64, u32)>,
-    /// Oldest first.
-    pub flows: VecDeque<Flow>,
+    /// Shared with every process of the same container.
+    pub container: Option<Arc<Container>>,
+    /// Shared with nobody; most processes have none.
+    pub doings: Option<Box<Doings>>,
     pub ended_ns: Option<u64>,
     pub touched: u64,
 }
@@ -163,7 +158,8 @@ impl Node {
             image: None,
             previous: Vec::new(),
             children: BTreeSet::new(),
-            flows: VecDeque::new(),
+            container: None,
+            doings: None,
             ended_ns: None,
             touched: 0,
         }
@@ -177,35 +173,11 @@ impl Node {
         }
     }
 
-    /// Everything but the images, which may be shared.
+    /// Everything but the images and the container, which may be shared.
     pub(crate) fn bytes(&self) -> usize {
         NODE_BYTES
             + self.previous.capacity() * size_of::<Arc<Image>>()
             + self.children.len() * CHILD_BYTES
-            + self.flows.capacity() * size_of::<Flow>()
-    }
-
-    /// Keeps a connection; false when the same peer and port was known already.
-    pub(crate) fn add_flow(&mut self, flow: Flow, limits: &Limits) -> bool {
-        if self.flows.iter().any(|known| known.same_as(&flow)) {
-            return false;
-        }
-        let local = flow.is_local();
-        let most = if local {
-            limits.loopback
-        } else {
-            limits.connections
-        };
-        let kept = self.flows.iter().filter(|known| known.is_local() == local);
-        if kept.count() >= most.max(1)
-            && let Some(oldest) = self
-                .flows
-                .iter()
-                .position(|known| known.is_local() == local)
-        {
-            self.flows.remove(oldest);
-        }
-        self.flows.push_back(flow);
-        true
+            + self.doings.as_ref().map_or(0, |doings| doings.bytes())
     }
 }

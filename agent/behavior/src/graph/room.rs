@@ -6,21 +6,28 @@ use super::node::Worth;
 use super::{Behavior, Image, Node, key_of};
 use crate::event::ProcessKey;
 
+/// Logins of the host are forgotten after half a day.
+const KEEP_LOGINS_NS: u64 = 12 * 60 * 60 * 1_000_000_000;
+
 impl Behavior {
-    /// Forgets the processes that ended long enough ago and that nobody descends from.
+    /// Forgets the processes that ended long enough ago and that nobody descends from. Every event
+    /// does so too, by its own time.
     pub fn forget_exited(&mut self, now_mono_ns: u64) {
         let deadline = now_mono_ns.saturating_sub(self.limits.keep_ended_ns);
         while let Some(&(Worth::EndedLeaf, _, key)) = self.order.first() {
-            // The order is by last touch, and nothing touches an ended leaf: oldest end first.
+            // The order is by last touch, and little touches an ended leaf: oldest end first, but
+            // for the few whose connections are told of late.
             if self.nodes[&key].ended_ns.is_none_or(|end| end >= deadline) {
                 break;
             }
             self.remove(key);
         }
+        self.logins
+            .forget_before(now_mono_ns.saturating_sub(KEEP_LOGINS_NS));
     }
 
     pub(super) fn make_room(&mut self) {
-        while self.bytes > self.limits.bytes {
+        while self.bytes() > self.limits.bytes {
             let Some(&(_, _, key)) = self.order.first() else {
                 break;
             };
@@ -75,6 +82,12 @@ impl Behavior {
         }
         for image in node.image.into_iter().chain(node.previous) {
             self.drop_image(image);
+        }
+        if let Some(container) = node.container {
+            self.containers.release(container);
+        }
+        if let Some(doings) = &node.doings {
+            self.cancel(key, &doings.pace);
         }
     }
 

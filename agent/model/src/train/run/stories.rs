@@ -154,8 +154,8 @@ pub(super) fn examples(stories: &[Labelled], shape: &Shape) -> Vec<Example> {
                 .as_ref()
                 .and_then(|id| shape.techniques.iter().position(|known| known == id));
             Example::new(
-                &Tokens::of(&one.story, limits),
-                facts::of(&one.story),
+                &Tokens::of(&one.story, limits, &shape.reads),
+                facts::of(&one.story, &shape.reads),
                 shape,
                 (one.malicious, sure(&one.source)),
                 technique,
