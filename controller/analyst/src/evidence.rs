@@ -247,7 +247,10 @@ fn names<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<String> {
 
 fn remotes(detection: &Detection) -> Vec<String> {
     let mut remotes: Vec<String> = Vec::new();
-    for connection in &detection.story.connections {
+    // Resolvers and clocks must not crowd out whom the attack talked to.
+    let all = &detection.story.connections;
+    let (tcp, other): (Vec<_>, Vec<_>) = all.iter().partition(|one| one.protocol == "tcp");
+    for connection in tcp.into_iter().chain(other) {
         if connection.direction != "out" {
             continue;
         }
