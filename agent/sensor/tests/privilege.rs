@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 
 use cordon_behavior::event::{Credentials, Event, EventBody, Login, LoginMethod, Namespaces};
-use cordon_sensor::{LoginFiles, Mode, Scope, SensorConfig, UTMP_BYTES};
+use cordon_sensor::{Coverage, LoginFiles, Mode, Scope, SensorConfig, UTMP_BYTES};
 use libbpf_rs::libbpf_sys;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -42,6 +42,7 @@ const ROWS: &[Row] = &[
     ("credential", set_uid_program_raises),
     ("ptrace", tracer_attaches),
     ("ptrace", child_asks_to_be_traced),
+    ("module", modules_are_told_where_there_are_any),
     ("mount", mount_and_unmount),
     ("login", session_in_wtmp),
     ("login", failure_in_btmp),
@@ -335,6 +336,20 @@ fn child_asks_to_be_traced(watch: &mut Watch) {
     is_traced(watch, doer.pid());
 }
 
+/// Class `module`. Loading one would change the machine for everybody, so where modules can be loaded
+/// at all this only holds the sensor to its word.
+fn modules_are_told_where_there_are_any(watch: &mut Watch) {
+    let row = coverage(watch, "module");
+    assert_eq!(row.source, "tp_btf/module_load");
+    assert_eq!(row.covered, Path::new("/proc/modules").exists());
+    assert_eq!(row.covered, row.why.is_none(), "{row:?}");
+}
+
+fn coverage(watch: &Watch, class: &str) -> Coverage {
+    let mut rows = watch.sensor.coverage().iter();
+    rows.find(|row| row.class == class).unwrap().clone()
+}
+
 /// Class `mount`.
 fn mount_and_unmount(watch: &mut Watch) {
     let place = tempfile::tempdir().unwrap();
@@ -441,11 +456,11 @@ static LOGINS: LazyLock<TempDir> = LazyLock::new(|| {
     folder
 });
 
-fn start(scope: Scope) -> Watch {
+fn start(scope: Scope, mode: Mode) -> Watch {
     let folder = LOGINS.path();
     Watch::with(SensorConfig {
         scope,
-        mode: Mode::Ebpf,
+        mode,
         logins: LoginFiles {
             sessions: folder.join("wtmp"),
             failures: folder.join("btmp"),
@@ -492,11 +507,25 @@ fn inside() {
 }
 
 fn every_row(scope: Scope) {
-    let mut watch = start(scope);
+    let mut watch = start(scope, Mode::Ebpf);
     for (class, act) in ROWS {
-        let coverage = watch.sensor.coverage();
-        let row = coverage.iter().find(|row| row.class == *class);
-        assert!(row.unwrap().covered, "{row:?}");
+        let row = coverage(&watch, class);
+        assert!(row.covered || *class == "module", "{row:?}");
         act(&mut watch);
     }
+}
+
+/// What needs no eBPF is told without it, of processes that live long enough to be looked at.
+#[test]
+fn the_fallback_tells_of_them_too() {
+    let mut watch = start(Scope::Host, Mode::Proc);
+    unshare_leaves_a_namespace(&mut watch);
+    setns_enters_a_namespace(&mut watch);
+    memory_is_code_and_writable(&mut watch);
+    program_is_loaded(&mut watch);
+    setuid_drops_root(&mut watch);
+    tracer_attaches(&mut watch);
+    failure_in_btmp(&mut watch);
+    let row = coverage(&watch, "module");
+    assert!(!row.covered && row.why.is_some());
 }
