@@ -198,3 +198,44 @@ int on_packet_socket(struct bpf_iter__task_file *context)
 	adopt_and_tell(context, task, sk, ROLE_OTHER, RECORD_RAW_SOCKET, ethertype(sk));
 	return 0;
 }
+
+/* Processes that listened and have ended; filled by user space before it asks. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 64);
+	__type(key, struct record_key);
+	__type(value, __u8);
+} ended_listeners SEC(".maps");
+
+/* Who has a listening socket whose owner has ended: a daemon's child, most often. */
+SEC("iter/task_file")
+int on_heir(struct bpf_iter__task_file *context)
+{
+	struct task_struct *task = context->task;
+	struct file *file = context->file;
+	struct flow_record record = {};
+	struct socket_owner *owner;
+	struct socket *socket;
+	struct sock *sk;
+
+	if (!task || !file)
+		return 0;
+	socket = bpf_sock_from_file(file);
+	if (!socket)
+		return 0;
+	sk = socket->sk;
+	if (!sk || !is_listening(sk))
+		return 0;
+	owner = bpf_sk_storage_get(&owners, sk, 0, 0);
+	if (!owner || !bpf_map_lookup_elem(&ended_listeners, &owner->process))
+		return 0;
+	head_of(&record.head, RECORD_LISTEN, task);
+	/* It may not have closed its files yet. */
+	if (!record.head.process.pid || record.head.process.pid == owner->process.pid)
+		return 0;
+	fill_local(&record, sk);
+	if (!bpf_seq_write(context->meta->seq, &record, sizeof(record)))
+		own(owner, task, &record.head.process, ROLE_LISTENER, 0);
+	return 0;
+}

@@ -1,6 +1,7 @@
 //! Watching by eBPF programs.
 
 mod cgroups;
+mod heirs;
 mod hooks;
 mod losses;
 mod pace;
@@ -18,9 +19,12 @@ use std::time::{Duration, Instant};
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{OpenObject, PrintLevel};
 
+use cordon_behavior::event::Event;
+
 use crate::out::Out;
 use crate::sensor::{Ready, Started, tell};
 use crate::{Coverage, Mode, SensorConfig, SensorError, clock, coverage, task};
+use heirs::Heirs;
 use losses::Losses;
 use pace::{NAP, Pace};
 use ring::Ring;
@@ -63,7 +67,13 @@ pub(crate) fn watch(
     tell(ready, Started::Ebpf(Attached { left_out, coverage }));
     let mut losses = Losses::new(skel.object());
     let mut throttles = Throttles::new(out);
-    catch_up(config, &skel, &ring, attached_ns, &mut throttles, out);
+    let mut heirs = Heirs::default();
+    let before: Vec<Event> = catch_up(config, &skel, &ring, attached_ns, out).collect();
+    for event in &before {
+        throttles.note(event);
+        heirs.note(event);
+    }
+    out.events(before);
     let mut checked = Instant::now();
     let mut pace = Pace::new(checked);
     let mut looked = checked;
@@ -71,10 +81,11 @@ pub(crate) fn watch(
         let stop = sleep(&ring, shared, &mut pace, stopped);
         // One batch at a time: a storm that never lets the ring run empty must not hide a stop, nor
         // what it costs.
-        ring.deliver(&mut throttles, out);
+        ring.deliver(&mut throttles, &mut heirs, out);
         if checked.elapsed() >= IDLE || stop {
             throttles.check(&skel.progs.on_throttle_check);
             losses.report(skel.object(), shared, out, stop);
+            heirs.check(&skel, out);
             checked = Instant::now();
         }
         if network.looks_for_packets && looked.elapsed() >= PACKET_SOCKETS {
@@ -201,23 +212,19 @@ fn load_some<'a>(
     Ok((skel, left_out))
 }
 
-/// Delivers what was there before, then what happened while that was listed.
+/// What was there before, then what happened while that was listed.
 fn catch_up(
     config: &SensorConfig,
     skel: &SensorSkel<'_>,
     ring: &Ring<'_>,
     attached_ns: u64,
-    throttles: &mut Throttles,
     out: &Out,
-) {
+) -> impl Iterator<Item = Event> {
     // The programs are attached: whatever comes from here on is in the ring.
     let cgroups = cgroups::list(&config.scope, attached_ns, out);
     let (processes, mut live) = snapshot::take(skel, ring, attached_ns);
     let sockets = sockets::list(skel, ring, attached_ns, &mut live);
     cgroups::without_known(&cgroups, &mut live);
-    for event in &live {
-        throttles.note(event);
-    }
     let before = cgroups.into_iter().chain(processes).chain(sockets);
-    out.events(before.chain(live));
+    before.chain(live)
 }

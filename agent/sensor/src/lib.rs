@@ -9,9 +9,16 @@
 //! | `tp_btf/sched_process_exec` | `(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)` | 5.5 | exec |
 //! | `tp_btf/sched_process_fork` | `(struct task_struct *parent, struct task_struct *child)` | 5.5 | fork |
 //! | `tp_btf/sched_process_exit` | `(struct task_struct *p[, bool group_dead])` | 5.5 | exit |
-//! | `tp_btf/inet_sock_set_state` | `(const struct sock *sk, const int oldstate, const int newstate)` | 5.5 | outbound TCP |
 //! | `tp_btf/signal_generate` | `(int sig, struct kernel_siginfo *info, struct task_struct *task, ..)` | 5.5 | stops of traced processes |
 //! | `tp_btf/module_load` | `(struct module *mod)` | 5.5 | modules |
+//! | `tp_btf/inet_sock_set_state` | `(const struct sock *sk, const int oldstate, const int newstate)` | 5.5 | TCP: connect, listen, accept, close |
+//! | `cgroup/sendmsg4`, `sendmsg6`, `connect4`, `connect6` | `(struct bpf_sock_addr *)` | 4.18 | UDP peers |
+//! | `cgroup/post_bind4`, `post_bind6` | `(struct bpf_sock *)` | 4.17 | bound UDP sockets |
+//! | `cgroup_skb/egress`, `cgroup_skb/ingress` | `(struct __sk_buff *)` | 4.10 | DNS, the first packet of connected UDP sockets |
+//! | `cgroup/sock_create` | `(struct bpf_sock *)` | 4.10 | raw sockets |
+//! | `tp_btf/cap_capable` | `(const struct cred *, struct user_namespace *target, const struct user_namespace *capable, int cap, int ret)` | 6.14 | packet sockets |
+//! | `iter/task_file` | `(struct bpf_iter_meta *meta, struct task_struct *task, u32 fd, struct file *file)` | 5.8 | sockets already there |
+//! | socket storage from tracepoints | | 5.11 | whose a socket is |
 //! | `iter/task` | `(struct bpf_iter_meta *meta, struct task_struct *task)` | 5.8 | processes already there |
 //! | BPF ring buffer | | 5.8 | transport |
 //! | `bpf_loop` | | 5.17 | walking paths |

@@ -9,11 +9,11 @@
 
 mod support;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use cordon_behavior::event::{Closed, Direction, Dns, Protocol, SocketFamily};
 use cordon_sensor::{EventBody, Mode, Scope};
@@ -121,6 +121,83 @@ fn accept(watch: &mut Watch) {
         assert_eq!(process.pid, own());
         assert_ne!(process.pid, pid);
     }
+}
+
+/// A process that listens, leaves the socket to its child and ends; the child ends with its input.
+const DAEMON: &str = r#"use Socket; $| = 1; socket(S, PF_INET, SOCK_STREAM, 0);
+    bind(S, sockaddr_in(0, inet_aton("127.0.0.1"))); listen(S, 8);
+    ($port) = sockaddr_in(getsockname(S)); print "$port\n"; exit if fork; <STDIN>"#;
+
+/// accept: by the child of a daemon that has ended.
+#[test]
+fn what_a_daemon_leaves_to_its_child_is_the_childs() {
+    let mut watch = Watch::start(Scope::Host, Mode::Ebpf);
+    let mut daemon = Command::new("perl")
+        .args(["-e", DAEMON])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _child_ends_with_it = daemon.stdin.take();
+    let mut port = String::new();
+    let mut told = BufReader::new(daemon.stdout.take().unwrap());
+    told.read_line(&mut port).unwrap();
+    daemon.wait().unwrap();
+    let address = at("127.0.0.1", port.trim().parse().unwrap());
+    let [first, heir] = [true, false].map(|is_daemon| {
+        watch.wait("listener", |event| match event.body {
+            EventBody::Listen { local, .. } if local == address => {
+                ((event.process.pid == daemon.id()) == is_daemon).then_some(event.process)
+            }
+            _ => None,
+        })
+    });
+    assert_ne!(first, heir);
+    drop(TcpStream::connect(address).unwrap());
+    let process = watch.wait("accept", |event| match event.body {
+        EventBody::Accept { local_port, .. } if local_port == address.port() => Some(event.process),
+        _ => None,
+    });
+    assert_eq!(process, heir);
+}
+
+/// Both ends of one MPTCP connection, which then ends; prints the port.
+const MULTIPATH: &str = r#"use Socket; $mptcp = 262;
+    socket(L, PF_INET, SOCK_STREAM, $mptcp) or die; bind(L, sockaddr_in(0, inet_aton("127.0.0.1")));
+    listen(L, 8); $at = getsockname(L); socket(C, PF_INET, SOCK_STREAM, $mptcp) or die;
+    connect(C, $at) or die; accept(S, L) or die; syswrite(C, "12345"); sysread(S, $x, 5);
+    close(C); sysread(S, $x, 1); close(S); ($port) = sockaddr_in($at); print $port"#;
+
+/// connect, accept, close: of a connection over several paths each path once, here one.
+#[test]
+fn a_connection_over_several_paths_is_not_told_twice() {
+    let mut watch = Watch::start(Scope::Host, Mode::Ebpf);
+    let perl = Command::new("perl")
+        .args(["-e", MULTIPATH])
+        .output()
+        .unwrap();
+    assert!(perl.status.success(), "this kernel has no MPTCP: {perl:?}");
+    let port: u16 = String::from_utf8(perl.stdout).unwrap().parse().unwrap();
+    let server = at("127.0.0.1", port);
+    for (class, sent) in [(Direction::Out, 5), (Direction::In, 0)] {
+        watch.wait("close", |event| match &event.body {
+            EventBody::Close(closed) if closed.direction == class => {
+                let is_it = closed.remote == server || closed.local_port == port;
+                (is_it && closed.sent >= sent).then_some(())
+            }
+            _ => None,
+        });
+    }
+    settle(&mut watch);
+    let times =
+        |is: &dyn Fn(&EventBody) -> bool| watch.seen.iter().filter(|event| is(&event.body)).count();
+    let connects =
+        times(&|body| matches!(body, EventBody::Connect { remote } if *remote == server));
+    let accepts =
+        times(&|body| matches!(body, EventBody::Accept { local_port, .. } if *local_port == port));
+    let listens =
+        times(&|body| matches!(body, EventBody::Listen { local, .. } if *local == server));
+    assert_eq!((connects, accepts, listens), (1, 1, 1));
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use cordon_behavior::event::Event;
 use libbpf_rs::{AsRawLibbpf, RingBuffer, RingBufferBuilder, libbpf_sys};
 
+use super::heirs::Heirs;
 use super::skel::SensorSkel;
 use super::throttles::Throttles;
 use crate::out::Out;
@@ -94,10 +95,11 @@ impl<'a> Ring<'a> {
     }
 
     /// Hands one batch on.
-    pub(super) fn deliver(&self, throttles: &mut Throttles, out: &Out) {
+    pub(super) fn deliver(&self, throttles: &mut Throttles, heirs: &mut Heirs, out: &Out) {
         let events = self.read();
         for event in &events {
             throttles.note(event);
+            heirs.note(event);
         }
         if !events.is_empty() {
             out.events(events);

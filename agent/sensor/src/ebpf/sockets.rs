@@ -47,6 +47,11 @@ pub(super) fn packet_sockets(skel: &SensorSkel<'_>) -> Vec<Event> {
     read(skel.links.on_packet_socket.as_ref())
 }
 
+/// The listening sockets whose owner is among those that ended, with who has them now.
+pub(super) fn heirs(skel: &SensorSkel<'_>) -> Vec<Event> {
+    read(skel.links.on_heir.as_ref())
+}
+
 /// What an iterator lists; where it fails the error is logged and the stream stands alone.
 fn read(link: Option<&Link>) -> Vec<Event> {
     let bytes = read_bytes(link).unwrap_or_else(|error| {
