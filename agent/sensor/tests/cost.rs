@@ -10,12 +10,15 @@ mod support;
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use cordon_sensor::{EventBody, Mode, Sensor, SensorConfig};
+use cordon_sensor::{EventBody, Mode, Scope, Sensor, SensorConfig};
+use support::{Groups, mark};
 
 const EXECS: u32 = 5000;
 const CONNECTS: u32 = 2000;
@@ -163,4 +166,65 @@ fn of_decoding() {
         assert!(event.is_some());
     }
     println!("decoding an exec: {:?}", start.elapsed() / 100_000);
+}
+
+/// Nanoseconds from the kernel's stamp of an exec to the callback, sorted. In a cgroup of its own, so
+/// that nobody else's events wake or hold up the reader.
+fn delays(count: u32, between: Duration) -> Vec<u64> {
+    let name = mark("delay");
+    let groups = Groups::make(&name, &[]);
+    let join = fs::OpenOptions::new()
+        .write(true)
+        .open(groups.path("cgroup.procs"))
+        .unwrap();
+    let (sink, delays) = channel();
+    let config = SensorConfig {
+        scope: Scope::Cgroup(name.into()),
+        mode: Mode::Ebpf,
+        ..SensorConfig::default()
+    };
+    let _sensor = Sensor::start(config, move |event| {
+        if matches!(event.body, EventBody::Exec(_)) {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+            let delay_ns = (now.as_nanos() as u64).saturating_sub(event.wall_ns);
+            sink.send(delay_ns).unwrap_or_default();
+        }
+    })
+    .unwrap();
+    let (_never, pause) = channel::<()>();
+    let mut all = Vec::new();
+    for _ in 0..count {
+        let join = join.try_clone().unwrap();
+        let mut command = Command::new("/bin/true");
+        // SAFETY: the closure makes one system call, with memory from before the fork.
+        unsafe {
+            command.pre_exec(move || Ok(nix::unistd::write(&join, b"0").map(drop)?));
+        }
+        command.status().unwrap();
+        if !between.is_zero() {
+            all.push(delays.recv_timeout(Duration::from_secs(20)).unwrap());
+            assert!(pause.recv_timeout(between).is_err());
+        }
+    }
+    while all.len() < count as usize {
+        all.push(delays.recv_timeout(Duration::from_secs(20)).unwrap());
+    }
+    all.sort_unstable();
+    all
+}
+
+#[test]
+#[ignore = "measures"]
+fn of_waiting() {
+    for (what, between) in [("one by one", 20), ("in a row", 0)] {
+        let all = delays(1000, Duration::from_millis(between));
+        let at = |part: usize| all[all.len() * part / 1000] / 1000;
+        println!(
+            "execs {what}: p50 {} us, p90 {} us, p99 {} us, most {} us",
+            at(500),
+            at(900),
+            at(990),
+            at(999)
+        );
+    }
 }
