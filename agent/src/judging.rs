@@ -167,7 +167,8 @@ impl Bench {
         let mut drained = Instant::now();
         loop {
             let (is_busy, done) = match self.next(events) {
-                Ok(event) => (drained.elapsed() < GATHER, self.drain(&event, events)),
+                // Also when they came while the thread let them gather.
+                Ok(event) => (drained.elapsed() < 2 * GATHER, self.drain(&event, events)),
                 Err(RecvTimeoutError::Timeout) => (false, self.judge_due()),
                 Err(RecvTimeoutError::Disconnected) => return,
             };

@@ -202,11 +202,10 @@ fn notice(mono_ns: u64, process: ProcessKey, body: EventBody) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SensorConfig;
     use cordon_behavior::event::Exec;
 
     fn out() -> Out {
-        Out::new(|_| {}, Facts::new(&SensorConfig::default()))
+        Out::new(|_| {}, Facts::default())
     }
 
     fn exec(snapshot: bool) -> Event {
