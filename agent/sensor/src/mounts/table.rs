@@ -80,6 +80,8 @@ fn difference(before: &Mounts, now: &Mounts) -> Vec<Change> {
 
 #[cfg(test)]
 mod tests {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
     use super::*;
 
     fn mounts(these: &[(i32, &str)]) -> Mounts {
@@ -103,5 +105,44 @@ mod tests {
             expected.map(|(path, attached)| (path.to_owned(), attached))
         );
         assert!(difference(&now, &now).is_empty());
+    }
+
+    /// Really mounts, in a mount namespace that harms nobody. Needs root.
+    #[test]
+    fn the_kernel_says_when_the_table_changes() {
+        let status = std::process::Command::new("unshare")
+            .arg("--mount")
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "mounts::table::tests::in_a_namespace"])
+            .args(["--ignored", "--nocapture"])
+            .status();
+        assert!(status.unwrap().success());
+    }
+
+    #[test]
+    #[ignore = "run by the test above in a mount namespace of its own"]
+    fn in_a_namespace() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().canonicalize().unwrap();
+        let mut table = Table::open().unwrap();
+        assert!(table.changes().unwrap().is_empty());
+        for (program, attached) in [("mount", true), ("umount", false)] {
+            let arguments: &[&str] = if attached {
+                &["-t", "tmpfs", "none"]
+            } else {
+                &[]
+            };
+            let mut command = std::process::Command::new(program);
+            let status = command.args(arguments).arg(&path).status();
+            assert!(status.unwrap().success());
+            let mut fds = [PollFd::new(table.as_fd(), PollFlags::POLLPRI)];
+            assert_eq!(poll(&mut fds, PollTimeout::from(10_000_u16)), Ok(1));
+            let change = Change {
+                path: path.to_string_lossy().into_owned(),
+                fs_type: "tmpfs".into(),
+                attached,
+            };
+            assert_eq!(table.changes().unwrap(), [change]);
+        }
     }
 }
