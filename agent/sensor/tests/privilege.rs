@@ -1,4 +1,5 @@
 //! Privileges, namespaces, code made in memory, mounts and logins, each really caused. Needs root.
+// Long because each class has its acts beside it, and they share the table.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot set up its case has failed"
