@@ -116,7 +116,9 @@ fn the_fallback_says_what_it_misses() {
 fn what_is_not_covered_says_why_and_what_would_mend_it() {
     let rows: Vec<Coverage> = Sensor::probe();
     for row in rows.iter().filter(|row| !row.covered) {
-        assert!(row.why.is_some() && row.remedy.is_some(), "{row:?}");
+        assert!(row.why.is_some(), "{row:?}");
+        // A kernel without loadable modules has nothing to mend.
+        assert!(row.remedy.is_some() || row.class == "module", "{row:?}");
     }
     assert!(rows.iter().any(|row| row.class == "exec" && row.covered));
 }
