@@ -2,6 +2,7 @@
 //!
 //! The tests run this program again in a network namespace of its own (port 53 is free there), also
 //! inside a PID namespace and inside a child cgroup with a sensor that watches just that.
+// Long because each class is caused over both families and in each scope; it is one table of cases.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot set up its case has failed"
