@@ -4,6 +4,7 @@
 
 mod bench;
 mod build;
+mod fuzz;
 mod lint;
 mod setup;
 mod shell;
@@ -23,6 +24,8 @@ cargo xtask COMMAND
   test                       every check and every test, as CI runs them
   lint                       clippy on everything, warnings are errors
   tidy                       check the house rules
+  fuzz [TARGET ...] [--seconds N]
+                             feed the decoders what nobody would write; every target for a minute unless told otherwise
   lab up|exec|cut|mend|status|down ...
                              a fleet of network namespaces on this machine (see `cargo xtask lab --help`)
   setup [--test]             install what the machine lacks to build (and to test)
@@ -57,6 +60,7 @@ fn run(command: &str, rest: &[String]) -> Result<(), Failure> {
         "setup" => only(rest, &["--test"])?,
         "bench" => bench::check(rest)?,
         "help" | "--help" | "-h" | "test" | "ci" | "lint" | "tidy" => only(rest, &[])?,
+        "fuzz" => fuzz::check(rest)?,
         _ => {}
     }
     match command {
@@ -72,6 +76,7 @@ fn run(command: &str, rest: &[String]) -> Result<(), Failure> {
         "train" => built(Purpose::Run, "cordon-train", &[], rest),
         "bench" => bench::run(rest),
         "test" | "ci" => test::all(),
+        "fuzz" => fuzz::command(rest),
         "lint" => {
             setup::install(Purpose::Run)?;
             lint::all()

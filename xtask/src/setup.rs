@@ -78,11 +78,14 @@ const FOR_RUNNING: &[Package] = &[
     ),
 ];
 
-const FOR_TESTING: &[Package] = &[package(
-    "chromium",
-    "/usr/bin/chromium",
-    "the console's tests drive a real browser",
-)];
+const FOR_TESTING: &[Package] = &[
+    package(
+        "chromium",
+        "/usr/bin/chromium",
+        "the console's tests drive a real browser",
+    ),
+    package("g++", "/usr/bin/g++", "compiles the fuzzer"),
+];
 
 const FOR_RECORDING: &[Package] = &[
     package("wget", "/usr/bin/wget", "scenarios fetch with it"),

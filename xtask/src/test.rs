@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::shell::{Failure, Step, root};
-use crate::{build, lint, setup, tidy};
+use crate::{build, fuzz, lint, setup, tidy};
+
+/// How long each decoder is fuzzed here: enough to run all seeds and what is near to them.
+const FUZZ_SECONDS: u32 = 10;
 
 /// What CI runs.
 pub fn all() -> Result<(), Failure> {
@@ -24,6 +27,7 @@ pub fn all() -> Result<(), Failure> {
             .args(["nextest", "run", "--workspace", "--no-fail-fast"])
             .run()
     })?;
+    run.step("fuzz", || fuzz::every(FUZZ_SECONDS))?;
     run.step("demo", demo)?;
     run.close();
     Ok(())

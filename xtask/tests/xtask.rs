@@ -16,7 +16,7 @@ fn help_names_every_command() {
         assert!(output.status.success());
         let text = String::from_utf8_lossy(&output.stdout);
         for command in [
-            "demo", "test", "lint", "tidy", "lab", "setup", "record", "train", "bench",
+            "demo", "test", "lint", "tidy", "fuzz", "lab", "setup", "record", "train", "bench",
         ] {
             assert!(
                 text.contains(&format!("\n  {command} ")),
@@ -56,6 +56,14 @@ fn a_mistake_is_named_and_changes_nothing() {
         ),
         (&["test", "agent"], "xtask test: takes no \"agent\""),
         (&["tidy", "--fix"], "xtask tidy: takes no \"--fix\""),
+        (
+            &["fuzz", "nothing"],
+            "xtask fuzz: does not know \"nothing\"",
+        ),
+        (
+            &["fuzz", "--seconds", "x"],
+            "xtask fuzz: --seconds takes a number",
+        ),
     ] {
         let output = xtask(arguments);
         assert!(!output.status.success(), "{arguments:?}");

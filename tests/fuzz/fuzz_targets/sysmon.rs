@@ -1,0 +1,7 @@
+//! `cordon_history`: sysmon.
+#![no_main]
+
+use cordon_fuzz::history;
+use cordon_history::Format;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| history(Some(Format::Sysmon), bytes));
