@@ -19,8 +19,10 @@
 //! | `tp_btf/cap_capable` | `(const struct cred *, struct user_namespace *target, const struct user_namespace *capable, int cap, int ret)` | 6.14 | packet sockets |
 //! | `iter/task_file` | `(struct bpf_iter_meta *meta, struct task_struct *task, u32 fd, struct file *file)` | 5.8 | sockets already there |
 //! | socket storage from tracepoints | | 5.11 | whose a socket is |
+//! | `tp_btf/cgroup_mkdir`, `_rmdir` | `(struct cgroup *cgrp, const char *path)` | 5.5 | cgroups |
 //! | `iter/task` | `(struct bpf_iter_meta *meta, struct task_struct *task)` | 5.8 | processes already there |
 //! | BPF ring buffer | | 5.8 | transport |
+//! | program type `syscall` | | 5.14 | the end of a throttle |
 //! | `bpf_loop` | | 5.17 | walking paths |
 //! | perf side band | `PERF_RECORD_MMAP2`, `_NAMESPACES`, `_BPF_EVENT` | 5.1 | code made in memory, namespaces, BPF loads |
 //! | fanotify | `FAN_MARK_MNTNS` | 6.15 | mounts |

@@ -1,26 +1,33 @@
 //! The cgroups that were there before the sensor.
 
 use std::collections::HashSet;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use cordon_behavior::event::{Event, EventBody, ProcessKey};
 
 use crate::out::Out;
-use crate::{Scope, clock, scope};
+use crate::{Scope, cgroup_root, clock, scope};
 
 /// Most that are listed. systemd alone makes a few hundred.
 const MOST: usize = 65_536;
 
-/// Every cgroup in scope, parents first, as if it had been made at `mono_ns`; none where no cgroup2 is
-/// mounted. Those beyond a bound are counted as lost.
+/// Every cgroup in scope, parents first, as if it had been made at `mono_ns`. Those beyond a bound are
+/// counted as lost.
 pub(super) fn list(scope: &Scope, mono_ns: u64, out: &Out) -> Vec<Event> {
-    let Some(root) = scope::cgroup_root() else {
-        return Vec::new();
+    let tree = match cgroup_root::open() {
+        Ok(tree) => tree,
+        Err(error) => {
+            tracing::warn!(%error, "cannot list the cgroups that are there already");
+            return Vec::new();
+        }
     };
+    let root = PathBuf::from(format!("/proc/self/fd/{}", tree.as_raw_fd()));
     let first = match scope {
-        Scope::Cgroup(path) => root.join(path),
-        Scope::Host | Scope::PidNamespace => root.to_owned(),
+        Scope::Cgroup(path) => root.join(below_mount(path)),
+        // With a name behind it, so that the link is followed.
+        Scope::Host | Scope::PidNamespace => root.join("."),
     };
     let mut found = Vec::new();
     // Depth first, and only folders that are still to be looked into are remembered.
@@ -35,7 +42,7 @@ pub(super) fn list(scope: &Scope, mono_ns: u64, out: &Out) -> Vec<Event> {
             continue;
         };
         waiting.extend(below(&path));
-        found.push(event(facts.ino(), name(&path, root), mono_ns));
+        found.push(event(facts.ino(), name(&path, &root), mono_ns));
     }
     found
 }
@@ -49,6 +56,12 @@ fn below(path: &Path) -> Vec<PathBuf> {
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .map(|entry| entry.path())
         .collect()
+}
+
+/// A scope may name its cgroup by where the tree is mounted.
+fn below_mount(path: &Path) -> &Path {
+    let mounted = scope::cgroup_root().and_then(|root| path.strip_prefix(root).ok());
+    mounted.unwrap_or(path)
 }
 
 /// As the kernel names it: from the root of the hierarchy on.

@@ -14,9 +14,14 @@ use crate::out::Out;
 use crate::{SensorError, clock, record};
 
 /// Most records decoded before the callback sees the first of them: bounds memory, and is the window
-/// in which records are put in order. One ring serves all CPUs and keeps the order of reservation, in
-/// which a cause comes before its effect; only the stamps of unrelated events on two CPUs can be out
-/// of order, by the microseconds between stamp and reservation. So nothing waits for stragglers.
+/// in which records are put in order.
+///
+/// One ring serves all CPUs and keeps the order in which programs reserved their records. A program is
+/// done before what it watches goes on, so the record of a cause is stamped and reserved before any
+/// record of its effect, on whatever CPU: causes come first in the ring, and sorting a batch by stamps
+/// keeps that. Handed out is therefore: causes before effects, always; stamps in order within a batch;
+/// and over the border of two batches, stamps of unrelated events out of order by no more than one
+/// program's run. So nothing waits for stragglers. `tests/storm.rs` holds it to that.
 pub(super) const BATCH: usize = 512;
 
 pub(super) struct Ring<'a> {

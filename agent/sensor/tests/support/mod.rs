@@ -6,7 +6,7 @@
 )]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -146,4 +146,27 @@ impl Drop for Groups {
             }
         }
     }
+}
+
+/// Ends and reaps a shell also when the test fails.
+pub struct Shell(pub Child);
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        let ended = self.0.kill().and_then(|()| self.0.wait());
+        if let Err(error) = ended {
+            eprintln!("cannot end shell {}: {error}", self.0.id());
+        }
+    }
+}
+
+/// Runs a line of shell in a cgroup: an exec in it, and an exit at its end.
+pub fn shell(groups: &Groups, below: &str, line: &str) -> Shell {
+    let join = format!(
+        "echo $$ >{}/cgroup.procs; exec /bin/sh -c '{line}'",
+        groups.path(below).display()
+    );
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &join]).stdin(Stdio::null());
+    Shell(command.spawn().unwrap())
 }
