@@ -201,7 +201,9 @@ fn measure(arguments: &Arguments) -> Result<Report> {
         .keep();
     guard.undo(Duty::Folder(folder.clone()))?;
     narrator.step("a controller, a policy that observes, an enrolled agent");
-    let programs = programs()?;
+    let place = Place::make(&guard, &folder)?;
+    let cordon = folder.join("cordon");
+    let site = Site::start(&guard, &programs()?, &cordon, &place.work())?;
     let bench = Bench {
         run: run_name(),
         size: if arguments.quick {
@@ -211,8 +213,8 @@ fn measure(arguments: &Arguments) -> Result<Report> {
         },
         quick: arguments.quick,
         narrator,
-        site: Site::start(&guard, &programs, &folder.join("cordon"))?,
-        place: Place::make(&guard, &folder)?,
+        place,
+        site,
     };
     for (name, title, part) in PARTS {
         if arguments.only.is_empty() || arguments.only.iter().any(|only| only == name) {

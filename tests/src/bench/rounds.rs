@@ -19,6 +19,8 @@ struct Round {
     lost: u64,
     /// Programs that the tool told of, where that can be counted.
     told: Option<u64>,
+    /// Changes of files that the agent told of.
+    files: u64,
 }
 
 /// A tool that failed once is not asked again; its rows say why.
@@ -73,6 +75,7 @@ fn round(bench: &Bench, tool: Tool, number: usize) -> Result<Round> {
         tool_cpu,
         lost: super::lost(&after) - super::lost(&before),
         told,
+        files: count(&after, "file") - count(&before, "file"),
     })
 }
 
@@ -174,6 +177,11 @@ fn told(rounds: &Rounds, report: &mut Report) {
         Goal::None,
         share(Tool::Auditd),
     );
+    let files = of(rounds, Tool::Cordon).map(|done| {
+        let made: u64 = done.iter().map(|round| round.made.files).sum();
+        done.iter().map(|round| round.files).sum::<u64>() as f64 / made as f64
+    });
+    report.add("cordon_file_events_of_made", "a file", Goal::None, files);
     let lost = of(rounds, Tool::Cordon)
         .map(|done| done.iter().map(|round| round.lost).sum::<u64>() as f64);
     report.add("cordon_events_lost", "events", Goal::Exactly(0.0), lost);

@@ -23,14 +23,15 @@ const READY: Duration = Duration::from_mins(1);
 pub struct Site<'a> {
     programs: PathBuf,
     folder: PathBuf,
+    watched: PathBuf,
     guard: &'a Guard,
     controller: Process<'a>,
 }
 
 impl<'a> Site<'a> {
     /// Makes the site in `folder`, starts the controller, pushes the policy and enrols this machine.
-    /// `programs` is where the product's programs are.
-    pub fn start(guard: &'a Guard, programs: &Path, folder: &Path) -> Result<Self> {
+    /// `programs` is where the product's programs are, `watched` a folder in which the agent is to watch files.
+    pub fn start(guard: &'a Guard, programs: &Path, folder: &Path, watched: &Path) -> Result<Self> {
         let data = folder.join("controller");
         let (grpc, http) = (free_port()?, free_port()?);
         let address = format!("127.0.0.1:{grpc}");
@@ -57,6 +58,7 @@ impl<'a> Site<'a> {
         let mut site = Self {
             programs: programs.to_owned(),
             folder: folder.to_owned(),
+            watched: watched.to_owned(),
             guard,
             controller: serving,
         };
@@ -129,13 +131,15 @@ impl<'a> Site<'a> {
         process::read(self.agent_program(), &arguments).map(drop)
     }
 
-    /// The whole machine, and all else by default.
+    /// The whole machine, the folder of the work, and all else by default.
     fn settings(&self) -> String {
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../agent/model/artifact");
         format!(
-            "state_dir = {state:?}\nrun_dir = {run:?}\n[sensor]\nscope = \"host\"\n[model]\ndir = {model:?}\n",
+            "state_dir = {state:?}\nrun_dir = {run:?}\n[sensor]\nscope = \"host\"\n\
+             [sensor.files]\nwatched = [{watched:?}]\n[model]\ndir = {model:?}\n",
             state = text(&self.folder.join("agent")),
             run = text(&self.folder.join("run")),
+            watched = text(&self.watched),
             model = text(&model),
         )
     }
