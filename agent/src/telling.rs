@@ -5,7 +5,7 @@ use std::hash::{Hash as _, Hasher as _};
 
 use cordon_behavior::event::{Event, ProcessKey};
 use cordon_behavior::story::Story;
-use cordon_behavior::{Behavior, Limits};
+use cordon_behavior::{Behavior, Limits, Trigger};
 
 use crate::recent::Recent;
 
@@ -31,8 +31,24 @@ impl Default for Teller {
 impl Teller {
     /// The stories that an event changed in a way worth judging; one that did not grow is told once.
     pub fn tell(&mut self, event: &Event) -> Vec<Story> {
+        let triggers = self.behavior.apply(event);
+        self.stories(triggers)
+    }
+
+    /// The stories that were put off because their processes did much at once. For when no more events
+    /// come.
+    pub fn rest(&mut self) -> Vec<Story> {
         let mut stories = Vec::new();
-        for trigger in self.behavior.apply(event) {
+        while self.behavior.is_waiting() {
+            let triggers = self.behavior.due(u64::MAX);
+            stories.extend(self.stories(triggers));
+        }
+        stories
+    }
+
+    fn stories(&mut self, triggers: Vec<Trigger>) -> Vec<Story> {
+        let mut stories = Vec::new();
+        for trigger in triggers {
             let Some(story) = self.behavior.story(trigger.process) else {
                 continue;
             };

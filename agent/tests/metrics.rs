@@ -1,5 +1,4 @@
 //! What the judging thread tells of itself.
-#![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,6 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use cordon_agent::judging::{self, Counts};
+use cordon_agent::metrics::CacheStatus;
+use cordon_behavior::event::FileIdentity;
 use cordon_judge::{Judge, Options};
 use cordon_model::Model;
 use cordon_sensor::{Event, EventBody, Exec, ProcessKey, mono_ns};
@@ -18,6 +19,7 @@ fn exec(pid: u32, argument: &str) -> Event {
     let exec = Exec {
         exe: "/usr/bin/ls".to_owned(),
         argv: vec!["ls".to_owned(), argument.to_owned()],
+        identity: Some(FileIdentity::default()),
         ..Exec::default()
     };
     Event {
@@ -69,7 +71,9 @@ fn stories_are_timed_and_caches_tell_how_full_they_are() {
         lag.p50_us <= lag.p99_us && lag.p99_us <= lag.max_us,
         "{lag:?}"
     );
-    for cache in counts.caches() {
+    // Nothing was bad enough to be hashed.
+    let is_used = |cache: &CacheStatus| cache.name != "digests";
+    for cache in counts.caches().into_iter().filter(is_used) {
         assert!(cache.entries > 0 && cache.bytes > 0, "{cache:?}");
         assert!(cache.bytes <= cache.limit_bytes, "{cache:?}");
     }

@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use support::{AGENT, agent, complaint, model};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// A recorder that runs; it is killed if it still does when this is dropped.
 struct Recorder {

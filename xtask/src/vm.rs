@@ -45,16 +45,16 @@ pub fn run(arguments: &[String]) -> Result<(), Failure> {
 fn sensor() -> Result<(), Failure> {
     setup::install(Purpose::Guest)?;
     let share = fresh(&folder().join("share"))?;
-    let mut script = String::from("#!/bin/sh\nuname -r\nfailed=0\n");
+    let mut script = vec!["#!/bin/sh\nuname -r\nfailed=0".to_owned()];
     for program in build::tests_of("cordon-sensor")? {
         let name = program.file_name().unwrap_or_default().to_string_lossy();
         copy(&program, &share.join(&*name))?;
-        script.push_str(&format!(
-            "echo \"== {name}\"; /share/{name} --test-threads=1 || failed=1\n"
+        script.push(format!(
+            "echo \"== {name}\"; /share/{name} --test-threads=1 || failed=1"
         ));
     }
-    script.push_str("exit $failed\n");
-    write(&share.join("run"), script.as_bytes())?;
+    script.push("exit $failed\n".to_owned());
+    write(&share.join("run"), script.join("\n").as_bytes())?;
     executable(&share.join("run"))?;
     boot(&image()?, &share)
 }

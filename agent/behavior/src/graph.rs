@@ -62,6 +62,8 @@ pub struct Behavior {
     /// Of the processes and the due list.
     bytes: usize,
     touches: u64,
+    /// When the sensor began, as far as it told of processes that it found.
+    began_ns: u64,
 }
 
 impl Behavior {
@@ -78,6 +80,7 @@ impl Behavior {
             has_logins: false,
             bytes: 0,
             touches: 0,
+            began_ns: 0,
         }
     }
 
@@ -107,7 +110,12 @@ impl Behavior {
             }
             _ => {
                 let processes = self.saw(event);
-                self.paced(&processes, event.mono_ns)
+                // What was there before the sensor, sockets too, is known and judges nothing.
+                if event.mono_ns <= self.began_ns {
+                    Vec::new()
+                } else {
+                    self.paced(&processes, event.mono_ns)
+                }
             }
         };
         self.forget_exited(event.mono_ns);
@@ -167,6 +175,7 @@ impl Behavior {
         self.replace_image(process, Image::new(exec, self.limits.image_bytes));
         self.contain(process, event.container.as_deref());
         if exec.snapshot {
+            self.began_ns = self.began_ns.max(event.mono_ns);
             return Vec::new();
         }
         vec![Trigger {

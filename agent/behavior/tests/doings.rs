@@ -1,4 +1,5 @@
 //! What processes do, class by class: what their story tells of it, and whether it is judged again.
+// Long because the table has a row for every class of events.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot set up its case has failed"

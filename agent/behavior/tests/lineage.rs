@@ -211,6 +211,17 @@ fn snapshot_judges_nothing_and_yields_to_what_was_seen_live() {
 }
 
 #[test]
+fn a_connection_from_before_the_sensor_is_told_and_judges_nothing() {
+    let mut machine = Machine::new();
+    let shell = key(10, 1);
+    machine.image(shell, None, "/bin/sh", true);
+    machine.now -= 1;
+    assert!(machine.connect(shell, "203.0.113.9:4444").is_empty());
+    assert_eq!(addresses(&machine.story(shell)), ["203.0.113.9"]);
+    assert_eq!(machine.connect(shell, "203.0.113.9:4445"), [shell]);
+}
+
+#[test]
 fn a_tree_ends_below_what_starts_sessions() {
     let mut machine = Machine::new();
     let (init, sshd, shell, child) = (key(1, 0), key(5, 1), key(10, 2), key(11, 3));

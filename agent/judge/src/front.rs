@@ -54,18 +54,20 @@ impl Front {
 #[cfg(test)]
 mod tests {
     use cordon_behavior::story::Story;
+    use cordon_model::Reads;
 
     use super::*;
     use crate::fingerprint::Fingerprints;
 
     #[test]
     fn the_bound_holds_and_what_is_asked_for_stays() {
-        let mut fingerprints = Fingerprints::default();
-        let mut of = |number: u32| {
-            fingerprints.of(&Story {
+        let (fingerprints, reads) = (Fingerprints::default(), Reads::default());
+        let of = |number: u32| {
+            let story = Story {
                 command: Some(number.to_string()),
                 ..Story::default()
-            })
+            };
+            fingerprints.of(&story, &reads)
         };
         let bound = 64 * ENTRY_BYTES;
         let mut front = Front::new(bound);

@@ -150,6 +150,10 @@ impl Sensor {
     /// there before, as snapshot events, then for what happens, each source's events in the order of
     /// time. While it runs nothing else is read, so it must not wait: what no longer fits into the
     /// ring is counted and reported as loss.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "made for this sensor, and read by all of its threads"
+    )]
     pub fn start(
         config: SensorConfig,
         sink: impl FnMut(Event) + Send + 'static,
@@ -227,18 +231,25 @@ impl Sensor {
     }
 
     /// What a sensor started here would see: loads and attaches the programs, and lets go of them.
-    pub fn probe() -> Vec<Coverage> {
-        let mut rows = match ebpf::probe() {
-            Ok(attached) => attached.rows(),
-            Err(error) => coverage::of(Mode::Proc, Some(&error.chain()), &[]),
+    pub fn probe(config: &SensorConfig) -> Vec<Coverage> {
+        let main = match config.mode {
+            Mode::Proc => Err(None),
+            _ => ebpf::probe().map_err(|error| Some(error.chain())),
         };
-        let config = SensorConfig::default();
+        let (mut rows, sockets) = match main {
+            Ok(attached) => (attached.rows(), Vec::new()),
+            Err(why) => {
+                let rows = coverage::of(Mode::Proc, why.as_deref(), &[]);
+                (rows, proc::sockets::seen())
+            }
+        };
         let probes = [
+            sockets,
             files::probe(),
             sideband::probe(),
             changes::probe(),
-            mounts::probe(&config),
-            logins::probe(&config),
+            mounts::probe(config),
+            logins::probe(config),
         ];
         for said in probes {
             coverage::merge(&mut rows, said);

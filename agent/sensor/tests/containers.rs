@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use cordon_sensor::{Mode, Scope};
 use support::{Watch, mark};
 
-/// A cgroup that is named as docker names one, and a shell in it that executes `/bin/true` for each line
-/// it reads. Both end with it.
+/// A cgroup that is named as docker names one, and a shell that is executed in it and executes another for each line
+/// it reads, which lives for long enough to be found in /proc. Both end with it.
 struct Contained {
     id: String,
     group: PathBuf,
@@ -35,7 +35,8 @@ impl Contained {
         let group = Path::new(root.unwrap()).join(format!("docker-{id}.scope"));
         std::fs::create_dir(&group).unwrap();
         let script = format!(
-            "echo $$ > {}/cgroup.procs; while read line; do /bin/true $line; done",
+            "echo $$ > {}/cgroup.procs; \
+             exec /bin/sh -c 'while read line; do /bin/sh -c \"sleep 0.3; :\" $line; done'",
             group.display()
         );
         let shell = Command::new("/bin/sh")

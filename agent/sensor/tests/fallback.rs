@@ -114,7 +114,7 @@ fn the_fallback_says_what_it_misses() {
 
 #[test]
 fn what_is_not_covered_says_why_and_what_would_mend_it() {
-    let rows: Vec<Coverage> = Sensor::probe();
+    let rows: Vec<Coverage> = Sensor::probe(&SensorConfig::default());
     for row in rows.iter().filter(|row| !row.covered) {
         assert!(row.why.is_some(), "{row:?}");
         // A kernel without loadable modules has nothing to mend.

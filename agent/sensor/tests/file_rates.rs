@@ -128,7 +128,7 @@ fn encryption_is_told(place: &Path) {
 
 /// What an encryptor does: overwrites each file with what looks like noise, and gives it another name.
 #[test]
-#[ignore = "the child of the tests below"]
+#[ignore = "the encryptor: run by the tests below"]
 fn encryptor() {
     let place = place();
     let mut noise = File::open("/dev/urandom").unwrap();
@@ -343,7 +343,7 @@ fn an_overflow_of_the_queue_is_told_as_loss() {
 const FLOOD: usize = 100_000;
 
 #[test]
-#[ignore = "the child of the tests here"]
+#[ignore = "the flood: run by the tests here"]
 fn flood() {
     let place = place();
     fs::write(place.join("w/trigger"), "x").unwrap_or_default();

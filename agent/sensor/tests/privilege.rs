@@ -496,13 +496,13 @@ fn each_action_in_a_namespace_is_told_of() {
 }
 
 #[test]
-#[ignore = "run by a test above in a mount namespace of its own"]
+#[ignore = "run by the test above, in a mount namespace of its own"]
 fn on_the_host() {
     every_row(Scope::Host);
 }
 
 #[test]
-#[ignore = "run by a test above in a PID namespace of its own"]
+#[ignore = "run by the test above, in a PID namespace of its own"]
 fn inside() {
     every_row(Scope::PidNamespace);
 }

@@ -47,7 +47,8 @@ struct Report {
 
 pub(super) fn run(path: Option<&Path>, out: &Output) -> Result<ExitCode> {
     let config = Config::load(path)?;
-    let coverage: Vec<Seen> = Sensor::probe().into_iter().map(Seen::from).collect();
+    let rows = Sensor::probe(&config.sensor);
+    let coverage: Vec<Seen> = rows.into_iter().map(Seen::from).collect();
     let mut checks = vec![
         sensor(&coverage),
         check(
@@ -92,11 +93,11 @@ fn check<E>(
     }
 }
 
-/// The eBPF mode sees connections; without them most of what the model looks for is missing.
+/// The eBPF mode sees all connections; without them most of what the model looks for is missing.
 fn sensor(coverage: &[Seen]) -> Check {
     let missing = coverage
         .iter()
-        .find(|seen| seen.class == "connect" && !seen.covered);
+        .find(|seen| seen.class == "connect" && seen.mark() != "yes");
     Check {
         name: "sensor",
         ok: missing.is_none(),
@@ -231,13 +232,14 @@ impl Seen {
     /// One line, then what is missing and what would mend it.
     fn in_words(&self) -> String {
         let (mark, class) = (self.mark(), self.class);
-        let mut words = format!("{mark:<4} {class:<17} {}", plain(&self.source));
-        for (label, text) in [("not seen", &self.why), ("to mend", &self.remedy)] {
-            if let Some(text) = text {
-                words.push_str(&format!("\n{:23}{label}: {}", "", plain(text)));
-            }
-        }
-        words
+        let first = format!("{mark:<4} {class:<17} {}", plain(&self.source));
+        let more = [("not seen", &self.why), ("to mend", &self.remedy)];
+        let more = more.into_iter().filter_map(|(label, text)| {
+            let text = plain(text.as_deref()?);
+            Some(format!("{:23}{label}: {text}", ""))
+        });
+        let lines: Vec<String> = std::iter::once(first).chain(more).collect();
+        lines.join("\n")
     }
 }
 

@@ -85,6 +85,7 @@ pub(super) fn run(options: &Options, config: &Config, out: &Output) -> Result<Ex
     // The way to the recording closes with it; what is under way is still taken.
     drop(sensor);
     session.record(&events, || false)?;
+    session.rest(Timestamp::now())?;
     let (lost, written) = (session.lost, session.recording.end(Timestamp::now())?);
     tell(out, &written, lost, options)
 }
@@ -197,6 +198,14 @@ impl Session {
             return Ok(self.recording.line(&line, now)?);
         }
         for story in teller.tell(event) {
+            self.recording.line(&story, now)?;
+        }
+        Ok(())
+    }
+
+    /// Writes down the stories that were put off.
+    fn rest(&mut self, now: Timestamp) -> Result<()> {
+        for story in self.teller.iter_mut().flat_map(Teller::rest) {
             self.recording.line(&story, now)?;
         }
         Ok(())

@@ -103,6 +103,9 @@ impl<W: Write> Replay<W> {
         }
         self.history.end(&mut items);
         self.tell(&mut items)?;
+        for story in self.teller.rest() {
+            tell_story(&story, &mut self.judge, &mut self.report, &mut self.out)?;
+        }
         self.report.lines = lines.number();
         self.close(file)
     }

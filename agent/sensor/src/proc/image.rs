@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use cordon_behavior::event::{Exec, ProcessKey};
+use cordon_behavior::event::{Exec, FileIdentity, ProcessKey};
 use cordon_behavior::story::StdioKind;
 use procfs::process::Process;
 
@@ -75,8 +75,24 @@ pub(super) fn read(pid: u32, parent: Option<ProcessKey>, snapshot: bool) -> Opti
         stdio: [0, 1, 2].map(|number| descriptor(pid, number)),
         deleted_exe: is_deleted && !memfd,
         memfd,
+        identity: identity(pid),
+        gid: status.rgid,
+        egid: status.egid,
+        capabilities: status.capeff,
         snapshot,
         ..Exec::default()
+    })
+}
+
+/// Which file a process runs, also when it has no name any more.
+fn identity(pid: u32) -> Option<FileIdentity> {
+    let facts = fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+    let seconds = facts.mtime().cast_unsigned();
+    Some(FileIdentity {
+        device: facts.dev(),
+        inode: facts.ino(),
+        mtime_ns: seconds * 1_000_000_000 + facts.mtime_nsec().cast_unsigned(),
+        size: facts.size(),
     })
 }
 

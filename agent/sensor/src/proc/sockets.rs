@@ -53,7 +53,7 @@ pub(crate) fn start(out: &Out) -> Source {
     }
 }
 
-fn seen() -> Vec<Coverage> {
+pub(crate) fn seen() -> Vec<Coverage> {
     let brief = "connections that end within half a second and those of other network namespaces are missed";
     let listen = "bound UDP sockets and listeners of other network namespaces are missed";
     vec![

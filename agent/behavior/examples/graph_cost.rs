@@ -1,5 +1,5 @@
 //! What an exec costs from event to story, and what a process weighs. Prints; run it by hand:
-//! `cargo test -p cordon-behavior --test cost -- --ignored --nocapture`.
+//! `cargo run -p cordon-behavior --example graph_cost`.
 #![expect(clippy::print_stdout, reason = "the numbers are what it is for")]
 #![expect(
     clippy::unwrap_used,
@@ -91,8 +91,10 @@ fn cpu_ns() -> u64 {
     text.split(' ').next().unwrap().parse().unwrap()
 }
 
-#[test]
-#[ignore = "measures, and judges nothing"]
+fn main() {
+    what_an_exec_costs();
+}
+
 fn what_an_exec_costs() {
     let events = events();
     let mut best = [u64::MAX; 2];

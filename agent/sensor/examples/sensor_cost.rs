@@ -1,11 +1,12 @@
 //! What watching costs: numbers for people, not for a verdict. Run it on a quiet machine:
-//! `cargo nextest run -p cordon-sensor --run-ignored only -E 'binary(cost)' --no-capture`
+//! `cargo run -p cordon-sensor --example sensor_cost`
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
     reason = "a measurement that cannot be set up has failed, and its numbers are its purpose"
 )]
 
+#[path = "../tests/support/mod.rs"]
 mod support;
 
 use std::fs;
@@ -76,8 +77,12 @@ fn programs() -> Vec<(String, u64, u64)> {
     found
 }
 
-#[test]
-#[ignore = "measures"]
+fn main() {
+    of_execs_and_connects();
+    of_decoding();
+    of_waiting();
+}
+
 fn of_execs_and_connects() {
     let _stats = Stats::on();
     let execs = Arc::new(AtomicU64::new(0));
@@ -156,8 +161,6 @@ fn record() -> Vec<u8> {
     bytes
 }
 
-#[test]
-#[ignore = "measures"]
 fn of_decoding() {
     let bytes = record();
     let start = Instant::now();
@@ -213,8 +216,6 @@ fn delays(count: u32, between: Duration) -> Vec<u64> {
     all
 }
 
-#[test]
-#[ignore = "measures"]
 fn of_waiting() {
     for (what, between) in [("one by one", 20), ("in a row", 0)] {
         let all = delays(1000, Duration::from_millis(between));
