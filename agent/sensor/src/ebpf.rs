@@ -14,6 +14,7 @@ mod throttles;
 
 use std::io::PipeReader;
 use std::mem::MaybeUninit;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
@@ -186,6 +187,9 @@ fn load_some<'a>(
     libbpf_rs::set_print(Some((PrintLevel::Warn, |_, text| {
         tracing::debug!(target: "libbpf", "{}", text.trim_end());
     })));
+    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
+        return Err(SensorError::NoBtf);
+    }
     let ids = config.scope.ids()?;
     let failed = |act| move |source| SensorError::Ebpf { act, source };
     let mut open = SensorSkelBuilder::default()

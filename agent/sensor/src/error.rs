@@ -17,6 +17,11 @@ pub enum SensorError {
         #[source]
         source: libbpf_rs::Error,
     },
+    /// The kernel does not describe its types, so no program can find its way in them.
+    #[error(
+        "this kernel has no /sys/kernel/btf/vmlinux: eBPF needs one built with CONFIG_DEBUG_INFO_BTF"
+    )]
+    NoBtf,
     /// The cgroup that the scope names.
     #[error("cannot look up cgroup {path} of the scope: it must exist in the cgroup2 tree")]
     Cgroup {

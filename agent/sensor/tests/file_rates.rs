@@ -143,18 +143,15 @@ fn encryptor() {
     }
 }
 
-/// Class `file_rates`, on a disk.
-#[test]
-fn an_encryption_run_is_told_before_its_50th_file_on_a_disk() {
-    let place = tempfile::tempdir_in("/var/tmp").unwrap();
-    encryption_is_told(place.path());
-}
+/// The class, and where an encryptor runs: on a disk, and on tmpfs.
+const ROWS: &[(&str, &str)] = &[("file_rates", "/var/tmp"), ("file_rates", "/dev/shm")];
 
-/// Class `file_rates`, on tmpfs.
 #[test]
-fn an_encryption_run_is_told_before_its_50th_file_on_tmpfs() {
-    let place = tempfile::tempdir_in("/dev/shm").unwrap();
-    encryption_is_told(place.path());
+fn an_encryption_run_is_told_before_its_50th_file() {
+    for (_, place) in ROWS {
+        let place = tempfile::tempdir_in(place).unwrap();
+        encryption_is_told(place.path());
+    }
 }
 
 /// Class `file_rates`: unpacking text is told with its own figures; nothing is judged here.

@@ -37,6 +37,7 @@ const ROWS: &[Row] = &[
     ("exit", an_exit_has_its_code),
     ("exit", a_kill_has_its_signal),
     ("cgroup", a_cgroup_is_told_when_made_and_removed),
+    ("snapshot", what_ran_before_is_found),
 ];
 
 #[test]
@@ -319,6 +320,21 @@ fn a_kill_has_its_signal(watch: &mut Watch) {
     let line = ["-c", "kill -TERM $$", &mark];
     Command::new("/bin/sh").args(line).status().unwrap();
     assert_eq!(end_of(watch, &mark), (0, 15));
+}
+
+fn what_ran_before_is_found(_: &mut Watch) {
+    let mut child = Command::new("/bin/cat")
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut late = Watch::start(Scope::Host, Mode::Ebpf);
+    let found = late.wait("snapshot", |event| {
+        let exec = exec_of(event).filter(|_| event.process.pid == child.id())?;
+        Some(exec.snapshot)
+    });
+    assert!(found);
+    drop(child.stdin.take());
+    child.wait().unwrap();
 }
 
 /// Where a cgroup of this name is told, and whether it was made.
