@@ -1,4 +1,5 @@
 //! Each class of process events is caused by really doing it. Needs root and a kernel with BTF.
+// Long because an exec has many fields, each with an action of its own.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot set up its case has failed"
