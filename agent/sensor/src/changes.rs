@@ -4,21 +4,20 @@
 
 use std::collections::HashSet;
 use std::io::PipeReader;
-use std::os::fd::AsFd;
+use std::time::Duration;
 
 use cordon_behavior::event::{Credentials, EventBody, ProcessKey};
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::connector::{Connector, GID, Notice, PTRACE, UID, What};
 use crate::out::Out;
 use crate::sensor::Source;
-use crate::task::{self, Task};
+use crate::task;
 use crate::{Coverage, Scope, SensorConfig};
 
 const RECEIVE_BYTES: usize = 1024 * 1024;
 /// So that the main source has told who the process is.
-const LATER_MS: u16 = 100;
+const LATER: Duration = Duration::from_millis(100);
 /// Most notices of one reading; more are counted as lost.
 const BATCH: usize = 8192;
 const SOURCE: &str = "proc connector";
@@ -28,7 +27,7 @@ const GIVE_FIRST: &str = "run the agent in the machine's first PID, network and 
 pub(crate) fn start(config: &SensorConfig, out: &Out) -> Source {
     let mut source = match Connector::open(UID | GID | PTRACE, RECEIVE_BYTES) {
         Ok(connector) => spawn(connector, config.scope.clone(), out.clone()),
-        Err(error) => refused(&error.to_string()),
+        Err(error) => Source::refused(refused(&error.to_string())),
     };
     source.coverage.extend(modules());
     source
@@ -38,7 +37,7 @@ pub(crate) fn start(config: &SensorConfig, out: &Out) -> Source {
 pub(crate) fn probe() -> Vec<Coverage> {
     let mut rows = match Connector::open(UID | GID | PTRACE, RECEIVE_BYTES) {
         Ok(_) => covered(),
-        Err(error) => refused(&error.to_string()).coverage,
+        Err(error) => refused(&error.to_string()),
     };
     rows.extend(modules());
     rows
@@ -47,13 +46,7 @@ pub(crate) fn probe() -> Vec<Coverage> {
 fn spawn(connector: Connector, scope: Scope, out: Out) -> Source {
     out.ids_are_told();
     let work = move |stopped: &PipeReader| watch(&connector, &scope, &out, stopped);
-    match Task::spawn("cordon-changes", work) {
-        Ok(task) => Source {
-            coverage: covered(),
-            task: Some(task),
-        },
-        Err(error) => refused(&format!("cannot start its thread: {error}")),
-    }
+    Source::spawn("cordon-changes", covered(), work)
 }
 
 fn covered() -> Vec<Coverage> {
@@ -73,7 +66,7 @@ fn covered() -> Vec<Coverage> {
     ]
 }
 
-fn refused(why: &str) -> Source {
+fn refused(why: &str) -> Vec<Coverage> {
     let credential = Coverage::part(
         "credential",
         "exec",
@@ -81,10 +74,7 @@ fn refused(why: &str) -> Source {
         Some(GIVE_FIRST),
     );
     let ptrace = Coverage::missing("ptrace", SOURCE, why, Some(GIVE_FIRST));
-    Source {
-        coverage: vec![credential, ptrace],
-        task: None,
-    }
+    vec![credential, ptrace]
 }
 
 /// A kernel that cannot load modules has nothing to tell of them.
@@ -96,14 +86,9 @@ fn modules() -> Option<Coverage> {
 
 fn watch(connector: &Connector, scope: &Scope, out: &Out, stopped: &PipeReader) {
     loop {
-        let mut fds = [
-            PollFd::new(connector.as_fd(), PollFlags::POLLIN),
-            PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
-        ];
-        let woken = poll(&mut fds, PollTimeout::NONE).is_ok();
-        let mut stop = woken && fds[1].any().unwrap_or(false);
+        let mut stop = task::wait([task::readable(connector)], stopped, None);
         let notices = read(connector, out);
-        stop = stop || task::pause(stopped, LATER_MS);
+        stop = stop || task::nap(stopped, LATER);
         for notice in notices {
             tell(notice, scope, out);
         }

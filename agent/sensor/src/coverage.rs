@@ -114,6 +114,16 @@ impl Coverage {
         }
     }
 
+    /// The same where the source's thread could not be started.
+    pub(crate) fn without_thread(self, error: &std::io::Error) -> Self {
+        Self {
+            covered: false,
+            why: Some(format!("cannot start its thread: {error}")),
+            remedy: Some("let the agent have more threads (TasksMax of its service)".into()),
+            ..self
+        }
+    }
+
     fn rank(&self) -> u8 {
         match (self.covered, &self.why) {
             (true, None) => 2,

@@ -111,7 +111,7 @@ fn sleep(ring: &Ring<'_>, shared: Shared<'_>, pace: &mut Pace, stopped: &PipeRea
     }
     shared.fall_asleep();
     let stop = if ring.is_empty() {
-        task::wait(ring, stopped, IDLE.as_millis() as u16)
+        task::wait([task::readable(ring)], stopped, Some(IDLE))
     } else {
         task::is_over(stopped)
     };

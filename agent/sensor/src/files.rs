@@ -49,7 +49,6 @@ mod watch;
 
 use crate::out::Out;
 use crate::sensor::Source;
-use crate::task::Task;
 use crate::{Coverage, FilesConfig, SensorConfig};
 pub use decode::{FileNotice, MalformedNotice, NamedFile, file_notices};
 use marks::Marks;
@@ -59,24 +58,11 @@ use run::Run;
 pub(crate) fn start(config: &SensorConfig, out: &Out) -> Source {
     let marks = match Marks::new(config.files.clone()) {
         Ok(marks) => marks,
-        Err(error) => return refused(&error),
+        Err(error) => return Source::refused(marks::refused(&error)),
     };
     let coverage = marks.coverage();
     let run = Run::new(marks, out, config.scope.clone());
-    match Task::spawn("cordon-files", move |stopped| run.watch(stopped)) {
-        Ok(task) => Source {
-            coverage,
-            task: Some(task),
-        },
-        Err(error) => refused(&error),
-    }
-}
-
-fn refused(error: &std::io::Error) -> Source {
-    Source {
-        coverage: marks::refused(error),
-        task: None,
-    }
+    Source::spawn("cordon-files", coverage, move |stopped| run.watch(stopped))
 }
 
 /// What a source started here would see: marks everything and lets go of it.

@@ -10,44 +10,32 @@ mod utmp;
 
 use std::io::{self, ErrorKind, PipeReader};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cordon_behavior::event::{EventBody, Login};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use crate::out::Out;
 use crate::sensor::Source;
-use crate::task::{self, Task};
+use crate::task;
 use crate::{Coverage, LoginFiles, Scope, SensorConfig};
 pub use log::parse_login_line;
 use same::Same;
 use tail::Tail;
 pub use utmp::{UTMP_BYTES, decode_utmp};
 
-const LOOK_MS: u16 = 2000;
+const LOOK: Duration = Duration::from_secs(2);
 /// A file that is written all the time is looked at this often, not at each write.
-const PAUSE_MS: u16 = 200;
+const PAUSE: Duration = Duration::from_millis(200);
 const CLASS: &str = "login";
 
 /// Starts watching, as far as this host allows.
 pub(crate) fn start(config: &SensorConfig, out: &Out) -> Source {
     let row = coverage(&config.logins);
     let watch = Watch::new(config, out.clone());
-    match Task::spawn("cordon-logins", move |stopped| watch.run(stopped)) {
-        Ok(task) => Source {
-            coverage: vec![row],
-            task: Some(task),
-        },
-        Err(error) => Source {
-            coverage: vec![Coverage::missing(
-                CLASS,
-                "none",
-                format!("cannot start its thread: {error}"),
-                None,
-            )],
-            task: None,
-        },
-    }
+    Source::spawn("cordon-logins", vec![row], move |stopped| {
+        watch.run(stopped);
+    })
 }
 
 /// What would be seen.
@@ -134,7 +122,7 @@ impl Watch {
         loop {
             let stop = self.sleep(stopped);
             self.look();
-            if stop || task::pause(stopped, PAUSE_MS) {
+            if stop || task::nap(stopped, PAUSE) {
                 return;
             }
         }
@@ -142,9 +130,9 @@ impl Watch {
 
     fn sleep(&self, stopped: &PipeReader) -> bool {
         let Some(inotify) = &self.inotify else {
-            return task::pause(stopped, LOOK_MS);
+            return task::nap(stopped, LOOK);
         };
-        let stop = task::wait(inotify, stopped, LOOK_MS);
+        let stop = task::wait([task::readable(inotify)], stopped, Some(LOOK));
         // What it says does not matter: every file is looked at.
         while inotify.read_events().is_ok_and(|events| !events.is_empty()) {}
         stop

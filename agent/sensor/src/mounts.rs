@@ -9,13 +9,14 @@ mod table;
 
 use std::io::{self, PipeReader};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use cordon_behavior::event::EventBody;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 
 use crate::out::Out;
 use crate::sensor::Source;
-use crate::task::{self, Task};
+use crate::task;
 use crate::{Coverage, Scope, SensorConfig};
 use notice::Marked;
 pub use notice::{MountNotice, NoticeError, decode_mount_notice};
@@ -23,8 +24,9 @@ pub use stat::decode_statmount;
 use table::{Change, Table};
 
 /// So that the main source has told who the process is.
-const LATER_MS: u16 = 100;
+const LATER: Duration = Duration::from_millis(100);
 const CLASS: &str = "mount";
+const THREAD: &str = "cordon-mounts";
 const TABLE: &str = "/proc/self/mountinfo";
 const GIVE_FANOTIFY: &str = "run on Linux 6.15 or newer as root or with CAP_SYS_ADMIN";
 const ELSEWHERE: &str = "only the agent's own mount namespace: those of containers are told by their processes' namespaces";
@@ -33,14 +35,13 @@ const ELSEWHERE: &str = "only the agent's own mount namespace: those of containe
 pub(crate) fn start(config: &SensorConfig, out: &Out) -> Source {
     let (scope, out) = (config.scope.clone(), out.clone());
     match Way::open(config) {
-        Ok((row, Way::Fanotify(marked))) => spawn(row, move |stopped| {
+        Ok((row, Way::Fanotify(marked))) => Source::spawn(THREAD, vec![row], move |stopped| {
             by_fanotify(&marked, &scope, &out, stopped);
         }),
-        Ok((row, Way::Table(table))) => spawn(row, move |stopped| by_table(table, &out, stopped)),
-        Err(row) => Source {
-            coverage: vec![row],
-            task: None,
-        },
+        Ok((row, Way::Table(table))) => Source::spawn(THREAD, vec![row], move |stopped| {
+            by_table(table, &out, stopped);
+        }),
+        Err(row) => Source::refused(vec![row]),
     }
 }
 
@@ -81,36 +82,18 @@ impl Way {
     }
 }
 
-fn spawn(part: Coverage, work: impl FnOnce(&PipeReader) + Send + 'static) -> Source {
-    match Task::spawn("cordon-mounts", work) {
-        Ok(task) => Source {
-            coverage: vec![part],
-            task: Some(task),
-        },
-        Err(error) => Source {
-            coverage: vec![Coverage::missing(
-                CLASS,
-                "none",
-                format!("cannot start its thread: {error}"),
-                None,
-            )],
-            task: None,
-        },
-    }
-}
-
 fn by_fanotify(marked: &Marked, scope: &Scope, out: &Out, stopped: &PipeReader) {
     let mut names = stat::Names::new();
     out.register(names.gauge());
     loop {
-        let stop = sleep(marked, PollFlags::POLLIN, stopped);
+        let stop = task::wait([task::readable(marked)], stopped, None);
         let notices = marked.read(out);
         // At once: a mount may be gone later.
         let told: Vec<_> = notices
             .iter()
             .flat_map(|notice| names.tell(notice).map(|body| (notice.pid, body)))
             .collect();
-        let stop = stop || task::pause(stopped, LATER_MS);
+        let stop = stop || task::nap(stopped, LATER);
         for (pid, body) in told {
             if *scope == Scope::Host || out.known(pid).is_some() {
                 out.event_of_pid(pid, body);
@@ -124,7 +107,8 @@ fn by_fanotify(marked: &Marked, scope: &Scope, out: &Out, stopped: &PipeReader) 
 
 fn by_table(mut table: Table, out: &Out, stopped: &PipeReader) {
     loop {
-        let stop = sleep(&table, PollFlags::POLLPRI, stopped);
+        let table_fd = PollFd::new(table.as_fd(), PollFlags::POLLPRI);
+        let stop = task::wait([table_fd], stopped, None);
         match table.changes() {
             Ok(changes) => changes
                 .into_iter()
@@ -135,7 +119,7 @@ fn by_table(mut table: Table, out: &Out, stopped: &PipeReader) {
             }
         }
         // A storm of mounts is read ten times a second, not once for each.
-        if stop || task::pause(stopped, LATER_MS) {
+        if stop || task::nap(stopped, LATER) {
             return;
         }
     }
@@ -147,14 +131,4 @@ fn body(change: Change) -> EventBody {
         attached: change.attached,
         fs_type: change.fs_type,
     }
-}
-
-/// True when it is time to stop.
-fn sleep(source: &impl AsFd, what: PollFlags, stopped: &PipeReader) -> bool {
-    let mut fds = [
-        PollFd::new(source.as_fd(), what),
-        PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
-    ];
-    let woken = poll(&mut fds, PollTimeout::NONE).is_ok();
-    woken && fds[1].any().unwrap_or(false)
 }

@@ -272,6 +272,36 @@ pub(crate) struct Source {
     pub task: Option<Task>,
 }
 
+impl Source {
+    /// Watches on a thread of its own; where that is refused nothing of `coverage` is seen.
+    pub(crate) fn spawn(
+        name: &str,
+        coverage: Vec<Coverage>,
+        work: impl FnOnce(&PipeReader) + Send + 'static,
+    ) -> Self {
+        match Task::spawn(name, work) {
+            Ok(task) => Self {
+                coverage,
+                task: Some(task),
+            },
+            Err(error) => Self::refused(
+                coverage
+                    .into_iter()
+                    .map(|row| row.without_thread(&error))
+                    .collect(),
+            ),
+        }
+    }
+
+    /// Cannot watch here; `coverage` says why.
+    pub(crate) fn refused(coverage: Vec<Coverage>) -> Self {
+        Self {
+            coverage,
+            task: None,
+        }
+    }
+}
+
 /// What the main thread tells the starter.
 pub(crate) enum Started {
     /// By eBPF.

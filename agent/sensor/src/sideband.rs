@@ -13,23 +13,22 @@ mod ring;
 
 use std::fs::File;
 use std::io::{self, PipeReader};
-use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cordon_behavior::event::{EventBody, ProcessKey};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::cache::Gauge;
 use crate::out::Out;
 use crate::sensor::Source;
-use crate::task::Task;
+use crate::task;
 use crate::{Coverage, Scope, SensorConfig};
 use memory::Told;
 use namespaces::Tasks;
 pub use record::{NAMESPACE_KINDS, SideError, SideRecord, TaskNamespaces, decode_sideband};
 use ring::Ring;
 
-const INTERVAL_MS: u16 = 100;
+const INTERVAL: Duration = Duration::from_millis(100);
 /// Most events that wait to be told; more in one interval are counted as lost.
 const WAITING: usize = 4096;
 const SOURCE: &str = "perf side band";
@@ -39,22 +38,18 @@ const GIVE_PERF: &str = "Linux 5.1 or newer with CONFIG_PERF_EVENTS, as root or 
 pub(crate) fn start(config: &SensorConfig, out: &Out) -> Source {
     let watch = match open() {
         Ok(rings) => Watch::new(rings, config.scope.clone(), out.clone()),
-        Err(error) => return refused(&format!("cannot open it: {error}")),
+        Err(error) => return Source::refused(refused(&error)),
     };
-    match Task::spawn("cordon-sideband", move |stopped| watch.run(stopped)) {
-        Ok(task) => Source {
-            coverage: covered(),
-            task: Some(task),
-        },
-        Err(error) => refused(&format!("cannot start its thread: {error}")),
-    }
+    Source::spawn("cordon-sideband", covered(), move |stopped| {
+        watch.run(stopped);
+    })
 }
 
 /// What would be seen.
 pub(crate) fn probe() -> Vec<Coverage> {
     match open() {
         Ok(_) => covered(),
-        Err(error) => refused(&format!("cannot open it: {error}")).coverage,
+        Err(error) => refused(&error),
     }
 }
 
@@ -77,14 +72,11 @@ fn covered() -> Vec<Coverage> {
     ]
 }
 
-fn refused(why: &str) -> Source {
-    let classes = ["namespace", "executable_memory", "bpf"];
-    Source {
-        coverage: classes
-            .map(|class| Coverage::missing(class, SOURCE, why, Some(GIVE_PERF)))
-            .into(),
-        task: None,
-    }
+fn refused(error: &io::Error) -> Vec<Coverage> {
+    let why = format!("cannot open it: {error}");
+    ["namespace", "executable_memory", "bpf"]
+        .map(|class| Coverage::missing(class, SOURCE, why.clone(), Some(GIVE_PERF)))
+        .into()
 }
 
 /// A ring for each CPU that is online now.
@@ -168,12 +160,11 @@ impl Watch {
 
     /// True when it is time to stop.
     fn sleep(&self, stopped: &PipeReader) -> bool {
-        let stop = PollFd::new(stopped.as_fd(), PollFlags::POLLIN);
-        let mut fds = vec![stop];
-        let rings = self.rings.iter();
-        fds.extend(rings.map(|ring| PollFd::new(ring.as_fd(), PollFlags::POLLIN)));
-        let woken = poll(&mut fds, PollTimeout::from(INTERVAL_MS)).is_ok();
-        woken && fds[0].any().unwrap_or(false)
+        task::wait(
+            self.rings.iter().map(task::readable),
+            stopped,
+            Some(INTERVAL),
+        )
     }
 
     fn take(&mut self, mut bytes: &[u8]) {

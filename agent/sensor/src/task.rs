@@ -43,29 +43,30 @@ impl Drop for Task {
     }
 }
 
-/// Sleeps for `ms`; true when it is time to stop.
-pub(crate) fn pause(stopped: &PipeReader, ms: u16) -> bool {
-    let mut fds = [PollFd::new(stopped.as_fd(), PollFlags::POLLIN)];
-    let woken = poll(&mut fds, PollTimeout::from(ms)).is_ok();
-    woken && fds[0].any().unwrap_or(false)
+/// A source that [`wait`] wakes for when it can be read.
+pub(crate) fn readable(source: &impl AsFd) -> PollFd<'_> {
+    PollFd::new(source.as_fd(), PollFlags::POLLIN)
 }
 
-/// Sleeps until `source` is readable or `limit_ms` is over; true when it is time to stop.
-pub(crate) fn wait(source: &impl AsFd, stopped: &PipeReader, limit_ms: u16) -> bool {
-    let mut fds = [
-        PollFd::new(source.as_fd(), PollFlags::POLLIN),
-        PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
-    ];
+/// Sleeps until one of `sources` is ready, or until `limit` is over if there is one; true when it is time
+/// to stop.
+pub(crate) fn wait<'a>(
+    sources: impl IntoIterator<Item = PollFd<'a>>,
+    stopped: &'a PipeReader,
+    limit: Option<Duration>,
+) -> bool {
+    let mut fds = vec![readable(stopped)];
+    fds.extend(sources);
+    let limit = limit.map_or(PollTimeout::NONE, |limit| {
+        PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX)
+    });
     // An interrupted poll is an early wake-up, and that harms nobody.
-    let woken = poll(&mut fds, PollTimeout::from(limit_ms)).is_ok();
-    woken && fds[1].any().unwrap_or(false)
+    poll(&mut fds, limit).is_ok() && fds[0].any().unwrap_or(false)
 }
 
 /// Sleeps for `time`; true when it is time to stop.
 pub(crate) fn nap(stopped: &PipeReader, time: Duration) -> bool {
-    let mut fds = [PollFd::new(stopped.as_fd(), PollFlags::POLLIN)];
-    let limit = PollTimeout::try_from(time).unwrap_or(PollTimeout::ZERO);
-    poll(&mut fds, limit).is_ok() && fds[0].any().unwrap_or(false)
+    wait([], stopped, Some(time))
 }
 
 /// Whether it is time to stop.

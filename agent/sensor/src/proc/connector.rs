@@ -1,15 +1,14 @@
 //! Following processes by the proc connector: the rest is read from `/proc`.
 
 use std::io::{self, PipeReader};
-use std::os::fd::AsFd;
 
 use cordon_behavior::event::EventBody;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{Known, event};
 use crate::connector::{Connector, EXEC, EXIT, FORK, Notice, What};
 use crate::out::Out;
+use crate::task;
 
 const RECEIVE_BYTES: usize = 4 * 1024 * 1024;
 
@@ -20,12 +19,7 @@ pub(super) fn open() -> io::Result<Connector> {
 pub(super) fn watch(connector: &Connector, known: &mut Known, out: &Out, stopped: &PipeReader) {
     let mut buffer = [0; 4096];
     loop {
-        let mut fds = [
-            PollFd::new(connector.as_fd(), PollFlags::POLLIN),
-            PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
-        ];
-        let woken = poll(&mut fds, PollTimeout::NONE);
-        if woken.is_ok() && fds[1].any().unwrap_or(false) {
+        if task::wait([task::readable(connector)], stopped, None) {
             return;
         }
         drain(connector, &mut buffer, known, out);

@@ -2,22 +2,20 @@
 
 use std::collections::HashSet;
 use std::io::PipeReader;
-use std::os::fd::AsFd;
+use std::time::Duration;
 
 use cordon_behavior::event::EventBody;
-use nix::poll::{PollFd, PollFlags, PollTimeout};
 
 use super::{Known, event, image};
 use crate::clock;
 use crate::out::Out;
+use crate::task;
 
-const INTERVAL_MS: u16 = 100;
+const INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) fn watch(known: &mut Known, out: &Out, stopped: &PipeReader) {
     loop {
-        let mut fds = [PollFd::new(stopped.as_fd(), PollFlags::POLLIN)];
-        let woken = nix::poll::poll(&mut fds, PollTimeout::from(INTERVAL_MS));
-        if woken.is_ok() && fds[0].any().unwrap_or(false) {
+        if task::nap(stopped, INTERVAL) {
             return;
         }
         match image::pids() {

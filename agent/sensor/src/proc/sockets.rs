@@ -4,15 +4,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::io::{self, PipeReader};
+use std::io::PipeReader;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cordon_behavior::event::{EventBody, Protocol};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use procfs::net::{TcpNetEntry, TcpState};
 
 use super::image::pids;
@@ -20,7 +18,7 @@ use crate::cache::Bounded;
 use crate::coverage::GIVE_EBPF;
 use crate::out::Out;
 use crate::sensor::Source;
-use crate::task::Task;
+use crate::task;
 use crate::{CacheUse, Coverage};
 
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -38,19 +36,9 @@ pub(crate) fn start(out: &Out) -> Source {
     let usage = Arc::new(Usage::default());
     out.register(usage.clone());
     let own_out = out.clone();
-    let task = Task::spawn("cordon-sockets", move |stopped| {
+    Source::spawn("cordon-sockets", seen(), move |stopped| {
         watch(&own_out, &usage, stopped);
-    });
-    match task {
-        Ok(task) => Source {
-            coverage: seen(),
-            task: Some(task),
-        },
-        Err(error) => Source {
-            coverage: unseen(&error),
-            task: None,
-        },
-    }
+    })
 }
 
 pub(crate) fn seen() -> Vec<Coverage> {
@@ -62,12 +50,6 @@ pub(crate) fn seen() -> Vec<Coverage> {
     ]
 }
 
-fn unseen(error: &io::Error) -> Vec<Coverage> {
-    let why = format!("cannot start a thread that looks at it: {error}");
-    let row = |class| Coverage::missing(class, SOURCE, why.clone(), Some(GIVE_EBPF));
-    vec![row("connect"), row("listen")]
-}
-
 fn watch(out: &Out, usage: &Usage, stopped: &PipeReader) {
     let mut known = HashSet::new();
     loop {
@@ -77,17 +59,10 @@ fn watch(out: &Out, usage: &Usage, stopped: &PipeReader) {
         tell(&mut news(&known, &table), out);
         known = table.iter().map(|entry| entry.inode).collect();
         let rest = INTERVAL.max(begun.elapsed() * SHARE);
-        if is_stopped(stopped, rest) {
+        if task::nap(stopped, rest) {
             return;
         }
     }
-}
-
-/// Sleeps, and answers whether it is time to stop.
-fn is_stopped(stopped: &PipeReader, limit: Duration) -> bool {
-    let mut fds = [PollFd::new(stopped.as_fd(), PollFlags::POLLIN)];
-    let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-    poll(&mut fds, limit).is_ok_and(|ready| ready > 0)
 }
 
 /// Every TCP socket of this network namespace that somebody has.
