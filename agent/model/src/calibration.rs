@@ -25,6 +25,38 @@ impl Platt {
     }
 }
 
+/// The network's logit and the gate's, as one: `p = sigmoid(network * n + gate * g + offset)`. The two err apart: the
+/// network reads order and context, the gate remembers words, so both together know more than either.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Blend {
+    /// Weight of the network's logit, above 0.
+    pub network: f32,
+    /// Weight of the gate's logit, 0 or more.
+    pub gate: f32,
+    /// Shift.
+    pub offset: f32,
+}
+
+impl Blend {
+    /// The network alone, as it is.
+    pub const NETWORK: Self = Self {
+        network: 1.0,
+        gate: 0.0,
+        offset: 0.0,
+    };
+
+    /// The calibrated log-odds.
+    pub fn log_odds(self, network: f32, gate: f32) -> f32 {
+        self.network * network + self.gate * gate + self.offset
+    }
+
+    /// The probability of two logits.
+    pub fn probability(self, network: f32, gate: f32) -> f32 {
+        sigmoid(self.log_odds(network, gate))
+    }
+}
+
 /// The logistic function.
 pub fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
@@ -55,11 +87,11 @@ pub enum Form {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
-    /// Of the network's malice logit, for stories that a sensor saw.
-    pub network: Platt,
+    /// Of both malice logits, for stories that a sensor saw.
+    pub seen: Blend,
     /// The same for shell text alone: less is known of it, and its logits lie elsewhere.
-    pub text: Platt,
-    /// Of the gate's logit.
+    pub text: Blend,
+    /// Of the gate's logit alone.
     pub gate: Platt,
     /// Names of probabilities.
     pub thresholds: Thresholds,
@@ -68,10 +100,10 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// Of the network's malice logit, for one form of story.
-    pub fn of(&self, form: Form) -> Platt {
+    /// Of both malice logits, for one form of story.
+    pub fn of(&self, form: Form) -> Blend {
         match form {
-            Form::Seen => self.network,
+            Form::Seen => self.seen,
             Form::Text => self.text,
         }
     }
@@ -83,12 +115,17 @@ impl Calibration {
         if !ordered || !(0.0..=1.0).contains(&t.gate) || !(0.0..=1.0).contains(&self.technique) {
             return Err("thresholds must satisfy 0 <= suspicious <= malicious <= 1".to_owned());
         }
-        for platt in [self.network, self.text, self.gate] {
-            if !(platt.slope > 0.0 && platt.slope.is_finite() && platt.offset.is_finite()) {
-                return Err("a slope must be positive and finite, an offset finite".to_owned());
-            }
+        let slope = |value: f32| value > 0.0 && value.is_finite();
+        let weight = |value: f32| value >= 0.0 && value.is_finite();
+        let blends = [self.seen, self.text];
+        let are_sound = blends
+            .iter()
+            .all(|one| slope(one.network) && weight(one.gate) && one.offset.is_finite());
+        if are_sound && slope(self.gate.slope) && self.gate.offset.is_finite() {
+            Ok(())
+        } else {
+            Err("a slope must be positive and finite, an offset finite".to_owned())
         }
-        Ok(())
     }
 }
 
@@ -99,8 +136,8 @@ mod tests {
     #[test]
     fn senseless_calibrations_are_refused() {
         let good = Calibration {
-            network: Platt::IDENTITY,
-            text: Platt::IDENTITY,
+            seen: Blend::NETWORK,
+            text: Blend::NETWORK,
             gate: Platt::IDENTITY,
             thresholds: Thresholds {
                 gate: 0.01,
@@ -114,7 +151,7 @@ mod tests {
         bad.thresholds.suspicious = 0.95;
         assert!(bad.check().is_err());
         bad = good;
-        bad.network.slope = f32::NAN;
+        bad.seen.network = f32::NAN;
         assert!(bad.check().is_err());
         bad = good;
         bad.thresholds.malicious = f32::NAN;

@@ -7,6 +7,7 @@ mod names;
 use cordon_behavior::story::{FileOperation, Process, StdioKind, Story};
 
 use crate::calibration::Form;
+use crate::levels;
 use crate::place;
 use crate::reads::Reads;
 use names::index_of;
@@ -14,7 +15,7 @@ use names::index_of;
 pub use names::NAMES;
 
 /// Length of the vector. Rows of the quantized network are multiples of 32.
-pub const FACTS: usize = 64;
+pub const FACTS: usize = 128;
 
 macro_rules! fact {
     ($name:literal) => {
@@ -36,6 +37,13 @@ pub fn of(story: &Story, reads: &Reads) -> [f32; FACTS] {
     files(reads.files(story), &mut vector);
     names(reads.dns(story), &mut vector);
     text(story, &mut vector);
+    let levels = levels::of(story, reads);
+    for (index, (level, (_, full))) in levels.iter().zip(&levels::LEVELS).enumerate() {
+        vector.put(
+            names::FIRST_LEVEL + index,
+            f32::from(*level) / f32::from(*full),
+        );
+    }
     vector.0
 }
 

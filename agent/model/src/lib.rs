@@ -2,6 +2,7 @@
 //!
 //! - [`text`], [`tokens`], [`facts`]: a story becomes a bounded stream of normalised pieces and a vector of typed facts.
 //! - [`reads`]: which parts of a story that is, for a given model.
+//! - [`levels`]: what was counted and measured, on coarse scales.
 //! - [`network`], [`gate`]: the quantized network and the linear gate before it.
 //! - [`artifact`]: the files of a model, verified before anything is allocated for them.
 //! - [`model`]: what the judge calls.
@@ -16,6 +17,7 @@ pub mod calibration;
 pub mod facts;
 pub mod gate;
 mod hash;
+pub mod levels;
 pub mod model;
 pub mod network;
 pub mod place;

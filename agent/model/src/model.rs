@@ -5,7 +5,7 @@ use std::path::Path;
 use cordon_behavior::story::Story;
 
 use crate::artifact::{self, ModelError};
-use crate::calibration::{Calibration, Platt, Thresholds, sigmoid};
+use crate::calibration::{Blend, Calibration, Thresholds, sigmoid};
 use crate::facts::{self, FACTS};
 use crate::gate::Gate;
 use crate::network::Network;
@@ -115,7 +115,8 @@ impl Model {
 
     /// [`Model::assess`] of a story that was read before.
     pub fn assess_input(&self, input: &Input) -> Assessment {
-        let gate_probability = self.gate_of(input);
+        let gate = self.gate.logit(&input.tokens, &input.facts);
+        let gate_probability = self.calibration.gate.probability(gate);
         if gate_probability < self.calibration.thresholds.gate {
             return Assessment {
                 // Never above what the network would have to say to be heard.
@@ -127,7 +128,7 @@ impl Model {
         }
         let logits = self.logits(input);
         Assessment {
-            probability: self.platt(input).probability(logits[0]),
+            probability: self.blend(input).probability(logits[0], gate),
             gate_probability,
             techniques: self.techniques(&logits[1..]),
             part: Part::Network,
@@ -139,10 +140,11 @@ impl Model {
         self.network.logits(&input.tokens, &input.facts)
     }
 
-    /// The network's calibrated log-odds, without the gate: what reasons are measured in.
+    /// Calibrated log-odds of network and gate together, whatever the gate alone would stop: what reasons are measured
+    /// in.
     pub fn log_odds(&self, input: &Input) -> f32 {
-        let platt = self.platt(input);
-        platt.slope * self.logits(input)[0] + platt.offset
+        let gate = self.gate.logit(&input.tokens, &input.facts);
+        self.blend(input).log_odds(self.logits(input)[0], gate)
     }
 
     /// The probability of [`Model::log_odds`].
@@ -150,7 +152,7 @@ impl Model {
         sigmoid(log_odds)
     }
 
-    fn platt(&self, input: &Input) -> Platt {
+    fn blend(&self, input: &Input) -> Blend {
         self.calibration.of(facts::form(&input.facts))
     }
 

@@ -1,4 +1,5 @@
-//! The quantized network: hashed embedding, convolutions of several widths, max pooling, typed facts, two layers.
+//! The quantized network: hashed embedding, convolutions of several widths, max pooling, the mean of the tokens, typed
+//! facts, two layers.
 //!
 //! Weights are Q8_0 blocks from the GGUF file and every product is candle's own Q8_0 dot product. `QMatMul` itself
 //! is not called: on the CPU it hands each product to candle's process-wide pool, which has a spinning worker for
@@ -127,11 +128,13 @@ impl Network {
 
     /// Logits: malice first, then the techniques.
     pub fn logits(&self, tokens: &Tokens, facts: &[f32; FACTS]) -> Vec<f32> {
-        let stream = self.embed(tokens);
+        let embedded = self.embed(tokens);
+        let stream = quantize(&embedded);
         let mut features = Vec::with_capacity(self.shape.pooled());
         for (width, convolution) in &self.convolutions {
             self.pool(*width, convolution, &stream, &mut features);
         }
+        features.extend(self.mean(&embedded, tokens.len()));
         features.extend_from_slice(facts);
         let mut hidden = self.hidden.forward(&features);
         for value in &mut hidden {
@@ -142,7 +145,7 @@ impl Network {
 
     /// Embedded tokens, then as many empty ones as the widest convolution spans: in training streams are padded to
     /// one length, so every convolution sees an empty window there; it has to see one here too.
-    fn embed(&self, tokens: &Tokens) -> Vec<BlockQ8_0> {
+    fn embed(&self, tokens: &Tokens) -> Vec<f32> {
         let dim = self.shape.dim;
         let mut stream = vec![0f32; (tokens.len() + self.shape.widest()) * dim];
         let mut row = vec![0f32; dim];
@@ -161,7 +164,18 @@ impl Network {
                 }
             }
         }
-        quantize(&stream)
+        stream
+    }
+
+    /// What kind of work it is all in all, beside the most telling places of it.
+    fn mean(&self, embedded: &[f32], tokens: usize) -> Vec<f32> {
+        let mut mean = vec![0f32; self.shape.dim];
+        for row in embedded.chunks_exact(self.shape.dim) {
+            for (sum, value) in mean.iter_mut().zip(row) {
+                *sum += value / tokens.max(1) as f32;
+            }
+        }
+        mean
     }
 
     fn pool(

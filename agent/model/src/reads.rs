@@ -10,6 +10,8 @@ use std::hash::{Hash as _, Hasher};
 use cordon_behavior::story::{Connection, FileOperation, Process, Relative, Story};
 use serde::{Deserialize, Serialize};
 
+use crate::levels;
+
 /// A part of a story that not every model reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -24,6 +26,9 @@ pub enum Section {
     Dns,
     /// Operations on files.
     Files,
+    /// What was counted and measured of the process and its descendants ([`crate::levels`]), the environment's
+    /// names, and the script that it runs.
+    Facts,
 }
 
 /// The sections that a model reads. The process, its kin and shell text are read by each.
@@ -54,7 +59,13 @@ impl Reads {
             Section::ConnectionsUdp,
             Section::Dns,
             Section::Files,
+            Section::Facts,
         ])
+    }
+
+    /// Whether what was counted and measured is read.
+    pub fn facts(&self) -> bool {
+        self.has(Section::Facts)
     }
 
     /// The connections that are read.
@@ -85,6 +96,7 @@ impl Reads {
             connections: _,
             dns: _,
             files: _,
+            // As levels:
             facts: _,
             command,
             session,
@@ -92,7 +104,11 @@ impl Reads {
         own.is_some().hash(hasher);
         if let Some(own) = own {
             process(own, hasher);
+            if self.facts() {
+                (&own.script, &own.env).hash(hasher);
+            }
         }
+        levels::of(story, self).hash(hasher);
         kin(ancestors, hasher);
         kin(children, hasher);
         for one in self.connections(story) {
@@ -141,7 +157,7 @@ fn process(own: &Process, hasher: &mut impl Hasher) {
         stderr,
         deleted_exe,
         memfd,
-        // Not read:
+        // Above, or as levels, or not read:
         gid: _,
         egid: _,
         argv_truncated: _,
@@ -178,7 +194,7 @@ fn connection(one: &Connection, hasher: &mut impl Hasher) {
         protocol,
         address,
         port,
-        // Not read:
+        // As levels:
         times: _,
         sent: _,
         received: _,
@@ -191,7 +207,7 @@ fn file(one: &FileOperation, hasher: &mut impl Hasher) {
     let FileOperation {
         op,
         path,
-        // Not read:
+        // Not read, and as levels:
         to: _,
         sensitivity: _,
     } = one;
@@ -252,6 +268,10 @@ mod tests {
             r#"{"id":"r","process":{"stderr":"socket"}}"#,
             r#"{"id":"r","process":{"deleted_exe":true}}"#,
             r#"{"id":"r","process":{"memfd":true}}"#,
+            r#"{"id":"r","process":{"script":"a"}}"#,
+            r#"{"id":"r","process":{"env":["a"]}}"#,
+            r#"{"id":"r","process":{"first_seen":true}}"#,
+            r#"{"id":"r","process":{},"facts":{"modules":["a"]}}"#,
             r#"{"id":"r","process":{},"ancestors":[{"exe":"a"}]}"#,
             r#"{"id":"r","process":{},"children":[{"exe":"a"}]}"#,
             r#"{"id":"r","process":{},"connections":[{"address":"a"}]}"#,

@@ -7,7 +7,7 @@ use crate::reads::Reads;
 use crate::tokens::FIELDS;
 
 /// Format of the tokens, the facts and the tensors. A model of another format is refused.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 /// Hashed rows of one token: its field, its word, and at most six character trigrams.
 pub const ROWS_PER_TOKEN: usize = 8;
 /// Weights a Q8_0 block holds.
@@ -56,7 +56,7 @@ impl Shape {
             gate_rows: 32_768,
             facts: NAMES.iter().map(|name| (*name).to_owned()).collect(),
             techniques,
-            reads: Reads::default(),
+            reads: Reads::everything(),
         }
     }
 
@@ -107,9 +107,9 @@ impl Shape {
         self.widths.iter().copied().max().unwrap_or(1)
     }
 
-    /// What enters the hidden layer: every pooled channel, then the facts.
+    /// What enters the hidden layer: every pooled channel, the mean of the tokens, then the facts.
     pub fn pooled(&self) -> usize {
-        self.widths.len() * self.channels + FACTS
+        self.widths.len() * self.channels + self.dim + FACTS
     }
 
     /// Malice, then the techniques.

@@ -44,6 +44,8 @@ pub enum Field {
     Command = 12,
     /// Between shell lines.
     Line = 13,
+    /// The script that it runs.
+    Script = 14,
 }
 
 /// How many fields there are room for in the embedding table.
@@ -158,7 +160,7 @@ impl Sections {
             write(&mut sink);
         };
         if let Some(own) = &story.process {
-            put(PROCESS, &mut |sink| process(own, sink));
+            put(PROCESS, &mut |sink| process(own, reads, sink));
         }
         put(ANCESTORS, &mut |sink| ancestors(&story.ancestors, sink));
         put(CHILDREN, &mut |sink| children(&story.children, sink));
@@ -294,10 +296,16 @@ impl Sink<'_> {
     }
 }
 
-fn process(own: &Process, sink: &mut Sink) {
+fn process(own: &Process, reads: &Reads, sink: &mut Sink) {
     sink.image(Field::Exe, &own.exe);
     stdio(own, sink);
     state(own, sink);
+    if reads.facts() {
+        sink.pieces(Field::Script, &own.script, 6);
+        for name in own.env.iter().take(8) {
+            sink.put(Field::State, &name.to_ascii_lowercase());
+        }
+    }
     sink.pieces(Field::Directory, &own.cwd, 4);
     sink.arguments(Field::Argument, &own.argv, usize::MAX);
 }

@@ -4,12 +4,15 @@
 //! families on the calibration and test sides are never fitted.
 
 pub mod card;
+pub mod checkpoint;
+pub mod compare;
 pub mod data;
 pub mod draw;
 pub mod dress;
 pub mod fit;
 pub mod float;
 pub mod measure;
+pub mod packs;
 pub mod recording;
 pub mod scrub;
 pub mod services;
@@ -18,6 +21,7 @@ pub mod shell;
 pub mod sockets;
 pub mod vary;
 
+mod held_out;
 mod run;
 
 use std::path::PathBuf;
@@ -33,8 +37,11 @@ pub use run::run;
 #[command(name = "cordon-train", version)]
 pub struct Arguments {
     /// Directory of the public text (see docs/model.md for its sources)
-    #[arg(long)]
+    #[arg(long, required_unless_present = "held_out", default_value = "")]
     pub corpus: PathBuf,
+    /// Only write the stories that are left out and are not public text, a labelled one a line, to this file
+    #[arg(long)]
+    pub held_out: Option<PathBuf>,
     /// Directory of recordings; none is used when it does not exist
     #[arg(long, default_value = "tests/recordings")]
     pub recordings: PathBuf,
@@ -44,6 +51,18 @@ pub struct Arguments {
     /// Do not fit: measure and calibrate the weights of this artifact again
     #[arg(long)]
     pub weights: Option<PathBuf>,
+    /// Fit each architecture, measure it on what is left out, and write `--comparison`; no artifact
+    #[arg(long)]
+    pub compare: bool,
+    /// Where the comparison is, for the card
+    #[arg(long, default_value = "agent/model/comparison.json")]
+    pub comparison: PathBuf,
+    /// Where a fit keeps its place after each pass; one that was cut off goes on from there
+    #[arg(long, default_value = "target/train")]
+    pub checkpoints: PathBuf,
+    /// Leave this source out of fitting and report it (`pack:intruder`, `tldr`, `recorded:backup`); may be repeated
+    #[arg(long)]
+    pub without: Vec<String>,
     /// Decides everything that is drawn
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -78,12 +97,32 @@ pub enum TrainError {
         #[source]
         source: serde_json::Error,
     },
+    /// A pack of ours is not one.
+    #[error("pack {name} is damaged: {why}")]
+    Pack {
+        /// Which.
+        name: &'static str,
+        /// Where and why.
+        why: String,
+    },
     /// Candle failed.
     #[error("the network cannot be fitted")]
     Fit(#[from] candle_core::Error),
     /// The artifact cannot be written or does not load.
     #[error("the artifact is not usable")]
     Artifact(#[from] ModelError),
+    /// The comparison cannot be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A source that was to be left out is not there.
+    #[error("no source is called {0}: see the sources of the model card")]
+    NoSource(String),
     /// Weights of an earlier run were fitted on other data.
     #[error("the weights in {0} were fitted on other data: train again")]
     Changed(PathBuf),

@@ -11,7 +11,7 @@ use cordon_behavior::story::Story;
 use cordon_judge::{Judge, Options};
 use cordon_model::Model;
 use cordon_model::artifact::Writer;
-use cordon_model::calibration::{Calibration, Platt, Thresholds};
+use cordon_model::calibration::{Blend, Calibration, Platt, Thresholds};
 use cordon_model::facts::{FACTS, NAMES};
 use cordon_model::network::Rows;
 use cordon_model::shape::Shape;
@@ -88,8 +88,8 @@ impl ByHand {
             training: &none,
         };
         let calibration = Calibration {
-            network: Platt::IDENTITY,
-            text: Platt::IDENTITY,
+            seen: Blend::NETWORK,
+            text: Blend::NETWORK,
             gate: Platt::IDENTITY,
             thresholds: Thresholds {
                 gate: 0.02,

@@ -1,7 +1,26 @@
 //! The names of the facts and their places in the vector.
 
+use crate::levels;
+
 /// Names of the facts, in order; the rest of the vector is zero and free for later ones.
-pub const NAMES: [&str; 56] = [
+pub const NAMES: [&str; FIRST_LEVEL + levels::COUNT] = {
+    let mut names = [""; FIRST_LEVEL + levels::COUNT];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = if index < FIRST_LEVEL {
+            OWN[index]
+        } else {
+            levels::LEVELS[index - FIRST_LEVEL].0
+        };
+        index += 1;
+    }
+    names
+};
+
+/// Where the levels begin.
+pub(super) const FIRST_LEVEL: usize = OWN.len();
+
+const OWN: [&str; 56] = [
     "has_process",
     "has_command",
     "has_session",

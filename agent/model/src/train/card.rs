@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::measure::{Kind, MALICIOUS_BUDGET, SUSPICIOUS_BUDGET, Scored, Share, auc};
+use super::compare::Comparison;
+use super::measure::{Kind, MALICIOUS_BUDGET, SUSPICIOUS_BUDGET, Scored, Share, auc, recall_at};
 use crate::calibration::Calibration;
 use crate::shape::Shape;
 
@@ -21,6 +22,8 @@ pub struct Facts<'a> {
     pub bytes: usize,
     /// Microseconds of the gate and of the network a story: median and 99th percentile.
     pub micros: [(u64, u64); 2],
+    /// Architectures side by side, when they were compared.
+    pub compared: Option<&'a Comparison>,
 }
 
 /// The whole card.
@@ -31,7 +34,10 @@ pub fn write(facts: &Facts, calibrate: &[Scored], test: &[Scored]) -> String {
     network(facts, &mut card);
     sources(facts, calibrate, test, &mut card);
     left_out(facts.calibration, test, &mut card);
-    budgets(test, &mut card);
+    budgets(facts.calibration, test, &mut card);
+    if let Some(compared) = facts.compared {
+        comparison(compared, &mut card);
+    }
     reliability(facts.calibration, test, &mut card);
     techniques(test, &mut card);
     card
@@ -118,7 +124,7 @@ fn kinds(scored: &[Scored]) -> BTreeSet<(String, bool)> {
 }
 
 fn probability(one: &Scored, calibration: &Calibration) -> f32 {
-    calibration.of(one.form).probability(one.network)
+    calibration.of(one.form).probability(one.network, one.gate)
 }
 
 /// What the cascade says: the gate may stop a story before the network.
@@ -161,16 +167,19 @@ fn left_out(calibration: &Calibration, test: &[Scored], card: &mut String) {
 }
 
 /// Which model's logit.
-type Logit = fn(&Scored) -> f32;
+type Logit = fn(&Scored, &Calibration) -> f32;
 
-fn budgets(test: &[Scored], card: &mut String) {
+fn budgets(calibration: &Calibration, test: &[Scored], card: &mut String) {
     line!(
         card,
-        "\n## The gate alone against the network: recall at a fixed share of false positives, on the test side\n\nThe threshold is taken from the same benign stories, so this ranks models; it is not what a fleet would see.\n\n| stories | benign | model | area under the curve | recall at 1 % | recall at 0.1 % |\n|---|---|---|---|---|---|"
+        "\n## Gate, network and both: recall at a fixed share of false positives, on the test side\n\nThe threshold is taken from the same benign stories, so this ranks models; it is not what a fleet would see.\n\n| stories | benign | model | area under the curve | recall at 1 % | recall at 0.1 % |\n|---|---|---|---|---|---|"
     );
-    let models: [(&str, Logit); 2] = [
-        ("gate (linear)", |one| one.gate),
-        ("network", |one| one.network),
+    let models: [(&str, Logit); 3] = [
+        ("gate (linear)", |one, _| one.gate),
+        ("network", |one, _| one.network),
+        ("both", |one, calibration| {
+            calibration.of(one.form).log_odds(one.network, one.gate)
+        }),
     ];
     for kind in Kind::ALL {
         let group: Vec<&Scored> = test
@@ -180,7 +189,7 @@ fn budgets(test: &[Scored], card: &mut String) {
         for (model, logit) in models {
             let scores: Vec<(f32, bool)> = group
                 .iter()
-                .map(|one| (logit(one), one.malicious))
+                .map(|one| (logit(one, calibration), one.malicious))
                 .collect();
             budget_row(kind, model, &scores, card);
         }
@@ -188,28 +197,38 @@ fn budgets(test: &[Scored], card: &mut String) {
 }
 
 fn budget_row(kind: Kind, model: &str, scores: &[(f32, bool)], card: &mut String) {
-    let mut benign: Vec<f32> = scores
-        .iter()
-        .filter(|one| !one.1)
-        .map(|one| one.0)
-        .collect();
-    if benign.is_empty() || benign.len() == scores.len() {
+    let (Some(one), Some(tenth)) = (recall_at(scores, 1e-2), recall_at(scores, 1e-3)) else {
         return;
-    }
-    benign.sort_by(|a, b| b.total_cmp(a));
-    let recall = |share: f64| {
-        let at = benign[(benign.len() as f64 * share) as usize];
-        Share::of(scores.iter().filter(|one| one.1), |one| one.0 > at)
     };
+    let benign = scores.iter().filter(|(_, malicious)| !malicious).count();
+    let (name, area) = (kind.name(), auc(scores));
     line!(
         card,
-        "| {} | {} | {model} | {:.4} | {} | {} |",
-        kind.name(),
-        benign.len(),
-        auc(scores),
-        recall(1e-2),
-        recall(1e-3)
+        "| {name} | {benign} | {model} | {area:.4} | {one} | {tenth} |"
     );
+}
+
+/// The architectures side by side.
+fn comparison(compared: &Comparison, card: &mut String) {
+    line!(
+        card,
+        "\n## Architectures side by side\n\nEach fitted on the same stories ({}) and measured in floating point on what was left out; by `cargo xtask train --compare`.\n\n| stories | benign | architecture | weights | fitted in | area under the curve | recall at 1 % | recall at 0.1 % |\n|---|---|---|---|---|---|---|---|",
+        compared.training
+    );
+    for row in &compared.rows {
+        line!(
+            card,
+            "| {} | {} | {} | {} | {} s | {:.4} | {} | {} |",
+            row.stories,
+            row.benign,
+            row.architecture,
+            row.weights,
+            row.seconds,
+            row.auc,
+            row.recall_1,
+            row.recall_01
+        );
+    }
 }
 
 fn reliability(calibration: &Calibration, test: &[Scored], card: &mut String) {

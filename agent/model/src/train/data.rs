@@ -11,6 +11,7 @@ use std::path::Path;
 use cordon_behavior::story::Story;
 
 use super::draw::Draw;
+use super::packs::{self, Block};
 use super::recording::Recording;
 use super::{TrainError, dress, recording, scrub, shell, vary};
 use crate::artifact::sha256;
@@ -36,6 +37,8 @@ pub enum Body {
     Script(Vec<String>),
     /// A line of ours with holes.
     Ours(&'static str),
+    /// A session, script or line of a pack of ours.
+    Block(Block),
     /// A recorded story.
     Story(Box<Story>),
 }
@@ -71,6 +74,22 @@ const NL2BASH: usize = 4_000;
 /// Stories of one recorded scenario that are kept: a loop must not outweigh everything else.
 const PER_SCENARIO: usize = 160;
 
+/// Our packs, each written without sight of the others.
+const PACKS: [(&str, &str); 12] = [
+    ("automation", include_str!("packs/automation.txt")),
+    ("crews", include_str!("packs/crews.txt")),
+    ("hands", include_str!("packs/hands.txt")),
+    ("hardening", include_str!("packs/hardening.txt")),
+    ("intruder", include_str!("packs/intruder.txt")),
+    ("left-out-one", include_str!("packs/left-out-one.txt")),
+    ("left-out-two", include_str!("packs/left-out-two.txt")),
+    ("lolbin", include_str!("packs/lolbin.txt")),
+    ("operations", include_str!("packs/operations.txt")),
+    ("opportunist", include_str!("packs/opportunist.txt")),
+    ("tinker", include_str!("packs/tinker.txt")),
+    ("upkeep", include_str!("packs/upkeep.txt")),
+];
+
 impl Item {
     /// A fresh story of it.
     pub fn story(&self, draw: &mut Draw) -> Option<Story> {
@@ -88,15 +107,21 @@ impl Item {
                 let filled = draw.fill(text);
                 dress::line(&vary::text(filled, draw), draw)
             }
+            Body::Block(block) if block.is_line() => {
+                let text = block.draw(draw).join("\n");
+                dress::line(&vary::text(text, draw), draw)
+            }
+            Body::Block(block) => dress::session(&block.draw(draw), draw),
             Body::Story(story) if self.side == Side::Train => Some(vary::story(story, draw)),
             Body::Story(story) => Some((**story).clone()),
         }
     }
 
-    /// How many choices a line of ours leaves open.
+    /// How many choices a text of ours leaves open.
     pub fn alternatives(&self) -> usize {
         match &self.body {
             Body::Ours(text) => text.matches('¦').count(),
+            Body::Block(block) => block.choices(),
             _ => 0,
         }
     }
@@ -106,7 +131,7 @@ impl Item {
         match &self.body {
             Body::Line(text) => Some(scrub::line(text, draw)),
             Body::Ours(text) => Some(draw.fill(text)),
-            Body::Script(_) | Body::Story(_) => None,
+            Body::Script(_) | Body::Block(_) | Body::Story(_) => None,
         }
     }
 }
@@ -116,11 +141,36 @@ pub fn load(corpus: &Path, recordings: &Path, draw: &mut Draw) -> Result<Data, T
     let mut data = Data::default();
     data.public(corpus, draw)?;
     data.ours();
+    data.packs()?;
     data.recorded(recordings, draw)?;
     Ok(data)
 }
 
 impl Data {
+    /// What is in this repository: no public text.
+    pub fn own(recordings: &Path, draw: &mut Draw) -> Result<Self, TrainError> {
+        let mut data = Self::default();
+        data.ours();
+        data.packs()?;
+        data.recorded(recordings, draw)?;
+        Ok(data)
+    }
+
+    /// Moves whole sources to the side that is reported.
+    pub fn leave_out(&mut self, sources: &[String]) -> Result<(), TrainError> {
+        for source in sources {
+            let mut found = false;
+            for item in self.items.iter_mut().filter(|item| item.source == *source) {
+                item.side = Side::Test;
+                found = true;
+            }
+            if !found {
+                return Err(TrainError::NoSource(source.clone()));
+            }
+        }
+        Ok(())
+    }
+
     fn file(&mut self, path: &Path) -> Result<String, TrainError> {
         let bytes = std::fs::read(path).map_err(|source| TrainError::Read {
             path: path.to_owned(),
@@ -257,6 +307,25 @@ impl Data {
         }
     }
 
+    fn packs(&mut self) -> Result<(), TrainError> {
+        for (name, text) in PACKS {
+            let source = format!("pack:{name}");
+            self.hashes
+                .insert(format!("packs/{name}.txt"), sha256(text.as_bytes()));
+            let blocks = packs::parse(text).map_err(|why| TrainError::Pack { name, why })?;
+            for block in blocks {
+                let side = pack_side(name);
+                let (malicious, subject) = (block.malicious, block.subject);
+                let technique = block.technique.map(str::to_owned);
+                self.push(Body::Block(block), malicious, technique, &source, side);
+                if let Some(item) = self.items.last_mut() {
+                    item.subject = Some(subject);
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn recorded(&mut self, dir: &Path, draw: &mut Draw) -> Result<(), TrainError> {
         let mut scenarios: BTreeMap<String, Vec<Recording>> = BTreeMap::new();
         let mut honest = BTreeSet::new();
@@ -310,6 +379,15 @@ impl Data {
             subject: None,
             side,
         });
+    }
+}
+
+/// The side of a pack. Of those that are left out one calibrates and one is reported: each was written by itself.
+fn pack_side(name: &str) -> Side {
+    match name {
+        "left-out-one" => Side::Calibrate,
+        "left-out-two" => Side::Test,
+        _ => Side::Train,
     }
 }
 

@@ -101,6 +101,13 @@ const USERS: [&str; 10] = [
     "ann", "ben", "carla", "deploy", "ubuntu", "admin", "jenkins", "app", "ops", "mika",
 ];
 
+/// Every hole that a text may have.
+const HOLES: [&str; 36] = [
+    "{a}", "{a2}", "{a3}", "{h}", "{h2}", "{h3}", "{d}", "{d2}", "{d3}", "{p}", "{p2}", "{p3}",
+    "{w}", "{w2}", "{w3}", "{f}", "{f2}", "{f3}", "{t}", "{t2}", "{t3}", "{u}", "{u2}", "{u3}",
+    "{n}", "{n2}", "{n3}", "{k}", "{k2}", "{k3}", "{x}", "{x2}", "{x3}", "{s}", "{s2}", "{s3}",
+];
+
 /// A source of choices.
 pub struct Draw(StdRng);
 
@@ -241,14 +248,42 @@ impl Draw {
         }
     }
 
-    /// `text` with its `{a}`, `{h}`, `{p}`, `{w}`, `{f}`, `{t}` and `{u}` filled in: address, host, port, word, path,
-    /// path in a world-writable place, user. One value each, wherever it stands.
+    /// `text` with its alternatives chosen and its holes filled in. A hole is a letter in braces, perhaps with a 2 or 3
+    /// after it for another value of the same kind; it has one value wherever it stands:
+    ///
+    /// `a` address, `h` host, `d` domain, `p` port, `w` word, `f` path, `t` path in a world-writable place, `u` user,
+    /// `n` number, `k` base64, `x` bytes as `\x41`, `s` password.
     pub fn fill(&mut self, text: &str) -> String {
-        let chosen = self.choose(text);
-        let text = chosen.as_str();
-        if !text.contains('{') {
-            return chosen;
+        let mut filled = self.choose(text);
+        for hole in HOLES {
+            if filled.contains(hole) {
+                let kind = hole.as_bytes()[1];
+                let value = self.value(kind);
+                filled = filled.replace(hole, &value);
+            }
         }
+        filled
+    }
+
+    fn value(&mut self, kind: u8) -> String {
+        match kind {
+            b'a' => self.address(),
+            b'h' => self.host(),
+            b'd' => self.host_name(),
+            b'p' => self.port().to_string(),
+            b'w' => self.word(),
+            b'f' => self.path(),
+            b't' => self.temporary(),
+            b'u' => self.user().to_owned(),
+            b'n' => self.number().to_string(),
+            b'k' => self.base64(),
+            b'x' => self.escaped(),
+            _ => self.password(),
+        }
+    }
+
+    /// A path in a place where anybody may write.
+    fn temporary(&mut self) -> String {
         let place = self.pick(&[
             "/tmp",
             "/var/tmp",
@@ -257,14 +292,51 @@ impl Draw {
             "/tmp/.x",
             "/run/user/1000",
         ]);
-        let temporary = format!("{place}/{}", self.file());
-        text.replace("{a}", &self.address())
-            .replace("{h}", &self.host())
-            .replace("{p}", &self.port().to_string())
-            .replace("{w}", &self.word())
-            .replace("{f}", &self.path())
-            .replace("{t}", &temporary)
-            .replace("{u}", self.user())
+        format!("{place}/{}", self.file())
+    }
+
+    /// Of one to six digits, each as likely.
+    fn number(&mut self) -> u32 {
+        let digits = self.between(1, 6);
+        self.between(10u32.pow(digits - 1), 10u32.pow(digits) - 1)
+    }
+
+    /// What random bytes are in base64, shorter ones more often.
+    fn base64(&mut self) -> String {
+        const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let most = *self.one(&[48, 120, 400]);
+        let quads = self.between(6, most / 4);
+        let mut text: String = (0..quads * 4)
+            .map(|_| char::from(*self.one(LETTERS)))
+            .collect();
+        if self.chance(0.4) {
+            text.truncate(text.len() - 1);
+            text.push('=');
+        }
+        text
+    }
+
+    /// Bytes as a shell or an interpreter reads them.
+    fn escaped(&mut self) -> String {
+        let bytes = self.between(4, 32);
+        (0..bytes)
+            .map(|_| format!("\\x{:02x}", self.below(256)))
+            .collect()
+    }
+
+    fn password(&mut self) -> String {
+        let (word, number) = (self.word(), self.between(1, 9999));
+        let sign = self.pick(&["", "!", "@", "#", "_", "."]);
+        if self.chance(0.5) {
+            let mut letters = word.chars();
+            let head: String = letters
+                .next()
+                .into_iter()
+                .flat_map(char::to_uppercase)
+                .collect();
+            return format!("{head}{}{sign}{number}", letters.as_str());
+        }
+        format!("{word}{number}{sign}")
     }
 
     /// One of the alternatives of each `«one¦other»` in `text`; they may hold alternatives themselves.
@@ -296,6 +368,21 @@ mod tests {
                 "{line}"
             );
         }
+    }
+
+    #[test]
+    fn each_kind_of_hole_has_a_value_and_keeps_it() {
+        let mut draw = Draw::new(11);
+        for hole in HOLES {
+            let text = draw.fill(&format!("{hole} {hole}"));
+            let (one, other) = text.split_at(text.len() / 2);
+            assert_eq!(one, other.trim_start(), "{hole}");
+            assert!(
+                !one.is_empty() && !one.contains(['{', '}']),
+                "{hole}: {one}"
+            );
+        }
+        assert_eq!(draw.fill("${HOME} {} {q}"), "${HOME} {} {q}");
     }
 
     #[test]

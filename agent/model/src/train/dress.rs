@@ -71,17 +71,31 @@ pub fn session(lines: &[String], draw: &mut Draw) -> Option<Story> {
         .flatten()
         .filter(|argv| shell::starts_process(argv))
         .collect();
-    let mut story = match draw.below(6) {
-        0..=3 => {
-            return Some(Story {
-                session: lines.to_vec(),
-                ..Story::default()
-            });
-        }
-        4 if !started.is_empty() => under(typed_shell(draw), &started),
-        4 => return None,
-        _ => under(shell_with(&whole, draw), &started),
+    let form = draw.unit();
+    if form < 0.5 || started.is_empty() {
+        return Some(Story {
+            session: lines.to_vec(),
+            ..Story::default()
+        });
+    }
+    if form < 0.58 {
+        return Some(Story {
+            command: Some(whole),
+            ..Story::default()
+        });
+    }
+    let mut story = match draw.below(3) {
+        0 => under(typed_shell(draw), &started),
+        1 => under(shell_with(&whole, draw), &started),
+        _ => under(script_file(draw), &started),
     };
+    // Who reads a terminal or a script knows the lines beside what they started.
+    if draw.chance(0.3) {
+        story.session = lines.to_vec();
+        if draw.chance(0.5) {
+            story.children.clear();
+        }
+    }
     surround(&mut story, draw);
     connect(&mut story, &started, draw);
     Some(story)
@@ -104,7 +118,7 @@ fn process(mut argv: Vec<String>, draw: &mut Draw) -> Story {
 }
 
 fn under(shell: Process, started: &[Vec<String>]) -> Story {
-    let children = started.iter().take(16).map(|argv| Relative {
+    let children = started.iter().take(48).map(|argv| Relative {
         exe: if argv[0].contains('/') {
             argv[0].clone()
         } else {
@@ -151,6 +165,26 @@ fn shell_with(text: &str, draw: &mut Draw) -> Process {
     Process {
         exe: exe.to_owned(),
         argv: vec![name.to_owned(), option.to_owned(), text.to_owned()],
+        ..Process::default()
+    }
+}
+
+/// A shell that was handed a file.
+fn script_file(draw: &mut Draw) -> Process {
+    let (exe, name) = *draw.one(&[
+        ("/bin/bash", "bash"),
+        ("/bin/sh", "/bin/sh"),
+        ("/usr/bin/dash", "sh"),
+        ("/bin/bash", "/bin/bash"),
+    ]);
+    let mut argv = vec![name.to_owned()];
+    if draw.chance(0.3) {
+        argv.push(draw.pick(&["-e", "-x", "-eu"]).to_owned());
+    }
+    argv.push(draw.path());
+    Process {
+        exe: exe.to_owned(),
+        argv,
         ..Process::default()
     }
 }

@@ -67,8 +67,8 @@ pub struct Fitting {
 }
 
 impl Fitting {
-    /// For `steps` batches in all.
-    pub fn new(network: &Float, steps: usize) -> Result<Self> {
+    /// For `steps` batches in all, of which `step` are done.
+    pub fn new(network: &Float, step: usize, steps: usize) -> Result<Self> {
         let params = ParamsAdamW {
             lr: PEAK_RATE,
             weight_decay: 5e-3,
@@ -76,7 +76,7 @@ impl Fitting {
         };
         Ok(Self {
             optimizer: AdamW::new(network.vars(), params)?,
-            step: 0,
+            step,
             steps: steps.max(1),
         })
     }
@@ -211,6 +211,9 @@ pub fn logits(network: &Float, examples: &[&Example]) -> Result<Vec<f32>> {
     }
     Ok(found)
 }
+
+/// Passes of the gate over the stories it is fitted on.
+pub const GATE_PASSES: usize = 6;
 
 /// Fits the gate on the same stories.
 pub fn gate(examples: &[Example], rows: u32, passes: usize, draw: &mut Draw) -> Gate {

@@ -1,5 +1,7 @@
 //! The network in floating point, as candle trains it; the same arithmetic as [`crate::network`] before quantization.
 
+mod architecture;
+
 use std::collections::{BTreeMap, HashMap};
 use std::io::Cursor;
 
@@ -12,10 +14,13 @@ use crate::gate::Gate;
 use crate::network::Rows;
 use crate::shape::{BLOCK, ROWS_PER_TOKEN, Shape};
 
+pub use architecture::Architecture;
+
 /// Trainable weights by the names of the artifact's tensors.
 pub struct Float {
     /// Its shape.
     pub shape: Shape,
+    architecture: Architecture,
     vars: BTreeMap<String, Var>,
 }
 
@@ -73,12 +78,9 @@ impl Batch {
 
 impl Float {
     /// Random weights.
-    pub fn new(shape: &Shape, draw: &mut Draw) -> Result<Self> {
+    pub fn new(shape: &Shape, architecture: Architecture, draw: &mut Draw) -> Result<Self> {
         let mut vars = BTreeMap::new();
-        for (name, dims, _) in shape.tensors() {
-            if name.starts_with("gate.") {
-                continue;
-            }
+        for (name, dims) in architecture.tensors(shape) {
             let deviation = match (name.as_str(), dims.as_slice()) {
                 ("embedding.weight", _) => 0.15,
                 (_, [_, inputs]) => (1.5 / *inputs as f32).sqrt(),
@@ -91,6 +93,7 @@ impl Float {
         }
         Ok(Self {
             shape: shape.clone(),
+            architecture,
             vars,
         })
     }
@@ -98,6 +101,26 @@ impl Float {
     /// Every trainable weight.
     pub fn vars(&self) -> Vec<Var> {
         self.vars.values().cloned().collect()
+    }
+
+    /// Weights by name.
+    pub fn weights(&self) -> HashMap<String, Tensor> {
+        let all = self.vars.iter();
+        all.map(|(name, var)| (name.clone(), var.as_tensor().clone()))
+            .collect()
+    }
+
+    /// Takes up `weights`; false, and some may be changed, when they are not this network's.
+    pub fn set(&self, weights: &HashMap<String, Tensor>) -> bool {
+        self.vars.iter().all(|(name, var)| {
+            let known = weights.get(name);
+            known.is_some_and(|weight| weight.dims() == var.dims() && var.set(weight).is_ok())
+        })
+    }
+
+    /// How many weights there are.
+    pub fn size(&self) -> usize {
+        self.vars.values().map(|var| var.elem_count()).sum()
     }
 
     fn var(&self, name: &str) -> &Tensor {
@@ -113,10 +136,7 @@ impl Float {
             .reshape(((), ROWS_PER_TOKEN, dim))?
             .broadcast_mul(&batch.weights)?
             .sum(1)?;
-        let mut pooled = Vec::with_capacity(self.shape.widths.len() + 1);
-        for width in &self.shape.widths {
-            pooled.push(self.convolve(&words, batch, *width)?);
-        }
+        let mut pooled = self.features(&words, batch)?;
         pooled.push(batch.facts.clone());
         let mut features = Tensor::cat(&pooled, 1)?;
         if drop > 0.0 {
@@ -126,7 +146,7 @@ impl Float {
         self.dense(&hidden, "heads")
     }
 
-    /// A convolution is a sum of products, one for each place in its window. The product is made of each different
+    /// A convolution, its bias not added, is a sum of products, one for each place in its window. The product is made of each different
     /// word once, not of each token: a batch has a quarter as many.
     fn convolve(&self, words: &Tensor, batch: &Batch, width: usize) -> Result<Tensor> {
         let windows = batch.tokens + 1 - width;
@@ -150,10 +170,7 @@ impl Float {
         let Some(sum) = sum else {
             candle_core::bail!("a convolution of no width")
         };
-        sum.reshape((batch.stories, windows, self.shape.channels))?
-            .max(1)?
-            .broadcast_add(self.var(&format!("conv{width}.bias")))?
-            .relu()
+        sum.reshape((batch.stories, windows, ()))
     }
 
     fn dense(&self, input: &Tensor, name: &str) -> Result<Tensor> {
@@ -162,7 +179,7 @@ impl Float {
             .broadcast_add(self.var(&format!("{name}.bias")))
     }
 
-    /// The artifact's weights: matrices as Q8_0, the rest as they are.
+    /// The artifact's weights, of the architecture that the agent runs: matrices as Q8_0, the rest as they are.
     pub fn gguf(&self, gate: &Gate) -> Result<Vec<u8>> {
         let cpu = &Device::Cpu;
         let table = Tensor::from_slice(&gate.weights, (gate.weights.len() / BLOCK, BLOCK), cpu)?;
@@ -205,7 +222,7 @@ impl Float {
 mod tests {
     use super::*;
     use crate::artifact::Writer;
-    use crate::calibration::{Calibration, Platt, Thresholds};
+    use crate::calibration::{Blend, Calibration, Platt, Thresholds};
     use crate::facts;
     use crate::tokens::{Limits, Tokens};
     use cordon_behavior::story::Story;
@@ -230,7 +247,7 @@ mod tests {
     #[test]
     fn the_quantized_network_says_what_the_float_network_says() {
         let shape = Shape::standard(vec!["T1059.004".to_owned(), "T1105".to_owned()]);
-        let network = Float::new(&shape, &mut Draw::new(9)).unwrap();
+        let network = Float::new(&shape, Architecture::Convolution, &mut Draw::new(9)).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let weights = network.gguf(&Gate::blank(shape.gate_rows)).unwrap();
         let nothing = BTreeMap::new();
@@ -242,8 +259,8 @@ mod tests {
             training: &nothing,
         };
         let calibration = Calibration {
-            network: Platt::IDENTITY,
-            text: Platt::IDENTITY,
+            seen: Blend::NETWORK,
+            text: Blend::NETWORK,
             gate: Platt::IDENTITY,
             thresholds: Thresholds {
                 gate: 0.0,

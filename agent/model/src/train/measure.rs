@@ -1,6 +1,10 @@
 //! Measuring: calibration and thresholds on one side, recall and false positives with intervals on another.
 
-use crate::calibration::{Calibration, Form, Platt, Thresholds, sigmoid};
+mod logistic;
+
+use serde::{Deserialize, Serialize};
+
+use crate::calibration::{Blend, Calibration, Form, Platt, Thresholds, sigmoid};
 
 /// What the model said of one held-out story.
 #[derive(Clone, Debug)]
@@ -22,7 +26,7 @@ pub struct Scored {
 }
 
 /// A share with its 95 % Wilson interval.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
     /// How many.
     pub hits: usize,
@@ -75,44 +79,6 @@ impl std::fmt::Display for Share {
     }
 }
 
-/// Platt scaling with both classes weighing the same: the probability under even odds, whatever mix was measured.
-pub fn platt(scores: &[(f32, bool)]) -> Platt {
-    let positives = scores.iter().filter(|(_, malicious)| *malicious).count();
-    let negatives = scores.len() - positives;
-    if positives == 0 || negatives == 0 {
-        return Platt::IDENTITY;
-    }
-    let weight = |malicious: bool| 0.5 / if malicious { positives } else { negatives } as f64;
-    let (mut slope, mut offset) = (1.0f64, 0.0f64);
-    for _ in 0..200 {
-        let (mut gs, mut go, mut hss, mut hso, mut hoo) =
-            (1e-3 * (slope - 1.0), 0.0, 1e-3, 0.0, 1e-6);
-        for (score, malicious) in scores {
-            let x = f64::from(*score);
-            let p = 1.0 / (1.0 + (-(slope * x + offset)).exp());
-            let error = weight(*malicious) * (p - f64::from(u8::from(*malicious)));
-            let curve = weight(*malicious) * p * (1.0 - p);
-            gs += error * x;
-            go += error;
-            hss += curve * x * x;
-            hso += curve * x;
-            hoo += curve;
-        }
-        let det = hss * hoo - hso * hso;
-        if det.abs() < 1e-12 {
-            break;
-        }
-        let (ds, d_offset) = ((gs * hoo - go * hso) / det, (go * hss - gs * hso) / det);
-        // Half steps keep Newton from leaving where the curve is flat.
-        slope = (slope - 0.5 * ds).clamp(0.05, 4.0);
-        offset = (offset - 0.5 * d_offset).clamp(-12.0, 12.0);
-    }
-    Platt {
-        slope: slope as f32,
-        offset: offset as f32,
-    }
-}
-
 /// False positives that the default thresholds may cost on the calibration side.
 pub const MALICIOUS_BUDGET: f64 = 1e-2;
 /// The same for suspicious.
@@ -143,6 +109,7 @@ impl Kind {
     pub fn of(source: &str) -> Self {
         match source {
             "ours" | "sessions" => Self::Written,
+            _ if source.starts_with("pack:") => Self::Written,
             "composed" => Self::Composed,
             _ if source.starts_with("recorded:") || source.starts_with("runs:") => Self::Recorded,
             _ => Self::Public,
@@ -162,16 +129,12 @@ impl Kind {
 
 /// Calibration and default thresholds from the calibration side.
 pub fn calibrate(scored: &[Scored]) -> Calibration {
-    let pairs = |form: Form| -> Vec<(f32, bool)> {
-        let mine = scored.iter().filter(|one| one.form == form);
-        mine.map(|one| (one.network, one.malicious)).collect()
-    };
-    let network = platt(&pairs(Form::Seen));
-    let mut text = platt(&pairs(Form::Text));
+    let seen_blend = blend(scored, Form::Seen);
+    let mut text = blend(scored, Form::Text);
     // Text is moved to where one threshold costs both forms the same.
     let ends = |budget| {
         (
-            reach(scored, Form::Seen, network, budget),
+            reach(scored, Form::Seen, seen_blend, budget),
             reach(scored, Form::Text, text, budget),
         )
     };
@@ -179,17 +142,19 @@ pub fn calibrate(scored: &[Scored]) -> Calibration {
     let (_, told_suspicious) = ends(SUSPICIOUS_BUDGET);
     text.offset += seen - told;
     let suspicious =
-        reach(scored, Form::Seen, network, SUSPICIOUS_BUDGET).max(told_suspicious + seen - told);
+        reach(scored, Form::Seen, seen_blend, SUSPICIOUS_BUDGET).max(told_suspicious + seen - told);
     let malicious = sigmoid(seen).clamp(0.5, 0.9995);
     let suspicious = sigmoid(suspicious).clamp(0.2, malicious);
-    let gate = platt(
-        &scored
-            .iter()
-            .map(|one| (one.gate, one.malicious))
-            .collect::<Vec<_>>(),
-    );
+    let gates: Vec<([f32; 1], bool)> = scored
+        .iter()
+        .map(|one| ([one.gate], one.malicious))
+        .collect();
+    let gate = logistic::fit(&gates).map_or(Platt::IDENTITY, |fitted| Platt {
+        slope: fitted.slopes[0].max(FLATTEST),
+        offset: fitted.offset,
+    });
     let mut calibration = Calibration {
-        network,
+        seen: seen_blend,
         text,
         gate,
         thresholds: Thresholds {
@@ -201,6 +166,49 @@ pub fn calibrate(scored: &[Scored]) -> Calibration {
     };
     calibration.thresholds.gate = gate_threshold(scored, &calibration);
     calibration
+}
+
+/// A slope that is not positive would turn the order around.
+const FLATTEST: f32 = 0.05;
+
+/// What network and gate weigh in stories of one form: the share of the gate with which most attacks are found where
+/// one in a hundred benign stories is mistaken, then the scale that makes probabilities of it. To fit the shares as
+/// well would make the middle right and the ends wrong, and thresholds are at the ends.
+fn blend(scored: &[Scored], form: Form) -> Blend {
+    let mine: Vec<&Scored> = scored.iter().filter(|one| one.form == form).collect();
+    let mixed = |share: f32, one: &Scored| (1.0 - share) * one.network + share * one.gate;
+    let found = |share: f32| -> f64 {
+        let kinds = Kind::ALL.iter().filter_map(|kind| {
+            let of = mine.iter().filter(|one| Kind::of(&one.source) == *kind);
+            let scores: Vec<(f32, bool)> =
+                of.map(|one| (mixed(share, one), one.malicious)).collect();
+            let benign = scores.iter().filter(|(_, malicious)| !malicious).count();
+            let found = recall_at(&scores, MALICIOUS_BUDGET).filter(|_| benign >= FEWEST)?;
+            Some(found.hits as f64 / found.of.max(1) as f64)
+        });
+        kinds.sum()
+    };
+    let mut best = (0.0, found(0.0));
+    for step in 1..=12u8 {
+        let share = f32::from(step) * 0.05;
+        let found = found(share);
+        if found > best.1 {
+            best = (share, found);
+        }
+    }
+    let share = best.0;
+    let rows: Vec<([f32; 1], bool)> = mine
+        .iter()
+        .map(|one| ([mixed(share, one)], one.malicious))
+        .collect();
+    logistic::fit(&rows).map_or(Blend::NETWORK, |fitted| {
+        let slope = fitted.slopes[0].max(FLATTEST);
+        Blend {
+            network: slope * (1.0 - share),
+            gate: slope * share,
+            offset: fitted.offset,
+        }
+    })
 }
 
 /// Kinds whose benign stories set the thresholds of a form. What a sensor sees is measured on what a sensor saw, not
@@ -218,7 +226,7 @@ const FEWEST: usize = 100;
 
 /// The log-odds that at most `budget` of each kind of benign story of one form reach. Public one-liners outnumber
 /// everything else: each kind has to keep the budget by itself.
-fn reach(scored: &[Scored], form: Form, platt: Platt, budget: f64) -> f32 {
+fn reach(scored: &[Scored], form: Form, blend: Blend, budget: f64) -> f32 {
     kinds(form)
         .iter()
         .filter_map(|kind| {
@@ -227,7 +235,7 @@ fn reach(scored: &[Scored], form: Form, platt: Platt, budget: f64) -> f32 {
                 .filter(|one| !one.malicious && one.form == form);
             let mine = benign.filter(|one| Kind::of(&one.source) == *kind);
             let mut said: Vec<f32> = mine
-                .map(|one| platt.slope * one.network + platt.offset)
+                .map(|one| blend.log_odds(one.network, one.gate))
                 .collect();
             if said.len() < FEWEST {
                 return None;
@@ -245,7 +253,7 @@ fn gate_threshold(scored: &[Scored], calibration: &Calibration) -> f32 {
         .iter()
         .filter(|one| one.malicious)
         .filter(|one| {
-            let said = calibration.of(one.form).probability(one.network);
+            let said = calibration.of(one.form).probability(one.network, one.gate);
             said >= calibration.thresholds.suspicious
         })
         .map(|one| calibration.gate.probability(one.gate))
@@ -255,6 +263,20 @@ fn gate_threshold(scored: &[Scored], calibration: &Calibration) -> f32 {
     heard
         .get(lost)
         .map_or(0.0, |lowest| (lowest * 0.5).min(MOST_GATE))
+}
+
+/// Recall where `share` of the benign stories is called an attack. The threshold is taken from the very stories, so it
+/// ranks models; it is not what a fleet would see. `None` without stories of both labels.
+pub fn recall_at(scores: &[(f32, bool)], share: f64) -> Option<Share> {
+    let benign = scores.iter().filter(|(_, malicious)| !malicious);
+    let mut benign: Vec<f32> = benign.map(|(score, _)| *score).collect();
+    if benign.len() == scores.len() {
+        return None;
+    }
+    benign.sort_by(|a, b| b.total_cmp(a));
+    let least = *benign.get((benign.len() as f64 * share) as usize)?;
+    let attacks = scores.iter().filter(|(_, malicious)| *malicious);
+    Some(Share::of(attacks, |(score, _)| *score > least))
 }
 
 /// Area under the ROC curve.
@@ -278,22 +300,6 @@ mod tests {
         assert!(none.interval().1 > 0.002);
         let (low, high) = Share { hits: 9, of: 10 }.interval();
         assert!(low < 0.6 && high > 0.98);
-    }
-
-    #[test]
-    fn platt_brings_overconfident_logits_down() {
-        let scores: Vec<(f32, bool)> = (0..1000)
-            .map(|index| {
-                (
-                    if index % 2 == 0 { 8.0 } else { -8.0 },
-                    (index % 2 == 0) != (index % 10 == 3 || index % 10 == 4),
-                )
-            })
-            .collect();
-        let platt = platt(&scores);
-        let high = platt.probability(8.0);
-        assert!((0.7..0.9).contains(&high), "{high}");
-        assert!(platt.slope > 0.0);
     }
 
     fn scored(form: Form, malicious: bool, network: f32) -> Scored {
@@ -324,7 +330,8 @@ mod tests {
         for form in [Form::Seen, Form::Text] {
             let benign = all.iter().filter(|one| one.form == form && !one.malicious);
             let called = benign.filter(|one| {
-                calibration.of(form).probability(one.network) >= calibration.thresholds.malicious
+                calibration.of(form).probability(one.network, one.gate)
+                    >= calibration.thresholds.malicious
             });
             assert!(called.count() <= 20, "{form:?}");
         }

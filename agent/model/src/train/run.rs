@@ -1,20 +1,22 @@
 //! One training run, from files to artifact.
 
-mod stories;
+pub(super) mod stories;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
 use super::card::{self, Facts};
+use super::checkpoint::Checkpoint;
+use super::compare::{Comparison, compare};
 use super::data::{self, Data, Side};
 use super::draw::Draw;
-use super::fit::{self, Fitting};
-use super::float::Float;
+use super::fit::{self, Example, Fitting};
+use super::float::{Architecture, Float};
 use super::measure::{Scored, calibrate};
-use super::{Arguments, TrainError};
+use super::{Arguments, TrainError, held_out};
 use crate::artifact::{self, Manifest};
-use crate::calibration::{Calibration, Platt, Thresholds};
+use crate::calibration::{Blend, Calibration, Platt, Thresholds};
 use crate::facts;
 use crate::model::Model;
 use crate::shape::Shape;
@@ -31,12 +33,19 @@ struct Fitted {
 
 /// Trains, measures and writes.
 pub fn run(arguments: &Arguments) -> Result<(), TrainError> {
-    let begun = Instant::now();
+    if let Some(path) = &arguments.held_out {
+        return held_out::write(path, arguments);
+    }
     let mut draw = Draw::new(arguments.seed);
-    let data = data::load(&arguments.corpus, &arguments.recordings, &mut draw)?;
+    let mut data = data::load(&arguments.corpus, &arguments.recordings, &mut draw)?;
+    data.leave_out(&arguments.without)?;
+    if arguments.compare {
+        return write_comparison(arguments, &data);
+    }
+    let begun = Instant::now();
     let fitted = match &arguments.weights {
         Some(dir) => kept(dir, &data, arguments)?,
-        None => fit_all(arguments, &data, &mut draw)?,
+        None => fit_all(arguments, &data)?,
     };
     let model = measure(arguments, &data, &fitted)?;
     eprintln!(
@@ -48,57 +57,113 @@ pub fn run(arguments: &Arguments) -> Result<(), TrainError> {
     Ok(())
 }
 
-fn fit_all(arguments: &Arguments, data: &Data, draw: &mut Draw) -> Result<Fitted, TrainError> {
+fn write_comparison(arguments: &Arguments, data: &Data) -> Result<(), TrainError> {
+    let compared = compare(arguments, data)?;
+    let path = &arguments.comparison;
+    let mut text = serde_json::to_string_pretty(&compared).unwrap_or_default();
+    text.push('\n');
+    std::fs::write(path, text).map_err(|source| TrainError::Write {
+        path: path.clone(),
+        source,
+    })
+}
+
+/// The comparison that was written last, for the card. An older one with other rows is none.
+fn last_comparison(arguments: &Arguments) -> Option<Comparison> {
+    let text = std::fs::read(&arguments.comparison).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// A network that was fitted, with the stories of its last pass.
+pub(super) struct FittedNetwork {
+    pub network: Float,
+    pub last: Vec<Example>,
+    pub checkpoint: Checkpoint,
+    pub counts: BTreeMap<(String, bool), usize>,
+}
+
+/// Fits one architecture: each pass draws its stories anew, from a seed of its own, so that a fit that goes on draws
+/// what it would have drawn.
+pub(super) fn fit_network(
+    arguments: &Arguments,
+    data: &Data,
+    (architecture, shape): (Architecture, &Shape),
+) -> Result<FittedNetwork, TrainError> {
     let begun = Instant::now();
-    let shape = Shape::standard(techniques(data));
-    let network = Float::new(&shape, draw)?;
-    let (items, names) = (data.items.len(), shape.techniques.len());
-    eprintln!("{items} items, {names} techniques");
+    let (name, of) = (architecture.name(), arguments.epochs);
+    let network = Float::new(shape, architecture, &mut Draw::new(arguments.seed))?;
+    let checkpoint = Checkpoint::new(arguments, data, shape, architecture);
+    let done = checkpoint.restore(&network);
+    if done > 0 {
+        eprintln!("{name}: goes on after pass {done} of {of}");
+    }
     let mut counts = BTreeMap::new();
     let mut last = Vec::new();
     let mut fitting: Option<Fitting> = None;
-    for epoch in 1..=arguments.epochs {
-        let stories = epoch_stories(data, arguments.stories, draw);
+    // The last pass is drawn again where all are done: the gate is fitted on it.
+    for pass in (done + 1).min(of)..=of {
+        let mut draw = Draw::new(arguments.seed.wrapping_add(pass as u64 * PASS));
+        let stories = epoch_stories(data, arguments.stories, &mut draw);
         counts = count(&stories);
-        let mut examples = examples(&stories, &shape);
-        if !examples.iter().any(|example| example.malicious) {
+        last = examples(&stories, shape);
+        if !last.iter().any(|example| example.malicious) {
             return Err(TrainError::NoStories("attack"));
         }
-        let steps = Fitting::batches(examples.len()) * arguments.epochs;
+        if pass <= done {
+            break;
+        }
+        let batches = Fitting::batches(last.len());
         let fitting = match &mut fitting {
             Some(fitting) => fitting,
-            none => none.insert(Fitting::new(&network, steps)?),
+            none => none.insert(Fitting::new(&network, done * batches, of * batches)?),
         };
-        let of = arguments.epochs;
-        let loss = fitting.epoch(&network, &mut examples, draw, &mut |done| {
-            let percent = done * 100.0;
-            eprint!(
-                "\repoch {epoch}/{of} {percent:3.0} %  {:.0?} ",
-                begun.elapsed()
-            );
+        let loss = fitting.epoch(&network, &mut last, &mut draw, &mut |share| {
+            let percent = share * 100.0;
+            let elapsed = begun.elapsed();
+            eprint!("\r{name}: pass {pass} of {of}, {percent:3.0} %, {elapsed:.0?} ");
         })?;
-        let stories = examples.len();
-        let elapsed = begun.elapsed();
-        eprintln!("\repoch {epoch}/{of}: {stories} stories, loss {loss:.4}, {elapsed:.0?}   ");
-        last = examples;
+        let (stories, elapsed) = (last.len(), begun.elapsed());
+        eprintln!(
+            "\r{name}: pass {pass} of {of}, {stories} stories, loss {loss:.4}, {elapsed:.0?} "
+        );
+        checkpoint.keep(&network, pass)?;
     }
-    let gate = fit::gate(&last, shape.gate_rows, 6, draw);
-    let weights = network.gguf(&gate)?;
+    Ok(FittedNetwork {
+        network,
+        last,
+        counts,
+        checkpoint,
+    })
+}
+
+fn fit_all(arguments: &Arguments, data: &Data) -> Result<Fitted, TrainError> {
+    let shape = Shape::standard(techniques(data));
+    let (items, names) = (data.items.len(), shape.techniques.len());
+    eprintln!("{items} items, {names} techniques");
+    let wanted = (Architecture::Convolution, &shape);
+    let fitted = fit_network(arguments, data, wanted)?;
+    let FittedNetwork {
+        network,
+        last,
+        counts,
+        checkpoint,
+    } = fitted;
+    let mut draw = Draw::new(arguments.seed);
+    let gate = fit::gate(&last, shape.gate_rows, fit::GATE_PASSES, &mut draw);
     let mut training = BTreeMap::from([
         ("seed".to_owned(), arguments.seed.to_string()),
         ("epochs".to_owned(), arguments.epochs.to_string()),
         ("stories an epoch".to_owned(), last.len().to_string()),
     ]);
     let fitted = Fitted {
-        weights,
+        weights: network.gguf(&gate)?,
         shape,
         training: training.clone(),
         counts,
     };
-    training.insert(
-        DIFFERENCE.to_owned(),
-        difference(arguments, data, &network, &fitted)?,
-    );
+    let apart = difference(arguments, data, &network, &fitted)?;
+    training.insert(DIFFERENCE.to_owned(), apart);
+    checkpoint.forget();
     Ok(Fitted { training, ..fitted })
 }
 
@@ -145,6 +210,7 @@ fn measure(arguments: &Arguments, data: &Data, fitted: &Fitted) -> Result<Model,
     let calibration = calibrate(&scored);
     let model = writer.write(&calibration, "not measured yet\n")?;
     let (tested, micros) = score(&model, &testing);
+    let compared = last_comparison(arguments);
     let facts = Facts {
         shape: &fitted.shape,
         calibration: &calibration,
@@ -152,6 +218,7 @@ fn measure(arguments: &Arguments, data: &Data, fitted: &Fitted) -> Result<Model,
         fitted: &fitted.counts,
         bytes: fitted.weights.len(),
         micros,
+        compared: compared.as_ref(),
     };
     let text = card::write(&facts, &scored, &tested);
     eprintln!("{text}");
@@ -161,8 +228,8 @@ fn measure(arguments: &Arguments, data: &Data, fitted: &Fitted) -> Result<Model,
 /// Until it is measured a model calls nothing anything.
 fn uncalibrated() -> Calibration {
     Calibration {
-        network: Platt::IDENTITY,
-        text: Platt::IDENTITY,
+        seen: Blend::NETWORK,
+        text: Blend::NETWORK,
         gate: Platt::IDENTITY,
         thresholds: Thresholds {
             gate: 0.0,
@@ -211,6 +278,8 @@ fn percentiles(mut micros: Vec<u64>) -> (u64, u64) {
 
 /// What the card says of [`difference`].
 const DIFFERENCE: &str = "largest and mean difference of a raw logit, quantized against float";
+/// How far the seeds of two passes are apart.
+const PASS: u64 = 0x9e37_79b9;
 /// Changes the seed for stories that are held out.
 const HELD_OUT: u64 = 0x5eed;
 

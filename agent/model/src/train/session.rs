@@ -48,6 +48,8 @@ pub struct Composer<'a> {
     honest: Vec<&'a Item>,
     hostile_subjects: Vec<Vec<&'a Item>>,
     honest_subjects: Vec<Vec<&'a Item>>,
+    hostile_blocks: Vec<&'a Item>,
+    honest_blocks: Vec<&'a Item>,
 }
 
 impl<'a> Composer<'a> {
@@ -66,11 +68,17 @@ impl<'a> Composer<'a> {
             honest_subjects: subjects(&honest),
             hostile,
             honest,
+            hostile_blocks: blocks(items, side, true),
+            honest_blocks: blocks(items, side, false),
         }
     }
 
     /// A session without an attack.
     pub fn honest(&self, draw: &mut Draw) -> Vec<String> {
+        if !self.honest_blocks.is_empty() && draw.chance(0.6) {
+            let stretches = *draw.one(&[1, 1, 2, 3]);
+            return (0..stretches).flat_map(|_| self.stretch(draw)).collect();
+        }
         let mut lines = looks(draw);
         let most = *draw.one(&[2, 4, 8, 20]);
         let wanted = draw.between(1, most) as usize;
@@ -90,6 +98,9 @@ impl<'a> Composer<'a> {
 
     /// A session with an attack somewhere in it, and its technique.
     pub fn hostile(&self, draw: &mut Draw) -> (Vec<String>, Option<String>) {
+        if !self.hostile_blocks.is_empty() && draw.chance(0.6) {
+            return self.hidden(draw);
+        }
         if self.hostile.is_empty() {
             return (Vec::new(), None);
         }
@@ -115,6 +126,32 @@ impl<'a> Composer<'a> {
             }
         }
         (dressed(lines, draw), technique)
+    }
+
+    /// An attack of a pack in the middle of honest work: before it, after it, or neither.
+    fn hidden(&self, draw: &mut Draw) -> (Vec<String>, Option<String>) {
+        let item = *draw.one(&self.hostile_blocks);
+        let mut lines = looks(draw);
+        if draw.chance(0.5) {
+            lines.extend(self.stretch(draw));
+        }
+        if let Body::Block(block) = &item.body {
+            lines.extend(block.draw(draw));
+        }
+        if draw.chance(0.3) {
+            lines.extend(self.stretch(draw));
+        }
+        (lines, item.technique.clone())
+    }
+
+    /// A stretch of honest work.
+    fn stretch(&self, draw: &mut Draw) -> Vec<String> {
+        let most = *draw.one(&[1, 3, 8, 30]);
+        let item = (!self.honest_blocks.is_empty()).then(|| *draw.one(&self.honest_blocks));
+        match item.map(|item| &item.body) {
+            Some(Body::Block(block)) => block.stretch(most, draw),
+            _ => self.ordinary(draw).into_iter().collect(),
+        }
     }
 
     /// Our own lines more often than public ones: people administer hosts more than they try out options.
@@ -245,6 +282,14 @@ const CASES: [&str; 6] = [
     "  purge|remove)",
     "  *)",
 ];
+
+fn blocks(items: &[Item], side: Side, malicious: bool) -> Vec<&Item> {
+    let wanted = |item: &&Item| item.side == side && item.malicious == malicious;
+    let blocks = items.iter().filter(wanted);
+    blocks
+        .filter(|item| matches!(item.body, Body::Block(_)))
+        .collect()
+}
 
 fn subjects<'a>(lines: &[&'a Item]) -> Vec<Vec<&'a Item>> {
     let mut by_subject: BTreeMap<&str, Vec<&Item>> = BTreeMap::new();

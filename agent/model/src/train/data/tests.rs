@@ -45,3 +45,29 @@ fn our_own_lines_are_shell_and_name_no_examination() {
     }
     assert!(data.items.len() > 200);
 }
+
+#[test]
+fn packs_are_whole_and_do_not_attack_as_the_demo_does() {
+    let mut data = Data::default();
+    data.packs().unwrap();
+    let mut draw = Draw::new(3);
+    let mut sides = BTreeMap::new();
+    for item in &data.items {
+        let Body::Block(block) = &item.body else {
+            continue;
+        };
+        *sides.entry((item.side, item.malicious)).or_insert(0) += 1;
+        for _ in 0..4 {
+            let text = block.draw(&mut draw).join("\n");
+            let is_demos =
+                text.contains("perl") && (text.contains("ocket") || text.contains("INET"));
+            assert!(!(item.malicious && is_demos), "{text}");
+            for hole in ["{a}", "{w}", "{h}", "{t}", "{k}", "«", "»", "¦"] {
+                assert!(!text.contains(hole), "{hole} is left in {text}");
+            }
+        }
+    }
+    // Both labels on each side, and enough of them to tell something.
+    assert_eq!(sides.len(), 6);
+    assert!(sides.values().all(|count| *count >= 150), "{sides:?}");
+}

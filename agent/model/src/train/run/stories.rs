@@ -22,11 +22,14 @@ const OURS: usize = 4;
 /// Further draws of one of our lines for its alternatives, at most.
 const MOST_ALTERNATIVES: usize = 45;
 const PUBLIC_ATTACKS: usize = 2;
+/// How often a block of a pack is drawn an epoch, and how many further times at most for its choices.
+const PACKED: usize = 3;
+const MOST_PACKED: usize = 6;
 /// How often a recorded story is drawn an epoch, varied each time.
 const RECORDED: usize = 2;
 
 /// A story with its label.
-pub(super) struct Labelled {
+pub(in crate::train) struct Labelled {
     pub story: Story,
     pub malicious: bool,
     pub technique: Option<String>,
@@ -34,7 +37,7 @@ pub(super) struct Labelled {
 }
 
 /// Techniques that enough training items have.
-pub(super) fn techniques(data: &Data) -> Vec<String> {
+pub(in crate::train) fn techniques(data: &Data) -> Vec<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for item in data.items.iter().filter(|item| item.side == Side::Train) {
         if let Some(technique) = &item.technique {
@@ -48,7 +51,7 @@ pub(super) fn techniques(data: &Data) -> Vec<String> {
         .collect()
 }
 
-pub(super) fn epoch_stories(data: &Data, most: usize, draw: &mut Draw) -> Vec<Labelled> {
+pub(in crate::train) fn epoch_stories(data: &Data, most: usize, draw: &mut Draw) -> Vec<Labelled> {
     let train: Vec<&Item> = data
         .items
         .iter()
@@ -57,6 +60,9 @@ pub(super) fn epoch_stories(data: &Data, most: usize, draw: &mut Draw) -> Vec<La
     let mut stories = Vec::new();
     for item in &train {
         let times = match (item.source.as_str(), item.malicious) {
+            (source, _) if source.starts_with("pack:") => {
+                PACKED + item.alternatives().min(MOST_PACKED)
+            }
             ("ours", _) => OURS + item.alternatives().min(MOST_ALTERNATIVES),
             (source, _) if source.starts_with("recorded:") => RECORDED,
             (_, true) => PUBLIC_ATTACKS,
@@ -132,7 +138,7 @@ fn composed((hostile, honest): (usize, usize), draw: &mut Draw, stories: &mut Ve
     }
 }
 
-pub(super) fn count(stories: &[Labelled]) -> BTreeMap<(String, bool), usize> {
+pub(in crate::train) fn count(stories: &[Labelled]) -> BTreeMap<(String, bool), usize> {
     let mut counts = BTreeMap::new();
     for one in stories {
         *counts
@@ -142,7 +148,7 @@ pub(super) fn count(stories: &[Labelled]) -> BTreeMap<(String, bool), usize> {
     counts
 }
 
-pub(super) fn examples(stories: &[Labelled], shape: &Shape) -> Vec<Example> {
+pub(in crate::train) fn examples(stories: &[Labelled], shape: &Shape) -> Vec<Example> {
     let limits = Limits {
         tokens: shape.tokens,
     };
@@ -169,13 +175,18 @@ pub(super) fn examples(stories: &[Labelled], shape: &Shape) -> Vec<Example> {
 fn sure(source: &str) -> f32 {
     match source {
         "composed" | "ours" => 0.998,
+        _ if source.starts_with("pack:") => 0.995,
         "sessions" => 0.985,
         _ if source.starts_with("recorded:") => 0.995,
         _ => 0.97,
     }
 }
 
-pub(super) fn held_out_stories(data: &Data, side: Side, draw: &mut Draw) -> Vec<Labelled> {
+pub(in crate::train) fn held_out_stories(
+    data: &Data,
+    side: Side,
+    draw: &mut Draw,
+) -> Vec<Labelled> {
     let mut stories = Vec::new();
     for item in data.items.iter().filter(|item| item.side == side) {
         // Few attack lines are left out: each is seen in three forms.
