@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use cordon_behavior::event::FileIdentity;
 use cordon_behavior::story::Story;
 use cordon_behavior::{Behavior, Limits, Trigger};
-use cordon_judge::{Fingerprint, Judge};
+use cordon_judge::{Fingerprint, Judge, Risks, TreeRisk};
 use cordon_proto::policy::Thresholds;
-use cordon_proto::verdict::{Verdict, VerdictKind};
+use cordon_proto::verdict::{Reason, Verdict, VerdictKind};
 use cordon_sensor::{Digests, Event, EventBody, ProcessKey, mono_ns};
 use tokio::sync::{mpsc, watch};
 
@@ -33,6 +33,8 @@ const GATHER: Duration = Duration::from_millis(2);
 const PUT_OFF: Duration = Duration::from_millis(250);
 /// Processes whose last judged story is remembered, and those whose image is.
 const REMEMBERED: usize = 8192;
+/// Process trees whose risk is remembered.
+const TREES: usize = 1024;
 
 /// A judged story that is suspicious or worse.
 #[derive(Clone, Debug)]
@@ -82,12 +84,13 @@ pub struct Counts {
     verdicts: Gauge,
     last_judged: Gauge,
     images: Gauge,
+    trees: Gauge,
     digests: Digests,
 }
 
 impl Counts {
     /// How full the judging thread's caches are.
-    pub fn caches(&self) -> [CacheStatus; 5] {
+    pub fn caches(&self) -> [CacheStatus; 6] {
         let verdicts = cordon_judge::Options::default().cache_bytes;
         let last_judged = Recent::<ProcessKey, Fingerprint>::bytes_of(REMEMBERED + 1);
         let images = Recent::<ProcessKey, FileIdentity>::bytes_of(REMEMBERED + 1);
@@ -96,6 +99,8 @@ impl Counts {
             self.verdicts.read("verdicts", verdicts),
             self.last_judged.read("last_judged", last_judged),
             self.images.read("judged_images", images),
+            self.trees
+                .read("tree_risks", Risks::<ProcessKey>::bytes_of(TREES)),
             self.digests.usage().into(),
         ]
     }
@@ -139,6 +144,7 @@ pub fn start(
         thresholds,
         last_judged: Recent::new(REMEMBERED),
         images: Recent::new(REMEMBERED),
+        risks: Risks::new(TREES),
         counts: Arc::clone(counts),
         out,
     };
@@ -155,6 +161,7 @@ struct Bench {
     thresholds: watch::Receiver<Option<Thresholds>>,
     last_judged: Recent<ProcessKey, Fingerprint>,
     images: Recent<ProcessKey, FileIdentity>,
+    risks: Risks<ProcessKey>,
     counts: Arc<Counts>,
     out: mpsc::Sender<Finding>,
 }
@@ -228,6 +235,7 @@ impl Bench {
             verdicts,
             last_judged,
             images,
+            trees,
             ..
         } = &*self.counts;
         graph.set(self.behavior.bytes(), self.behavior.len(), 0);
@@ -237,6 +245,9 @@ impl Bench {
         let remembered = self.images.len();
         let bytes = Recent::<ProcessKey, FileIdentity>::bytes_of(remembered);
         images.set(bytes, remembered, self.images.forgotten());
+        let remembered = self.risks.len();
+        let bytes = Risks::<ProcessKey>::bytes_of(remembered);
+        trees.set(bytes, remembered, self.risks.forgotten());
         if let Some(judge) = &self.judge {
             let judge = judge.counters();
             verdicts.set(judge.cache_bytes, judge.cache_entries, judge.forgotten);
@@ -267,35 +278,49 @@ impl Bench {
         let mut verdict = judge.judge_fingerprinted(&story, fingerprint, thresholds);
         verdict.micros = began.elapsed().as_micros() as u64;
         self.counts.judged.fetch_add(1, Ordering::Relaxed);
+        let own = judge.thresholds(thresholds);
+        let tree = self
+            .behavior
+            .tree_root(trigger.process)
+            .unwrap_or(trigger.process);
+        let risk = self.risks.add(
+            tree,
+            fingerprint.number(),
+            verdict.score,
+            own,
+            trigger.cause_mono_ns,
+        );
         if verdict.verdict < VerdictKind::Suspicious {
             return Ok(());
         }
-        self.tell(&trigger, &story, verdict, thresholds)
+        raise(&mut verdict, risk);
+        let judged = Judged {
+            process: trigger.process,
+            tree,
+            story,
+            verdict,
+            cause_mono_ns: trigger.cause_mono_ns,
+        };
+        self.tell(judged, risk, thresholds)
     }
 
     fn tell(
         &mut self,
-        trigger: &Trigger,
-        story: &Story,
-        verdict: Verdict,
+        judged: Judged,
+        risk: TreeRisk,
         thresholds: Option<Thresholds>,
     ) -> Result<(), Closed> {
-        let tree = self.behavior.tree_root(trigger.process);
-        let micros = verdict.micros;
-        self.send(Finding::Judged(Box::new(Judged {
-            process: trigger.process,
-            tree: tree.unwrap_or(trigger.process),
-            story: story.clone(),
-            verdict,
-            cause_mono_ns: trigger.cause_mono_ns,
-        })))?;
+        let (process, story, micros) =
+            (judged.process, judged.story.clone(), judged.verdict.micros);
+        self.send(Finding::Judged(Box::new(judged)))?;
         // Before the reasons: a process that ends meanwhile may leave no image behind.
-        let exe_sha256 = self.digest(trigger.process, story);
+        let exe_sha256 = self.digest(process, &story);
         let Some(judge) = &mut self.judge else {
             return Ok(());
         };
-        let mut verdict = judge.judge(story, thresholds);
+        let mut verdict = judge.judge(&story, thresholds);
         verdict.micros = micros;
+        raise(&mut verdict, risk);
         self.send(Finding::Explained(Box::new(Explained {
             verdict,
             exe_sha256,
@@ -321,6 +346,21 @@ impl Bench {
     }
 }
 
+/// What is suspicious in a tree that is over the line is malicious, and says so first.
+fn raise(verdict: &mut Verdict, risk: TreeRisk) {
+    if !risk.is_over || verdict.verdict != VerdictKind::Suspicious {
+        return;
+    }
+    verdict.verdict = VerdictKind::Malicious;
+    let text = format!(
+        "{} different suspicious steps in this process tree, shortly after each other",
+        risk.signs
+    );
+    let zh = format!("该进程树中先后出现 {} 个不同的可疑步骤", risk.signs);
+    let weight = (risk.sum / TreeRisk::line() - 1.0).clamp(0.0, 1.0);
+    verdict.reasons.insert(0, Reason { text, zh, weight });
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt;
@@ -336,6 +376,7 @@ mod tests {
             thresholds: watch::channel(None).1,
             last_judged: Recent::new(REMEMBERED),
             images: Recent::new(REMEMBERED),
+            risks: Risks::new(TREES),
             counts: Arc::default(),
             out: channel().0,
         }

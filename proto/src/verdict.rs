@@ -33,8 +33,11 @@ pub enum Stage {
 /// A part of the story that carries the score.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reason {
-    /// For people; hostile text in it is escaped by whoever shows it.
+    /// For people, in English; hostile text in it is escaped by whoever shows it.
     pub text: String,
+    /// The same in Simplified Chinese; empty where there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub zh: String,
     /// How much the score falls when the part is removed, in [-1, 1].
     pub weight: f32,
 }

@@ -93,6 +93,7 @@ fn verdict() -> Verdict {
         techniques: vec!["T1059.004".into()],
         reasons: vec![Reason {
             text: "standard input is a socket".into(),
+            zh: "标准输入为网络套接字".into(),
             weight: 0.4,
         }],
         stage: Stage::Model,

@@ -27,7 +27,8 @@ fn acts(story: &Story, reads: &Reads) -> bool {
     !(story.children.is_empty()
         && reads.connections(story).next().is_none()
         && reads.dns(story).is_empty()
-        && reads.files(story).is_empty())
+        && reads.files(story).is_empty()
+        && (!reads.facts() || story.facts.is_empty()))
 }
 
 fn is_known(process: &Process) -> bool {

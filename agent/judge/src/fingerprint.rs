@@ -14,6 +14,13 @@ use cordon_model::Reads;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint(u64);
 
+impl Fingerprint {
+    /// As a number, the same for the same fingerprint as long as the judge lives.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// Takes fingerprints.
 #[derive(Debug, Default)]
 pub struct Fingerprints {

@@ -16,7 +16,7 @@ use crate::front::Front;
 use crate::occlude::excerpt;
 use crate::part::{self, parts};
 use crate::reasons::{self, Bounds, Found};
-use crate::wording;
+use crate::wording::{self, Language};
 
 /// Bounds of a [`Judge`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +125,13 @@ impl Judge {
         self.answer(story, fingerprint, thresholds, false)
     }
 
+    /// What verdicts are named by: `offered` by a policy when they make sense, else the model's own.
+    pub fn thresholds(&self, offered: Option<Thresholds>) -> Thresholds {
+        offered
+            .filter(|offered| makes_sense(*offered))
+            .unwrap_or_else(|| self.own_thresholds())
+    }
+
     /// `name@sha256-prefix` of the model.
     pub fn model_id(&self) -> &str {
         self.model.id()
@@ -157,12 +164,7 @@ impl Judge {
         if !entry.score.is_finite() {
             return self.not_evaluable(story, entry.stage, "the model has no finite score for it");
         }
-        let kind = name(
-            entry.score,
-            thresholds
-                .filter(|offered| makes_sense(*offered))
-                .unwrap_or_else(|| self.own_thresholds()),
-        );
+        let kind = name(entry.score, self.thresholds(thresholds));
         let reasons = if is_explained && kind >= VerdictKind::Suspicious {
             self.reasons(story, &mut entry)
         } else {
@@ -236,7 +238,8 @@ impl Judge {
             found
         });
         let in_words = |(at, weight): (Range<usize>, f32)| Reason {
-            text: wording::of(&story, &parts, at),
+            text: wording::of(&story, &parts, at.clone(), Language::En),
+            zh: wording::of(&story, &parts, at, Language::Zh),
             weight: weight.clamp(-1.0, 1.0),
         };
         found.reasons.into_iter().map(in_words).collect()
@@ -294,6 +297,7 @@ impl Judge {
             techniques: Vec::new(),
             reasons: vec![Reason {
                 text: why.to_owned(),
+                zh: String::new(),
                 weight: 0.0,
             }],
             stage,

@@ -8,6 +8,8 @@
 //! `suspicious` or worse carries reasons, found by asking the model again without parts of the
 //! story; the module `reasons` says how their weights are to be read.
 //!
+//! What the stories of one process tree add up to is its risk (the module `risk`): small signs that belong together.
+//!
 //! A story that lacks what a judgement needs, and a score that is not a number, are
 //! `not_evaluable`: never benign.
 //!
@@ -16,13 +18,16 @@
 
 mod cache;
 mod evaluable;
+mod fact;
 mod fingerprint;
 mod front;
 mod judge;
 mod occlude;
 mod part;
 mod reasons;
+mod risk;
 mod wording;
 
 pub use fingerprint::Fingerprint;
 pub use judge::{Counters, Judge, Options};
+pub use risk::{Risks, TreeRisk};

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use cordon_behavior::story::{FileOperation, Process, Relative, StdioKind, Story};
+use cordon_behavior::story::{Facts, FileOperation, Process, Relative, StdioKind, Story};
 use cordon_model::Reads;
 
 use crate::part::{Part, Stdio, Text, is_like};
@@ -22,7 +22,7 @@ pub(crate) fn excerpt(story: &Story, reads: &Reads) -> Story {
         exe: clip(&process.exe),
         cwd: clip(&process.cwd),
         argv: clip_all(&process.argv, &mut clip),
-        ..scalars(process)
+        ..scalars(process, reads)
     });
     Story {
         id: String::new(),
@@ -32,9 +32,33 @@ pub(crate) fn excerpt(story: &Story, reads: &Reads) -> Story {
         children: kin(&story.children, &mut clip),
         connections: reads.connections(story).take(MOST_ITEMS).cloned().collect(),
         files: files(reads.files(story), &mut clip),
+        facts: if reads.facts() {
+            facts(&story.facts)
+        } else {
+            Facts::default()
+        },
         command,
         process,
-        ..Story::default()
+    }
+}
+
+/// Most items of one list of facts: what is beyond changes nothing that a model reads.
+const MOST_FACTS: usize = 64;
+
+fn facts(facts: &Facts) -> Facts {
+    fn few<T: Clone>(list: &[T]) -> Vec<T> {
+        list.iter().take(MOST_FACTS).cloned().collect()
+    }
+    Facts {
+        file_rates: facts.file_rates.clone(),
+        beacons: few(&facts.beacons),
+        executable_memory: few(&facts.executable_memory),
+        ptraced: few(&facts.ptraced),
+        modules: few(&facts.modules),
+        bpf: few(&facts.bpf),
+        mounts: few(&facts.mounts),
+        raw_sockets: few(&facts.raw_sockets),
+        logins: few(&facts.logins),
     }
 }
 
@@ -53,8 +77,19 @@ fn clip_all(texts: &[String], clip: &mut dyn FnMut(&str) -> String) -> Vec<Strin
 }
 
 /// Those that a model reads.
-fn scalars(process: &Process) -> Process {
+fn scalars(process: &Process, reads: &Reads) -> Process {
+    let more = if reads.facts() {
+        Process {
+            argv: Vec::new(),
+            env: process.env.iter().take(MOST_FACTS).cloned().collect(),
+            ..process.clone()
+        }
+    } else {
+        Process::default()
+    };
     Process {
+        exe: String::new(),
+        cwd: String::new(),
         uid: process.uid,
         euid: process.euid,
         tty: process.tty,
@@ -63,7 +98,7 @@ fn scalars(process: &Process) -> Process {
         stderr: process.stderr,
         deleted_exe: process.deleted_exe,
         memfd: process.memfd,
-        ..Process::default()
+        ..more
     }
 }
 
@@ -80,7 +115,8 @@ fn files(files: &[FileOperation], clip: &mut dyn FnMut(&str) -> String) -> Vec<F
     let one = |one: &FileOperation| FileOperation {
         op: clip(&one.op),
         path: clip(&one.path),
-        ..FileOperation::default()
+        sensitivity: clip(&one.sensitivity),
+        to: None,
     };
     files.iter().take(MOST_ITEMS).map(one).collect()
 }
@@ -106,6 +142,11 @@ pub(crate) fn without(story: &Story, left_out: &[Part]) -> Story {
     rest.connections.retain(|one| {
         !left_out.iter().any(|part| matches!(part, Part::Connections(first) if is_like(&story.connections[*first], one)))
     });
+    for part in left_out {
+        if let Part::Fact(fact) = part {
+            fact.clear(&mut rest);
+        }
+    }
     texts(&mut rest, left_out);
     rest
 }

@@ -5,6 +5,8 @@ use std::ops::Range;
 use cordon_behavior::story::{Connection, Process, StdioKind, Story};
 use cordon_model::place;
 
+use crate::fact::{self, Fact};
+
 /// Most items of one list, or pieces of one text, that are parts of their own; the last one stands
 /// for all that follow.
 const MOST: usize = 32;
@@ -51,6 +53,8 @@ pub(crate) enum Part {
     Files(Range<usize>),
     /// All session lines from here on.
     Lines(usize),
+    /// Something counted, measured or found out.
+    Fact(Fact),
 }
 
 impl Part {
@@ -69,6 +73,7 @@ impl Part {
             Self::Files(_) => 9,
             Self::Text(Text::Command, _) => 10,
             Self::Text(Text::Line(_), _) | Self::Lines(_) => 11,
+            Self::Fact(_) => 12,
         }
     }
 }
@@ -93,6 +98,7 @@ pub(crate) fn parts(story: &Story) -> Vec<Part> {
         parts.extend(pieces(command).map(|at| Part::Text(Text::Command, at)));
     }
     lines(&story.session, &mut parts);
+    parts.extend(fact::of(story).map(Part::Fact));
     parts
 }
 

@@ -98,8 +98,8 @@ const detection: Detection = {
     verdict: "malicious",
     techniques: ["T1059.004"],
     reasons: [
-      { text: HOSTILE, weight: 0.41 },
-      { text: "working directory", weight: -0.02 },
+      { text: HOSTILE, zh: HOSTILE, weight: 0.41 },
+      { text: "working directory", zh: "工作目录", weight: -0.02 },
     ],
     stage: "model",
     model: "behavior-1@3fa4c2d1",
@@ -161,6 +161,13 @@ describe("verdict", () => {
     const shown = html(<VerdictCard detection={detection} />);
     for (const text of ["0.98", "malicious", "network", "+0.41", "−0.02", "within the caps"]) expect(shown).toContain(text);
     expect(shown.match(/data-reason/g)).toHaveLength(2);
+  });
+
+  it("gives its reasons in the reader's language, where it has them", () => {
+    expect(html(<VerdictCard detection={detection} />, { language: "en" })).toContain("working directory");
+    expect(html(<VerdictCard detection={detection} />, { language: "zh" })).toContain("工作目录");
+    const old = { ...detection, verdict: { ...detection.verdict, reasons: [{ text: "an older agent's", weight: 1 }] } };
+    expect(html(<VerdictCard detection={old} />, { language: "zh" })).toContain("an older agent");
   });
 });
 

@@ -100,7 +100,7 @@ export interface Verdict {
   score: number;
   verdict: VerdictKind;
   techniques: string[];
-  reasons: { text: string; weight: number }[];
+  reasons: { text: string; zh?: string; weight: number }[];
   stage: string;
   model: string;
   micros: number;

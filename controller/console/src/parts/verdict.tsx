@@ -56,7 +56,7 @@ export function VerdictCard({ detection }: { detection: Detection }) {
 }
 
 function Reasons({ reasons }: { reasons: Detection["verdict"]["reasons"] }) {
-  const { t } = useLanguage();
+  const { language, t } = useLanguage();
   const largest = Math.max(...reasons.map((reason) => Math.abs(reason.weight)), 0.01);
   return (
     <>
@@ -72,7 +72,7 @@ function Reasons({ reasons }: { reasons: Detection["verdict"]["reasons"] }) {
           {reasons.map((reason, index) => (
             <tr key={index} data-reason>
               <td>
-                <Hostile text={reason.text} limit={MAX_IN_ROW} />
+                <Hostile text={(language === "zh" && reason.zh) || reason.text} limit={MAX_IN_ROW} />
               </td>
               <td className="weight">
                 <svg width="96" height="8" viewBox="0 0 96 8" aria-hidden="true" focusable="false">
