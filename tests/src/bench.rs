@@ -7,7 +7,7 @@ mod audit;
 mod completeness;
 mod memory;
 mod process;
-mod report;
+pub(crate) mod report;
 mod rounds;
 mod site;
 mod sweep;
@@ -17,6 +17,7 @@ mod work;
 
 pub mod generate;
 pub mod guard;
+pub mod judging;
 pub mod storm;
 pub mod syscalls;
 pub mod witness;

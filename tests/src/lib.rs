@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod command;
 pub mod demo;
+pub mod eval;
 pub mod fleet;
 pub mod lab;
 pub mod narrator;

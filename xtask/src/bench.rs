@@ -1,10 +1,12 @@
 //! Measuring Cordon beside other tools: installs them, builds what is measured, and becomes the bench.
 
+use std::path::{Path, PathBuf};
+
 use crate::build;
 use crate::setup::{self, Purpose};
 use crate::shell::{Failure, Step};
 
-const BENCHES: [&str; 1] = ["sensor"];
+const BENCHES: [&str; 2] = ["judge", "sensor"];
 /// Options of the bench itself that have a value.
 const VALUED: [&str; 3] = ["--json", "--only", "--profile"];
 
@@ -25,7 +27,13 @@ pub fn check(rest: &[String]) -> Result<(), Failure> {
 /// Builds what is measured and measures it. What is delivered is measured unless told otherwise.
 pub fn run(rest: &[String]) -> Result<(), Failure> {
     let plan = plan(rest)?;
-    setup::install(Purpose::Bench)?;
+    let is_judge = plan.name == "judge";
+    // What is compared with is installed only where something is compared.
+    setup::install(if is_judge {
+        Purpose::Run
+    } else {
+        Purpose::Bench
+    })?;
     let program = if plan.release {
         build::release()?;
         build::release_binary("cordon-bench")
@@ -34,10 +42,23 @@ pub fn run(rest: &[String]) -> Result<(), Failure> {
         build::binary("cordon-bench")
     };
     let profile = if plan.release { "release" } else { "dev" };
-    let step = Step::new(program)
+    let mut step = Step::new(&program)
         .args([plan.name, "--profile", profile])
         .args(plan.options);
+    if is_judge {
+        let stories = held_out(&program)?;
+        step = step.args(["--stories".as_ref(), stories.as_os_str()]);
+    }
     Err(step.replace())
+}
+
+/// The stories that nothing was fitted on, written down anew beside the programs.
+pub fn held_out(beside: &Path) -> Result<PathBuf, Failure> {
+    let stories = beside.with_file_name("held-out.jsonl");
+    Step::new(beside.with_file_name("cordon-train"))
+        .args(["--held-out".as_ref(), stories.as_os_str()])
+        .run()?;
+    Ok(stories)
 }
 
 fn plan(rest: &[String]) -> Result<Plan<'_>, Failure> {

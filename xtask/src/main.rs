@@ -32,8 +32,11 @@ cargo xtask COMMAND
   record [ARGS]              record the training scenarios in the lab (see docs/recordings.md)
   vm sensor                  the sensor's tests in an emulated Debian 12 with its own kernel
   train [ARGS]               train the behaviour model (see docs/model.md)
+  eval [ARGS]                judge what the model was not fitted on: rules, model, both (see docs/model.md)
   bench sensor [--json FILE] [--quick] [--only PART] [--profile release|dev]
                              measure Cordon beside other tools (see docs/benchmarks.md)
+  bench judge [--json FILE] [--quick] [--profile release|dev]
+                             what a verdict costs
 
 Exit code 0: done, and everything held. Anything else: the last line on standard error says what did not.
 ";
@@ -74,6 +77,7 @@ fn run(command: &str, rest: &[String]) -> Result<(), Failure> {
         "record" => built(Purpose::Record, "cordon-lab", &[command], rest),
         "lab" => built(Purpose::Run, "cordon-lab", &[], rest),
         "train" => built(Purpose::Run, "cordon-train", &[], rest),
+        "eval" => eval(rest),
         "bench" => bench::run(rest),
         "test" | "ci" => test::all(),
         "fuzz" => fuzz::command(rest),
@@ -98,6 +102,18 @@ fn only(rest: &[String], known: &[&str]) -> Result<(), Failure> {
             known.join(" ")
         ))),
     }
+}
+
+/// Writes down the stories that are left out, and has them judged by the agent's own command.
+fn eval(rest: &[String]) -> Result<(), Failure> {
+    setup::install(Purpose::Run)?;
+    build::product()?;
+    let stories = bench::held_out(&build::binary("cordon-bench"))?;
+    let step = Step::new(build::binary("cordon-bench"))
+        .args(["eval".as_ref(), "--stories".as_ref(), stories.as_os_str()])
+        .args(["--model", "agent/model/artifact"])
+        .args(rest);
+    Err(step.replace())
 }
 
 /// Installs what is missing, builds the product, and becomes one of its programs in the repository's

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use cordon_tests::bench::{self, generate, guard, storm, syscalls, witness};
+use cordon_tests::bench::{self, generate, guard, judging, storm, syscalls, witness};
+use cordon_tests::eval;
 
 /// Measures Cordon beside other tools. Needs root; leaves nothing behind.
 #[derive(Parser)]
@@ -19,6 +20,10 @@ struct Arguments {
 enum What {
     /// The sensor: CPU, slow-down, completeness, memory; see docs/benchmarks.md.
     Sensor(bench::Arguments),
+    /// The judge: what an answer costs; see docs/benchmarks.md. Needs no root.
+    Judge(judging::Arguments),
+    /// The judge: what it finds and what it mistakes among stories left out; see docs/model.md. Needs no root.
+    Eval(eval::Arguments),
     #[command(hide = true)]
     Guard,
     #[command(hide = true)]
@@ -38,6 +43,8 @@ fn main() -> ExitCode {
 fn run(what: What) -> Result<ExitCode> {
     match what {
         What::Sensor(arguments) => return bench::run(&arguments),
+        What::Judge(arguments) => return judging::run(&arguments),
+        What::Eval(arguments) => return eval::run(&arguments),
         What::Guard => guard::stand()?,
         What::Generate(arguments) => generate::run(&arguments)?,
         What::Witness(arguments) => witness::run(&arguments)?,

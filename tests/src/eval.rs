@@ -1,0 +1,318 @@
+//! How well the judge judges: what it finds of attacks, and what it mistakes, among stories that nothing was fitted on.
+//!
+//! The stories are written by `cordon-train --held-out`, judged by `cordon-agent judge` as it is installed, and
+//! compared here: rules alone, model alone, both. Shares are of independent texts, not of the forms they are seen in:
+//! an attack counts as found when most of its forms are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use serde::Deserialize;
+
+use crate::bench::report::{Goal, Report};
+
+/// How it is run.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Arguments {
+    /// Stories with labels, as `cordon-train --held-out` writes them.
+    #[arg(long, value_name = "FILE")]
+    stories: PathBuf,
+    /// The model; the configured one unless given.
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Write the result to this file, as one JSON object.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// How the programs beside this one were built; it is written into the result.
+    #[arg(long, default_value = "dev")]
+    profile: String,
+}
+
+/// Who judges.
+const JUDGES: [&str; 3] = ["rules", "model", "both"];
+
+#[derive(Clone, Debug, Deserialize)]
+struct Story {
+    label: String,
+    source: String,
+    origin: usize,
+    story: serde_json::Value,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Said {
+    score: f64,
+    verdict: String,
+}
+
+/// A text or a recorded story, with what was said of each of its forms.
+struct Case<'a> {
+    source: &'a str,
+    is_attack: bool,
+    said: Vec<&'a Said>,
+}
+
+impl Case<'_> {
+    /// Whether most of its forms were called one of these.
+    fn is_called(&self, names: &[&str]) -> bool {
+        let called = self
+            .said
+            .iter()
+            .filter(|said| names.contains(&said.verdict.as_str()));
+        2 * called.count() > self.said.len()
+    }
+
+    /// The score of the middle form.
+    fn score(&self) -> f64 {
+        let mut scores: Vec<f64> = self.said.iter().map(|said| said.score).collect();
+        scores.sort_by(f64::total_cmp);
+        scores.get(scores.len() / 2).copied().unwrap_or(0.0)
+    }
+}
+
+/// Runs it. Success: what was to hold, holds.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let text = fs::read_to_string(&arguments.stories)
+        .with_context(|| format!("cannot read {}", arguments.stories.display()))?;
+    let stories: Vec<Story> = text
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()
+        .with_context(|| format!("{} has a damaged line", arguments.stories.display()))?;
+    let mut report = Report::new("eval", &arguments.profile, false);
+    for judge in JUDGES {
+        let said = judged(arguments, judge, &stories)?;
+        rows(judge, &cases(&stories, &said), &mut report);
+    }
+    println!("{}", report.table());
+    if let Some(path) = &arguments.json {
+        report.write(path)?;
+    }
+    let missed = report
+        .rows
+        .iter()
+        .filter(|row| row.goal != "none" && !row.holds);
+    Ok(match missed.count() {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
+/// What the agent's own command says of each story.
+fn judged(arguments: &Arguments, with: &str, stories: &[Story]) -> Result<Vec<Said>> {
+    let own = std::env::current_exe()?;
+    let agent = own.with_file_name("cordon-agent");
+    let mut command = Command::new(&agent);
+    command.args(["judge", "--with", with, "-"]);
+    if let Some(model) = &arguments.model {
+        command.arg("--model").arg(model);
+    }
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {}", agent.display()))?;
+    let mut input = child.stdin.take().context("the agent has no input")?;
+    let lines: Vec<String> = stories.iter().map(|one| one.story.to_string()).collect();
+    let writer =
+        std::thread::spawn(move || lines.iter().try_for_each(|line| writeln!(input, "{line}")));
+    let output = child.wait_with_output()?;
+    ensure!(
+        output.status.success(),
+        "judging with {with} failed: {}",
+        output.status
+    );
+    writer
+        .join()
+        .ok()
+        .context("the stories were not written")??;
+    let said: Vec<Said> = String::from_utf8(output.stdout)?
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()?;
+    ensure!(
+        said.len() == stories.len(),
+        "{} of {} stories were judged",
+        said.len(),
+        stories.len()
+    );
+    Ok(said)
+}
+
+fn cases<'a>(stories: &'a [Story], said: &'a [Said]) -> Vec<Case<'a>> {
+    let mut cases: BTreeMap<usize, Case> = BTreeMap::new();
+    for (story, said) in stories.iter().zip(said) {
+        let case = cases.entry(story.origin).or_insert(Case {
+            source: &story.source,
+            is_attack: story.label == "attack",
+            said: Vec::new(),
+        });
+        case.said.push(said);
+    }
+    cases.into_values().collect()
+}
+
+/// Kinds of sources that are told apart.
+const KINDS: [(&str, &str); 3] = [
+    ("sources", "pack:"),
+    ("families", "recorded:"),
+    ("runs", "runs:"),
+];
+/// What the product promises of sources and families that were left out.
+const WANTED: (f64, f64) = (90.0, 75.0);
+
+fn rows(judge: &str, cases: &[Case], report: &mut Report) {
+    for (kind, prefix) in KINDS {
+        let mine = |attack: bool| -> Vec<&Case> {
+            let all = cases.iter().filter(|case| case.source.starts_with(prefix));
+            all.filter(|case| case.is_attack == attack).collect()
+        };
+        let (attacks, benign) = (mine(true), mine(false));
+        let goals = if judge == "both" && kind != "runs" {
+            (
+                Goal::AtLeast(WANTED.0),
+                Goal::AtLeast(WANTED.1),
+                Goal::AtMost(1.0),
+            )
+        } else {
+            (Goal::None, Goal::None, Goal::None)
+        };
+        let name = |what: &str| format!("{judge}_{kind}_{what}");
+        let mut share = |what: &str, of: &[&Case], names: &[&str], goal: Goal| {
+            let called = of.iter().filter(|case| case.is_called(names)).count();
+            interval(report, &name(what), called, of.len(), goal);
+        };
+        share("found_malicious", &attacks, &["malicious"], Goal::None);
+        share(
+            "found_suspicious",
+            &attacks,
+            &["malicious", "suspicious"],
+            Goal::None,
+        );
+        share("mistaken_malicious", &benign, &["malicious"], goals.2);
+        share(
+            "mistaken_suspicious",
+            &benign,
+            &["malicious", "suspicious"],
+            Goal::None,
+        );
+        for (what, budget, goal) in [
+            ("recall_at_1", 0.01, goals.0),
+            ("recall_at_0.1", 0.001, goals.1),
+        ] {
+            let found = found_at(&attacks, &benign, budget);
+            interval(report, &name(what), found, attacks.len(), goal);
+        }
+        let origins = |cases: &[&Case]| cases.len() as f64;
+        report.add(&name("attacks"), "texts", Goal::None, Ok(origins(&attacks)));
+        report.add(&name("benign"), "texts", Goal::None, Ok(origins(&benign)));
+    }
+    each_source(judge, cases, report);
+}
+
+/// Every source by itself: a mean hides the worst.
+fn each_source(judge: &str, cases: &[Case], report: &mut Report) {
+    let sources: BTreeSet<(&str, bool)> = cases
+        .iter()
+        .map(|case| (case.source, case.is_attack))
+        .collect();
+    for (source, is_attack) in sources {
+        let mine: Vec<&Case> = cases
+            .iter()
+            .filter(|case| case.source == source && case.is_attack == is_attack)
+            .collect();
+        let called = mine
+            .iter()
+            .filter(|case| case.is_called(&["malicious"]))
+            .count();
+        let what = if is_attack { "found" } else { "mistaken" };
+        interval(
+            report,
+            &format!("{judge}_{source}_{what}"),
+            called,
+            mine.len(),
+            Goal::None,
+        );
+    }
+}
+
+/// Attacks above the score that `budget` of the benign reach. The threshold is taken from the very stories: it ranks
+/// judges and is not what a fleet sees.
+fn found_at(attacks: &[&Case], benign: &[&Case], budget: f64) -> usize {
+    let mut scores: Vec<f64> = benign.iter().map(|case| case.score()).collect();
+    scores.sort_by(|a, b| b.total_cmp(a));
+    let least = scores.get((scores.len() as f64 * budget) as usize).copied();
+    let least = least.unwrap_or(f64::INFINITY);
+    attacks.iter().filter(|case| case.score() > least).count()
+}
+
+/// A share in percent with the ends of its 95 % Wilson interval.
+fn interval(report: &mut Report, name: &str, hits: usize, of: usize, goal: Goal) {
+    if of == 0 {
+        return report.add(name, "%", goal, Err(anyhow::anyhow!("no such stories")));
+    }
+    let (n, p, z) = (of as f64, hits as f64 / of as f64, 1.96f64);
+    let scale = 1.0 + z * z / n;
+    let middle = (p + z * z / (2.0 * n)) / scale;
+    let half = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt() / scale;
+    report.add(name, "%", goal, Ok(100.0 * p));
+    report.add(
+        &format!("{name}_low"),
+        "%",
+        Goal::None,
+        Ok(100.0 * (middle - half).max(0.0)),
+    );
+    report.add(
+        &format!("{name}_high"),
+        "%",
+        Goal::None,
+        Ok(100.0 * (middle + half).min(1.0)),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(score: f64) -> Said {
+        let verdict = if score > 0.9 { "malicious" } else { "benign" };
+        Said {
+            score,
+            verdict: verdict.to_owned(),
+        }
+    }
+
+    fn case<'a>(said: &'a [Said], is_attack: bool) -> Case<'a> {
+        Case {
+            source: "pack:x",
+            is_attack,
+            said: said.iter().collect(),
+        }
+    }
+
+    #[test]
+    fn a_text_is_found_when_most_of_its_forms_are() {
+        let (most, few) = ([0.95, 0.99, 0.2].map(said), [0.95, 0.1, 0.2].map(said));
+        assert!(case(&most, true).is_called(&["malicious"]));
+        assert!(!case(&few, true).is_called(&["malicious"]));
+        assert!((case(&most, true).score() - 0.95).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_budget_is_kept_on_the_benign_texts() {
+        let benign: Vec<[Said; 1]> = (0..100)
+            .map(|index| [said(f64::from(index) / 100.0)])
+            .collect();
+        let benign: Vec<Case> = benign.iter().map(|one| case(one, false)).collect();
+        let attacks = [[said(0.985)], [said(0.97)]];
+        let attacks: Vec<Case> = attacks.iter().map(|one| case(one, true)).collect();
+        let (attacks, benign): (Vec<&Case>, Vec<&Case>) =
+            (attacks.iter().collect(), benign.iter().collect());
+        assert_eq!(found_at(&attacks, &benign, 0.01), 1);
+        assert_eq!(found_at(&attacks, &benign, 0.5), 2);
+    }
+}
