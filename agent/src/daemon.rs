@@ -237,7 +237,10 @@ impl Start {
         let intake = judging::start(judge, self.judge_by, &self.counts, self.out);
         let intake =
             intake.map_err(|error| format!("the judging thread did not start: {error}"))?;
-        Sensor::start(self.config.sensor, move |event| intake.take(event))
+        let intake = Arc::new(intake);
+        let resting = Arc::clone(&intake);
+        let take = move |event| intake.take(event);
+        Sensor::start_with_rest(self.config.sensor, take, move || resting.rest())
             .map_err(|error| error.chain())
     }
 }

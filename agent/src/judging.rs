@@ -1,15 +1,22 @@
-//! From events to verdicts, on a thread of its own.
+//! From events to verdicts.
 //!
-//! The sensor's thread must not wait, so it hands events over through a bounded queue; what does not
-//! fit is counted as lost. This thread keeps the process graph, writes down the story of each process that an
+//! The sensor's threads must not wait, so they hand events over through a bounded queue; what does not
+//! fit is counted as lost. The bench keeps the process graph, writes down the story of each process that an
 //! event makes worth judging, and judges it. What is suspicious or worse goes to the engine, which decides. The
 //! image's digest and the reasons follow: finding them takes twenty times as long as the verdict, and a drop does
 //! not wait for them.
+//!
+//! The bench has a thread of its own. But most stories are answered from the cache or by the gate in less time
+//! than it takes to wake a thread: those the sensor's thread answers itself when it has read all there is
+//! ([`Intake::rest`]), and leaves the rest to the other.
 
+mod turn;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Instant;
 
 use cordon_behavior::event::FileIdentity;
 use cordon_behavior::story::Story;
@@ -22,15 +29,11 @@ use tokio::sync::{mpsc, watch};
 
 use crate::metrics::{CacheStatus, Gauge, Lag};
 use crate::recent::Recent;
+pub use turn::Intake;
 
 /// Events between sensor and judge: at 20,000 a second a fifth of one, and at most some 30 MB.
 const EVENTS: usize = 4096;
 const FINDINGS: usize = 256;
-/// When events come faster than this the thread lets them gather for as long: to be woken for each of
-/// them would cost more than to judge it. A host that is quiet has its events judged at once.
-const GATHER: Duration = Duration::from_millis(2);
-/// How often a story that was put off is looked after while nothing happens.
-const PUT_OFF: Duration = Duration::from_millis(250);
 /// Processes whose last judged story is remembered, and those whose image is.
 const REMEMBERED: usize = 8192;
 /// Process trees whose risk is remembered.
@@ -106,24 +109,6 @@ impl Counts {
     }
 }
 
-/// Where the sensor puts events. Never waits.
-pub struct Intake {
-    events: SyncSender<Event>,
-    counts: Arc<Counts>,
-}
-
-impl Intake {
-    /// Takes one event, or counts it as lost. What the sensor lost it counts itself.
-    pub fn take(&self, event: Event) {
-        if matches!(event.body, EventBody::Loss { .. }) {
-            return;
-        }
-        if self.events.try_send(event).is_err() {
-            self.counts.overflowed.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
 /// The way for findings, from the thread that is started later.
 pub fn channel() -> (mpsc::Sender<Finding>, mpsc::Receiver<Finding>) {
     mpsc::channel(FINDINGS)
@@ -138,7 +123,9 @@ pub fn start(
     out: mpsc::Sender<Finding>,
 ) -> std::io::Result<Intake> {
     let (events, queue) = sync_channel(EVENTS);
-    let mut bench = Bench {
+    let bench = Bench {
+        queue,
+        left: VecDeque::new(),
         behavior: Behavior::new(Limits::default()),
         judge,
         thresholds,
@@ -148,14 +135,13 @@ pub fn start(
         counts: Arc::clone(counts),
         out,
     };
-    std::thread::Builder::new()
-        .name("cordon-judge".to_owned())
-        .spawn(move || bench.run(&queue))?;
-    let counts = Arc::clone(counts);
-    Ok(Intake { events, counts })
+    Intake::start(bench, events)
 }
 
 struct Bench {
+    queue: Receiver<Event>,
+    /// Of stories that only somebody with time can judge.
+    left: VecDeque<Trigger>,
     behavior: Behavior,
     judge: Option<Judge>,
     thresholds: watch::Receiver<Option<Thresholds>>,
@@ -169,62 +155,57 @@ struct Bench {
 /// The engine is gone.
 struct Closed;
 
-impl Bench {
-    fn run(&mut self, events: &Receiver<Event>) {
-        let mut drained = Instant::now();
-        loop {
-            let (is_busy, done) = match self.next(events) {
-                // Also when they came while the thread let them gather.
-                Ok(event) => (drained.elapsed() < 2 * GATHER, self.drain(&event, events)),
-                Err(RecvTimeoutError::Timeout) => (false, self.judge_due()),
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            if done.is_err() {
-                return;
-            }
-            drained = Instant::now();
-            if is_busy {
-                std::thread::sleep(GATHER);
-            }
-        }
-    }
+/// Who works at the bench.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hurry {
+    /// Its own thread, which may wait.
+    None,
+    /// The sensor's: what takes long is left.
+    Sensor,
+}
 
-    /// Takes in what is there, and then tells how full everything is.
-    fn drain(&mut self, first: &Event, more: &Receiver<Event>) -> Result<(), Closed> {
-        self.apply(first)?;
+impl Bench {
+    /// Everything that is there, and then tells how full everything is.
+    fn work(&mut self) -> Result<(), Closed> {
+        while let Some(trigger) = self.left.pop_front() {
+            self.judge(trigger, Hurry::None)?;
+        }
+        for trigger in self.behavior.due(mono_ns()) {
+            self.judge(trigger, Hurry::None)?;
+        }
         // No more than the queue holds at once, so that the gauges are never old.
-        for event in more.try_iter().take(EVENTS) {
-            self.apply(&event)?;
+        for _ in 0..EVENTS {
+            let Ok(event) = self.queue.try_recv() else {
+                break;
+            };
+            self.apply(&event, Hurry::None)?;
         }
         self.tell_gauges();
         Ok(())
     }
 
-    /// Waits for an event; no longer than [`PUT_OFF`] while a story is put off, for nobody else may
-    /// do anything on this host that would bring it up.
-    fn next(&self, events: &Receiver<Event>) -> Result<Event, RecvTimeoutError> {
-        if self.behavior.is_waiting() {
-            events.recv_timeout(PUT_OFF)
-        } else {
-            events.recv().map_err(|_| RecvTimeoutError::Disconnected)
+    /// What is there and takes no time; false when something is left.
+    fn work_quickly(&mut self) -> bool {
+        while self.left.is_empty() {
+            let Ok(event) = self.queue.try_recv() else {
+                self.tell_gauges();
+                return true;
+            };
+            if self.apply(&event, Hurry::Sensor).is_err() {
+                return false;
+            }
         }
+        false
     }
 
-    fn judge_due(&mut self) -> Result<(), Closed> {
-        for trigger in self.behavior.due(mono_ns()) {
-            self.judge(trigger)?;
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self, event: &Event) -> Result<(), Closed> {
+    fn apply(&mut self, event: &Event, hurry: Hurry) -> Result<(), Closed> {
         if let EventBody::Exec(exec) = &event.body
             && let Some(identity) = exec.identity
         {
             self.images.put(event.process, identity);
         }
         for trigger in self.behavior.apply(event) {
-            self.judge(trigger)?;
+            self.judge(trigger, hurry)?;
         }
         Ok(())
     }
@@ -254,7 +235,7 @@ impl Bench {
         }
     }
 
-    fn judge(&mut self, trigger: Trigger) -> Result<(), Closed> {
+    fn judge(&mut self, trigger: Trigger, hurry: Hurry) -> Result<(), Closed> {
         let Some(story) = self.behavior.story(trigger.process) else {
             return Ok(());
         };
@@ -262,23 +243,30 @@ impl Bench {
             self.counts.unjudged.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         };
-        if !trigger.put_off {
-            self.counts
-                .lag
-                .add(mono_ns().saturating_sub(trigger.cause_mono_ns));
-        }
         // A story that did not grow in what the model reads was answered already.
         let fingerprint = judge.fingerprint(&story);
         if self.last_judged.get(&trigger.process) == Some(&fingerprint) {
+            self.time(&trigger);
             return Ok(());
         }
-        self.last_judged.put(trigger.process, fingerprint);
         let thresholds = *self.thresholds.borrow();
         let began = Instant::now();
-        let mut verdict = judge.judge_fingerprinted(&story, fingerprint, thresholds);
+        let verdict = match hurry {
+            Hurry::None => Some(judge.judge_fingerprinted(&story, fingerprint, thresholds)),
+            Hurry::Sensor => judge
+                .judge_quickly(&story, fingerprint, thresholds)
+                // The engine may have no room for it, and the reasons take long.
+                .filter(|verdict| verdict.verdict < VerdictKind::Suspicious),
+        };
+        let own = judge.thresholds(thresholds);
+        let Some(mut verdict) = verdict else {
+            self.left.push_back(trigger);
+            return Ok(());
+        };
+        self.time(&trigger);
+        self.last_judged.put(trigger.process, fingerprint);
         verdict.micros = began.elapsed().as_micros() as u64;
         self.counts.judged.fetch_add(1, Ordering::Relaxed);
-        let own = judge.thresholds(thresholds);
         let tree = self
             .behavior
             .tree_root(trigger.process)
@@ -302,6 +290,14 @@ impl Bench {
             cause_mono_ns: trigger.cause_mono_ns,
         };
         self.tell(judged, risk, thresholds)
+    }
+
+    /// How late it was judged, unless it was to wait.
+    fn time(&self, trigger: &Trigger) {
+        if !trigger.put_off {
+            let late_ns = mono_ns().saturating_sub(trigger.cause_mono_ns);
+            self.counts.lag.add(late_ns);
+        }
     }
 
     fn tell(
@@ -371,6 +367,8 @@ mod tests {
 
     fn bench() -> Bench {
         Bench {
+            queue: sync_channel(1).1,
+            left: VecDeque::new(),
             behavior: Behavior::new(Limits::default()),
             judge: None,
             thresholds: watch::channel(None).1,
@@ -416,7 +414,7 @@ mod tests {
         std::fs::write(&path, "abc").unwrap();
         let mut bench = bench();
         let event = exec(&path);
-        assert!(bench.apply(&event).is_ok());
+        assert!(bench.apply(&event, Hurry::None).is_ok());
         let story = bench.behavior.story(event.process).unwrap();
         let digest = bench.digest(event.process, &story).unwrap();
         assert!(digest.starts_with("ba7816bf"), "{digest}");

@@ -63,6 +63,14 @@ pub struct Counters {
     pub cache_entries: usize,
 }
 
+/// A story, as far as it costs little.
+enum Read {
+    /// Cannot be judged, and why.
+    Nothing(&'static str),
+    Known(Key, Arc<Entry>),
+    New(Key, Box<Input>),
+}
+
 /// Judges stories with one model. One owner, no locks: give each thread its own.
 pub struct Judge {
     model: Arc<Model>,
@@ -132,6 +140,23 @@ impl Judge {
             .unwrap_or_else(|| self.own_thresholds())
     }
 
+    /// The same as [`Judge::judge_fingerprinted`], or `None` where only a run of the network would tell, which takes
+    /// some milliseconds: for who has no such time, and asks [`Judge::judge_fingerprinted`] elsewhere.
+    pub fn judge_quickly(
+        &mut self,
+        story: &Story,
+        fingerprint: Fingerprint,
+        thresholds: Option<Thresholds>,
+    ) -> Option<Verdict> {
+        let read = self.read(story, fingerprint);
+        if let Read::New(_, input) = &read
+            && !self.model.is_decided_by_gate(input)
+        {
+            return None;
+        }
+        Some(self.conclude(story, fingerprint, read, thresholds, false))
+    }
+
     /// `name@sha256-prefix` of the model.
     pub fn model_id(&self) -> &str {
         self.model.id()
@@ -154,12 +179,26 @@ impl Judge {
         thresholds: Option<Thresholds>,
         is_explained: bool,
     ) -> Verdict {
+        let read = self.read(story, fingerprint);
+        self.conclude(story, fingerprint, read, thresholds, is_explained)
+    }
+
+    fn conclude(
+        &mut self,
+        story: &Story,
+        fingerprint: Fingerprint,
+        read: Read,
+        thresholds: Option<Thresholds>,
+        is_explained: bool,
+    ) -> Verdict {
         self.counters.judged += 1;
-        if let Some(why) = evaluable::lacking(story, self.model.reads()) {
-            return self.not_evaluable(story, Stage::Gate, why);
-        }
-        let Some((key, mut entry)) = self.known_or_read(story, fingerprint) else {
-            return self.not_evaluable(story, Stage::Gate, "nothing in the story is readable");
+        let (key, mut entry) = match read {
+            Read::Nothing(why) => return self.not_evaluable(story, Stage::Gate, why),
+            Read::Known(key, entry) => (key, entry),
+            Read::New(key, input) => {
+                self.front.put(fingerprint, key);
+                (key, self.assess(&input))
+            }
         };
         if !entry.score.is_finite() {
             return self.not_evaluable(story, entry.stage, "the model has no finite score for it");
@@ -175,25 +214,28 @@ impl Judge {
         verdict
     }
 
-    /// The remembered answer, else the model's; `None` when there is nothing to read.
-    fn known_or_read(
-        &mut self,
-        story: &Story,
-        fingerprint: Fingerprint,
-    ) -> Option<(Key, Arc<Entry>)> {
+    /// The remembered answer, else what the model has to answer for.
+    fn read(&mut self, story: &Story, fingerprint: Fingerprint) -> Read {
+        if let Some(why) = evaluable::lacking(story, self.model.reads()) {
+            return Read::Nothing(why);
+        }
         if let Some(key) = self.front.get(fingerprint)
             && let Some(entry) = self.recall(&key)
         {
-            return Some((key, entry));
+            return Read::Known(key, entry);
         }
         let input = self.model.read(story);
         if input.tokens.is_empty() {
-            return None;
+            return Read::Nothing("nothing in the story is readable");
         }
         let key = Key::of(&input);
-        let entry = self.recall(&key).unwrap_or_else(|| self.assess(&input));
-        self.front.put(fingerprint, key);
-        Some((key, entry))
+        match self.recall(&key) {
+            Some(entry) => {
+                self.front.put(fingerprint, key);
+                Read::Known(key, entry)
+            }
+            None => Read::New(key, Box::new(input)),
+        }
     }
 
     fn recall(&mut self, key: &Key) -> Option<Arc<Entry>> {

@@ -108,6 +108,11 @@ impl Model {
             .probability(self.gate.logit(&input.tokens, &input.facts))
     }
 
+    /// Whether the network has nothing to say of it: the gate is sure.
+    pub fn is_decided_by_gate(&self, input: &Input) -> bool {
+        self.gate_of(input) < self.calibration.thresholds.gate
+    }
+
     /// Gate, then the network when the gate is not sure.
     pub fn assess(&self, story: &Story) -> Assessment {
         self.assess_input(&self.read(story))

@@ -50,12 +50,14 @@ const IDLE: Duration = Duration::from_millis(50);
 /// How often packet sockets are looked for where no tracepoint tells of them.
 const PACKET_SOCKETS: Duration = Duration::from_secs(2);
 
-/// Watches until `stopped` closes. An error means that nothing was attached.
+/// Watches until `stopped` closes; runs `rest` whenever it has handed over what there was. An error
+/// means that nothing was attached.
 pub(crate) fn watch(
     config: &SensorConfig,
     out: &Out,
     stopped: &PipeReader,
     ready: &Ready,
+    rest: &mut dyn FnMut(),
 ) -> Result<(), SensorError> {
     let mut storage = [const { MaybeUninit::uninit() }; 2];
     let (mut skel, left_out, refused) = load(config, &mut storage)?;
@@ -75,6 +77,7 @@ pub(crate) fn watch(
         heirs.note(event);
     }
     out.events(before);
+    rest();
     let mut checked = Instant::now();
     let mut pace = Pace::new(checked);
     let mut looked = checked;
@@ -93,6 +96,7 @@ pub(crate) fn watch(
             out.events(sockets::packet_sockets(&skel));
             looked = Instant::now();
         }
+        rest();
         if stop {
             return Ok(());
         }

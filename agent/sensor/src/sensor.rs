@@ -150,19 +150,31 @@ impl Sensor {
     /// there before, as snapshot events, then for what happens, each source's events in the order of
     /// time. While it runs nothing else is read, so it must not wait: what no longer fits into the
     /// ring is counted and reported as loss.
+    pub fn start(
+        config: SensorConfig,
+        sink: impl FnMut(Event) + Send + 'static,
+    ) -> Result<Self, SensorError> {
+        Self::start_with_rest(config, sink, || {})
+    }
+
+    /// The same, and `rest` is called on the thread that watches by eBPF whenever it has handed
+    /// what there was to `sink`, and at least every 50 ms. No other source waits for `sink` meanwhile. What is done there saves the wake-up of
+    /// another thread, which costs more than a few events; it must be over before the ring is full, so it
+    /// may take a few milliseconds. Not called by any other source, nor where `/proc` is watched.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "made for this sensor, and read by all of its threads"
     )]
-    pub fn start(
+    pub fn start_with_rest(
         config: SensorConfig,
         sink: impl FnMut(Event) + Send + 'static,
+        mut rest: impl FnMut() + Send + 'static,
     ) -> Result<Self, SensorError> {
         let (ready, is_ready) = sync_channel(1);
         let out = Out::new(sink, Facts::new(&config));
         let (main_config, main_out) = (config.clone(), out.clone());
         let main = Task::spawn("cordon-sensor", move |stopped| {
-            watch(&main_config, &main_out, stopped, &ready);
+            watch(&main_config, &main_out, stopped, &ready, &mut rest);
         })
         .map_err(SensorError::Thread)?;
         let (mode, fallback_reason, mut coverage) =
@@ -322,10 +334,16 @@ pub(crate) fn tell(ready: &Ready, started: Started) {
     }
 }
 
-fn watch(config: &SensorConfig, out: &Out, stopped: &PipeReader, ready: &Ready) {
+fn watch(
+    config: &SensorConfig,
+    out: &Out,
+    stopped: &PipeReader,
+    ready: &Ready,
+    rest: &mut dyn FnMut(),
+) {
     let mut reason = None;
     if config.mode != Mode::Proc {
-        match ebpf::watch(config, out, stopped, ready) {
+        match ebpf::watch(config, out, stopped, ready, rest) {
             Ok(()) => return,
             Err(error) if config.mode == Mode::Ebpf => return tell(ready, Started::Failed(error)),
             Err(error) => reason = Some(error.chain()),

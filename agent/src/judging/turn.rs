@@ -1,0 +1,141 @@
+//! Whose turn it is at the bench: its own thread's, or for a moment the sensor's.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use cordon_sensor::{Event, EventBody};
+
+use super::{Bench, Counts};
+
+/// When events come faster than this the thread lets them gather for as long: to be woken for each of
+/// them would cost more than to judge it. A host that is quiet has its events judged at once.
+const GATHER: Duration = Duration::from_millis(2);
+/// How often a story that was put off is looked after while nothing happens.
+const PUT_OFF: Duration = Duration::from_millis(250);
+/// Most events that the sensor's thread takes on: at some 30 microseconds each. It has 4 ms between two
+/// looks at its ring, which holds half a second.
+const A_REST: usize = 128;
+
+thread_local! {
+    /// This thread comes to [`Intake::rest`] after what it puts in.
+    static RESTS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Where the sensor puts events. Never waits.
+pub struct Intake {
+    events: SyncSender<Event>,
+    counts: Arc<Counts>,
+    shared: Arc<Shared>,
+    thread: Thread,
+    /// Events since the last rest.
+    taken: AtomicUsize,
+}
+
+struct Shared {
+    bench: Mutex<Bench>,
+    /// The thread comes by itself within [`PUT_OFF`].
+    comes: AtomicBool,
+    is_over: AtomicBool,
+}
+
+impl Intake {
+    pub(super) fn start(bench: Bench, events: SyncSender<Event>) -> std::io::Result<Self> {
+        let counts = Arc::clone(&bench.counts);
+        let shared = Arc::new(Shared {
+            bench: Mutex::new(bench),
+            comes: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
+        });
+        let own = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("cordon-judge".to_owned())
+            .spawn(move || own.run())?;
+        Ok(Self {
+            events,
+            counts,
+            shared,
+            thread: thread.thread().clone(),
+            taken: AtomicUsize::new(0),
+        })
+    }
+
+    /// Takes one event, or counts it as lost. What the sensor lost it counts itself.
+    pub fn take(&self, event: Event) {
+        if matches!(event.body, EventBody::Loss { .. }) {
+            return;
+        }
+        if self.events.try_send(event).is_err() {
+            self.counts.overflowed.fetch_add(1, Ordering::Relaxed);
+        }
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        if !RESTS.get() {
+            self.thread.unpark();
+        }
+    }
+
+    /// To be called by a thread that has put in what there was, and may stay away from its own work for
+    /// some milliseconds: judges what can be judged quickly, and wakes the bench's thread for the rest.
+    pub fn rest(&self) {
+        RESTS.set(true);
+        let taken = self.taken.swap(0, Ordering::Relaxed);
+        if taken > 0 && (taken > A_REST || !self.shared.work_quickly()) {
+            self.thread.unpark();
+        }
+    }
+}
+
+impl Drop for Intake {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+impl Shared {
+    /// False when the bench's thread has to come: to go on, or because it is there and may have seen
+    /// the queue empty just before.
+    fn work_quickly(&self) -> bool {
+        let mut bench = match self.bench.try_lock() {
+            Ok(bench) => bench,
+            Err(TryLockError::Poisoned(bench)) => bench.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        let is_done = bench.work_quickly();
+        is_done && (!bench.behavior.is_waiting() || self.comes.load(Ordering::Relaxed))
+    }
+
+    /// Until the intake or the engine is gone.
+    fn run(&self) {
+        let mut worked = Instant::now();
+        loop {
+            // Asked first: what was put in before the end is still judged.
+            let is_over = self.is_over.load(Ordering::Acquire);
+            // Also when events came while the thread let them gather.
+            let is_busy = worked.elapsed() < 2 * GATHER;
+            let is_waiting = {
+                let mut bench = self.bench.lock().unwrap_or_else(PoisonError::into_inner);
+                if bench.work().is_err() || is_over {
+                    return;
+                }
+                let is_waiting = bench.behavior.is_waiting();
+                self.comes.store(is_waiting, Ordering::Relaxed);
+                is_waiting
+            };
+            worked = Instant::now();
+            if is_busy {
+                std::thread::sleep(GATHER);
+            }
+            // No longer than that while a story is put off, for nobody else may do anything on this
+            // host that would bring it up.
+            if is_waiting {
+                std::thread::park_timeout(PUT_OFF);
+            } else {
+                std::thread::park();
+            }
+        }
+    }
+}
