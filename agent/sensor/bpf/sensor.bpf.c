@@ -8,6 +8,7 @@
 #include "raw.h"
 #include "cgroup.h"
 #include "privilege.h"
+#include "setid.h"
 #include "snapshot.h"
 #include "sockets.h"
 

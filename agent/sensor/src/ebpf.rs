@@ -5,8 +5,8 @@ mod heirs;
 mod hooks;
 mod losses;
 mod network;
-mod pace;
 mod ring;
+mod setids;
 mod shared;
 mod snapshot;
 mod sockets;
@@ -23,12 +23,13 @@ use libbpf_rs::{OpenObject, PrintLevel};
 use cordon_behavior::event::Event;
 
 use crate::out::Out;
+use crate::pace::{NAP, Pace};
 use crate::sensor::{Ready, Started, tell};
 use crate::{Coverage, Mode, SensorConfig, SensorError, clock, coverage, task};
 use heirs::Heirs;
 use losses::Losses;
-use pace::{NAP, Pace};
 use ring::Ring;
+pub(crate) use setids::SetIds;
 use shared::Shared;
 use skel::{SensorSkel, SensorSkelBuilder};
 use throttles::Throttles;
@@ -67,7 +68,13 @@ pub(crate) fn watch(
     let ring = Ring::new(&skel)?;
     let shared = Shared::of(&skel)?;
     let coverage = network.coverage.clone();
-    tell(ready, Started::Ebpf(Attached { left_out, coverage }));
+    let set_ids = SetIds::of(&skel);
+    let attached = Attached {
+        left_out,
+        coverage,
+        set_ids,
+    };
+    tell(ready, Started::Ebpf(attached));
     let mut losses = Losses::new(skel.object());
     let mut throttles = Throttles::new(out);
     let mut heirs = Heirs::default();
@@ -129,7 +136,11 @@ pub(crate) fn probe() -> Result<Attached, SensorError> {
     let (mut skel, left_out, refused) = load(&SensorConfig::default(), &mut storage)?;
     attach(&mut skel)?;
     let coverage = network::attach(&skel, refused).coverage;
-    Ok(Attached { left_out, coverage })
+    Ok(Attached {
+        left_out,
+        coverage,
+        set_ids: None,
+    })
 }
 
 /// What was found out while attaching.
@@ -138,6 +149,8 @@ pub(crate) struct Attached {
     pub left_out: Vec<String>,
     /// Of what hooks that may be refused see.
     pub coverage: Vec<Coverage>,
+    /// While the programs are attached.
+    pub set_ids: Option<SetIds>,
 }
 
 impl Attached {

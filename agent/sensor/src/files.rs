@@ -32,6 +32,7 @@ mod entropy;
 mod fanotify;
 mod filesystems;
 mod gauge;
+mod kept;
 mod marks;
 mod meaning;
 mod mounts;
@@ -47,6 +48,7 @@ mod told;
 mod wanted;
 mod watch;
 
+use crate::ebpf::SetIds;
 use crate::out::Out;
 use crate::sensor::Source;
 use crate::{Coverage, FilesConfig, SensorConfig};
@@ -55,11 +57,12 @@ use marks::Marks;
 use run::Run;
 
 /// Starts watching, as far as this host allows.
-pub(crate) fn start(config: &SensorConfig, out: &Out) -> Source {
-    let marks = match Marks::new(config.files.clone()) {
+pub(crate) fn start(config: &SensorConfig, out: &Out, set_ids: Option<SetIds>) -> Source {
+    let mut marks = match Marks::new(config.files.clone()) {
         Ok(marks) => marks,
         Err(error) => return Source::refused(marks::refused(&error)),
     };
+    marks.watch.set_ids = set_ids;
     let coverage = marks.coverage();
     let run = Run::new(marks, out, config.scope.clone());
     Source::spawn("cordon-files", coverage, move |stopped| run.watch(stopped))

@@ -51,6 +51,7 @@ mod living;
 mod logins;
 mod mounts;
 mod out;
+mod pace;
 mod proc;
 mod record;
 mod rights;

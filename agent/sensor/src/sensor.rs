@@ -177,10 +177,14 @@ impl Sensor {
             watch(&main_config, &main_out, stopped, &ready, &mut rest);
         })
         .map_err(SensorError::Thread)?;
+        let mut set_ids = None;
         let (mode, fallback_reason, mut coverage) =
             match is_ready.recv().map_err(|_| SensorError::Died)? {
                 Started::Failed(error) => return Err(error),
-                Started::Ebpf(attached) => (Mode::Ebpf, None, attached.rows()),
+                Started::Ebpf(mut attached) => {
+                    set_ids = attached.set_ids.take();
+                    (Mode::Ebpf, None, attached.rows())
+                }
                 Started::Proc { reason } => {
                     let rows = coverage::of(Mode::Proc, reason.as_deref(), &[]);
                     (Mode::Proc, reason, rows)
@@ -188,7 +192,7 @@ impl Sensor {
             };
         let mut tasks = Vec::new();
         let mut sources = vec![
-            files::start(&config, &out),
+            files::start(&config, &out, set_ids),
             sideband::start(&config, &out),
             changes::start(&config, &out),
             mounts::start(&config, &out),

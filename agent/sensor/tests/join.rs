@@ -51,7 +51,7 @@ fn a_sensor_that_starts_in_a_storm_knows_every_process_once() {
         let sensor = Sensor::start(config, move |event| sink.send(event).unwrap_or_default());
         let sensor = sensor.unwrap();
         let (seen, living) = freeze_and_list(&groups, &events);
-        assert_eq!(sensor.counters().lost, 0, "start {number}");
+        assert_eq!(sensor.losses(), [], "start {number}");
         check_known(&seen, &living);
         println!(
             "start {number}: {} events, {} living",

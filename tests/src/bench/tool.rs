@@ -1,6 +1,6 @@
 //! Who is measured: nothing, Cordon, and what else Debian has for the same purpose.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -126,9 +126,12 @@ fn bpftrace<'a>(place: &Place<'a>, folder: &Path) -> Result<Process<'a>> {
     fs::write(&script, SCRIPT)?;
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", IN_OWN_MOUNTS, "sh", BPFTRACE]);
-    command.args(["-B", "line", "-o"]).arg(&output).arg(&script);
+    // Not `-o`: what goes to a file of its own is not written by lines, and on a quiet machine its first
+    // one is not written at all.
+    command.args(["-B", "line"]).arg(&script);
     let log = folder.join("bpftrace.err");
-    let mut process = Process::start(place.guard, &mut command, &log, Stdio::null())?;
+    let lines = Stdio::from(File::create(&output)?);
+    let mut process = Process::start(place.guard, &mut command, &log, lines)?;
     wait::until("bpftrace", READY, || {
         if process.still_runs().is_err() {
             // What it complained of is the answer; waiting longer is of no use.

@@ -13,16 +13,18 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::decode::{FileNotice, file_notices};
 use super::entropy;
 use super::fanotify::Group;
+use super::kept::Kept;
 use super::marks::Marks;
 use super::rates::{Changes, Rates};
 use super::teller::Teller;
 use super::told::{Half, Told};
 use crate::out::Out;
+use crate::pace::{NAP, Pace};
 use crate::{Scope, clock};
 
 /// Counted events are read in batches of this time: to be woken for each would cost more than all
 /// the rest, on both sides.
-const BATCH: Duration = Duration::from_millis(5);
+const BATCH: Duration = Duration::from_millis(20);
 const SWEEP: Duration = Duration::from_secs(1);
 /// Holds about 2,500 events.
 const BUFFER: usize = 256 * 1024;
@@ -42,6 +44,10 @@ pub(super) struct Run {
     sweep_at: Instant,
     /// Counted events are read then.
     batch_at: Option<Instant>,
+    kept: Kept,
+    pace: Pace,
+    /// Too much was told: the marks are not looked at before.
+    watch_at: Option<Instant>,
 }
 
 impl Run {
@@ -59,6 +65,9 @@ impl Run {
             buffer: vec![0; BUFFER],
             sweep_at: Instant::now() + SWEEP,
             batch_at: None,
+            kept: Kept::default(),
+            pace: Pace::new(Instant::now()),
+            watch_at: None,
         }
     }
 
@@ -70,8 +79,12 @@ impl Run {
             if ready.mounts {
                 self.marks.mounts_changed();
             }
+            let now = Instant::now();
             if ready.counted {
-                self.batch_at = Some(Instant::now() + BATCH);
+                self.batch_at = Some(now + BATCH);
+            }
+            if ready.watched && !self.pace.allows(now) {
+                self.watch_at = Some(now + NAP);
             }
             self.step();
         }
@@ -83,7 +96,9 @@ impl Run {
     fn sleep(&self, stopped: &PipeReader, mountinfo: Option<&File>) -> Option<Ready> {
         let always = [
             Some((stopped.as_fd(), PollFlags::POLLIN)),
-            Some((self.marks.watch.group.as_fd(), PollFlags::POLLIN)),
+            self.watch_at
+                .is_none()
+                .then(|| (self.marks.watch.group.as_fd(), PollFlags::POLLIN)),
             mountinfo.map(|file| (file.as_fd(), PollFlags::POLLPRI)),
         ];
         let counted = self.batch_at.is_none().then(|| self.marks.counting.as_fd());
@@ -99,6 +114,7 @@ impl Run {
             woken && index.is_some_and(|index| fds[index].any().unwrap_or(false))
         };
         (!is_ready(0)).then(|| Ready {
+            watched: is_ready(1),
             mounts: is_ready(2),
             counted: is_ready(3),
         })
@@ -110,16 +126,18 @@ impl Run {
         let is_batch = self.batch_at.is_some_and(|at| at <= now);
         // What the counting group has was read before what the other has: so a directory of which
         // the other tells is marked before it is asked what was done in it.
-        let counted = if is_batch {
-            self.read_counted()
-        } else {
-            Vec::new()
-        };
+        let counted = is_batch.then(|| self.read_counted()).unwrap_or_default();
+        self.watch_at = self.watch_at.filter(|at| *at > now);
         self.read_watched();
         self.marks.plan_if_due();
+        self.catch_up();
         if is_batch {
             self.batch_at = None;
             self.count(&counted);
+            if self.marks.watch.is_stale {
+                let over = self.kept.keep(counted);
+                self.teller.loss("fanotify/early", over);
+            }
             self.tell_halves();
         } else if !self.halves.is_empty() && self.batch_at.is_none() {
             // The other place comes within a batch, or never: its file system may not be marked.
@@ -143,9 +161,11 @@ impl Run {
         let sweep_at = (!self.rates.is_empty()).then_some(self.sweep_at);
         let release_at = self.teller.release_at();
         let losses_at = self.teller.losses_at();
-        let sooner = [batch_at, sweep_at, release_at, losses_at];
-        let sooner = sooner.into_iter().flatten();
-        let next = sooner.fold(self.marks.due_at(), Instant::min);
+        let sooner = [batch_at, self.watch_at, sweep_at, release_at, losses_at];
+        let next = sooner
+            .into_iter()
+            .flatten()
+            .fold(self.marks.due_at(), Instant::min);
         let left = next.saturating_duration_since(Instant::now());
         // Rounded up: a sleep that ends too early would be begun again at once.
         let left_ms = left.as_micros().div_ceil(1000);
@@ -276,6 +296,25 @@ impl Run {
         }
     }
 
+    /// What was done in directories that are marked now and were not when it was counted.
+    fn catch_up(&mut self) {
+        if self.marks.watch.is_stale {
+            return;
+        }
+        let now_ns = clock::mono_ns();
+        for notice in self
+            .kept
+            .take()
+            .iter()
+            .flat_map(|buffer| file_notices(buffer))
+            .flatten()
+        {
+            if self.teller.is_wanted(notice.pid) {
+                self.early(&notice, now_ns);
+            }
+        }
+    }
+
     /// What was done in a directory between its making and its mark is only in the counting group.
     fn early(&mut self, notice: &FileNotice<'_>, now_ns: u64) {
         let dirs = [notice.at, notice.to];
@@ -344,6 +383,7 @@ impl Run {
 
 /// Why the thread woke up.
 struct Ready {
+    watched: bool,
     mounts: bool,
     counted: bool,
 }

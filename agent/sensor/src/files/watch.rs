@@ -17,6 +17,7 @@ use super::plan::{DirPlan, MARKS, Plan};
 use super::seen::Seen;
 use super::tell::Tell;
 use super::told::{Half, Told};
+use crate::ebpf::SetIds;
 
 /// An upper estimate of a mark's entry with its path and patterns; those of the tables are shared.
 const ENTRY_BYTES: usize = 1024;
@@ -42,6 +43,8 @@ pub(super) struct Watch {
     dirs: HashMap<Handle, Dir>,
     files: HashMap<Handle, (PathBuf, Tell)>,
     set_id_told: Seen,
+    /// Tells what a file that is gone was.
+    pub set_ids: Option<SetIds>,
     /// When a directory was last marked that was not before.
     fresh_ns: u64,
     /// Something came or went that another plan would know of.
@@ -65,6 +68,7 @@ impl Watch {
             dirs: HashMap::new(),
             files: HashMap::new(),
             set_id_told: Seen::new("set-id files told", SET_ID_AGAIN_NS),
+            set_ids: None,
             fresh_ns: 0,
             is_stale: false,
             gauge: Gauge::new("watched files", ENTRY_BYTES, 2 * MARKS),
@@ -260,7 +264,11 @@ impl Watch {
         told: &mut Vec<Told>,
     ) {
         let metadata = std::fs::symlink_metadata(path).ok();
-        let facts = Facts::of(metadata.as_ref());
+        let mut facts = Facts::of(metadata.as_ref());
+        if !facts.exists && notice.mask & libc::FAN_ATTRIB != 0 {
+            let by = |set_ids: &SetIds| set_ids.changed_by(notice.pid);
+            facts.is_set_id = self.set_ids.as_ref().is_some_and(by);
+        }
         for op in operations(notice.mask, tell, facts) {
             // A process that goes on to change times or owner is not told again.
             let is_old = op == FileOp::Chmod

@@ -1,4 +1,4 @@
-//! How often the reader may be woken.
+//! How often a reader may be woken.
 
 use std::time::{Duration, Instant};
 
@@ -8,22 +8,22 @@ use std::time::{Duration, Instant};
 const INTERVAL: Duration = Duration::from_millis(10);
 /// ...but for as many as fit into this, so that nothing in a burst of work waits.
 const BURST: Duration = Duration::from_secs(1);
-/// How long the reader looks away when there were more. It is what an event of a storm waits.
-pub(super) const NAP: Duration = Duration::from_millis(4);
+/// How long a reader looks away when there were more. It is what an event of a storm waits.
+pub(crate) const NAP: Duration = Duration::from_millis(8);
 
 /// Up to 100 wake-ups a second for ever, and 100 at once after a quiet time.
-pub(super) struct Pace {
+pub(crate) struct Pace {
     /// When the past wake-ups are paid for.
     paid: Instant,
 }
 
 impl Pace {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self { paid: now }
     }
 
     /// Whether the reader may ask to be woken; else it takes a nap of [`NAP`] first.
-    pub(super) fn allows(&mut self, now: Instant) -> bool {
+    pub(crate) fn allows(&mut self, now: Instant) -> bool {
         let from = self.paid.max(now);
         if from - now > BURST {
             return false;

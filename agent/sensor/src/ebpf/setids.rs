@@ -1,0 +1,35 @@
+//! Who changed a set-id program lately, as the programs noted it.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use libbpf_rs::libbpf_sys;
+
+use super::skel::SensorSkel;
+use crate::clock;
+
+/// A change is read from fanotify's queue long before it is so old.
+const RECENT_NS: u64 = 5_000_000_000;
+
+/// The programs' notes. Empty where a kernel lacks their hooks (before Linux 6.13).
+pub(crate) struct SetIds(OwnedFd);
+
+impl SetIds {
+    pub(super) fn of(skel: &SensorSkel<'_>) -> Option<Self> {
+        let map = skel.maps.set_ids.as_fd().try_clone_to_owned();
+        map.map(Self).ok()
+    }
+
+    /// Whether the process with this pid changed a set-id program in the last seconds.
+    pub(crate) fn changed_by(&self, pid: u32) -> bool {
+        let mut mono_ns = 0_u64;
+        // SAFETY: key and value have the sizes that the map was made with, and live through the call.
+        let code = unsafe {
+            libbpf_sys::bpf_map_lookup_elem(
+                self.0.as_raw_fd(),
+                (&raw const pid).cast(),
+                (&raw mut mono_ns).cast(),
+            )
+        };
+        code == 0 && clock::mono_ns().saturating_sub(mono_ns) < RECENT_NS
+    }
+}
