@@ -68,12 +68,15 @@ impl Group {
         self.mark(flags, mask, &by_descriptor(file))
     }
 
-    /// As many whole events as fit; 0 when there are none.
-    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// As many whole events as fit; 0 when there are none, or none can be read, which is logged.
+    pub(super) fn read(&self, buffer: &mut [u8]) -> usize {
         match nix::unistd::read(&self.0, buffer) {
-            Ok(bytes) => Ok(bytes),
-            Err(nix::Error::EAGAIN) => Ok(0),
-            Err(error) => Err(error.into()),
+            Ok(bytes) => bytes,
+            Err(nix::Error::EAGAIN) => 0,
+            Err(error) => {
+                tracing::error!(%error, "cannot read file events");
+                0
+            }
         }
     }
 }

@@ -12,7 +12,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::decode::{FileNotice, file_notices};
 use super::entropy;
-use super::fanotify::Group;
 use super::kept::Kept;
 use super::marks::Marks;
 use super::rates::{Changes, Rates};
@@ -126,7 +125,11 @@ impl Run {
         let is_batch = self.batch_at.is_some_and(|at| at <= now);
         // What the counting group has was read before what the other has: so a directory of which
         // the other tells is marked before it is asked what was done in it.
-        let counted = is_batch.then(|| self.read_counted()).unwrap_or_default();
+        let counted = if is_batch {
+            self.read_counted()
+        } else {
+            Vec::new()
+        };
         self.watch_at = self.watch_at.filter(|at| *at > now);
         self.read_watched();
         self.marks.plan_if_due();
@@ -175,7 +178,7 @@ impl Run {
     fn read_watched(&mut self) {
         let mut told = Vec::new();
         for _ in 0..BUFFERS {
-            let bytes = read(&self.marks.watch.group, &mut self.buffer);
+            let bytes = self.marks.watch.group.read(&mut self.buffer);
             if bytes == 0 {
                 break;
             }
@@ -209,7 +212,7 @@ impl Run {
     fn read_counted(&mut self) -> Vec<Vec<u8>> {
         let mut all = Vec::new();
         for _ in 0..BUFFERS {
-            let bytes = read(&self.marks.counting, &mut self.buffer);
+            let bytes = self.marks.counting.read(&mut self.buffer);
             if bytes == 0 {
                 break;
             }
@@ -386,14 +389,4 @@ struct Ready {
     watched: bool,
     mounts: bool,
     counted: bool,
-}
-
-fn read(group: &Group, buffer: &mut [u8]) -> usize {
-    match group.read(buffer) {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            tracing::error!(%error, "cannot read file events");
-            0
-        }
-    }
 }
