@@ -57,11 +57,21 @@ pub fn tests_of(package: &str) -> Result<Vec<PathBuf>, Failure> {
         .args(["test", "--no-run", "--package", package])
         .args(["--message-format=json"])
         .read()?;
+    // Examples are built beside them: their profile is not that of a test.
+    let is_test = |line: &str| {
+        let profile = line.split_once("\"profile\":{").map(|(_, rest)| rest);
+        let profile = profile.and_then(|rest| rest.split_once('}'));
+        profile.is_some_and(|(profile, _)| profile.contains("\"test\":true"))
+    };
+    let path = |line: &str| {
+        let (_, rest) = line.split_once("\"executable\":\"")?;
+        let (path, _) = rest.split_once('"')?;
+        Some(PathBuf::from(path))
+    };
     Ok(said
-        .split("\"executable\":\"")
-        .skip(1)
-        .filter_map(|rest| rest.split_once('"'))
-        .map(|(path, _)| PathBuf::from(path))
+        .lines()
+        .filter(|line| is_test(line))
+        .filter_map(path)
         .collect())
 }
 

@@ -30,7 +30,8 @@ cargo xtask COMMAND
                              a fleet of network namespaces on this machine (see `cargo xtask lab --help`)
   setup [--test]             install what the machine lacks to build (and to test)
   record [ARGS]              record the training scenarios in the lab (see docs/recordings.md)
-  vm sensor                  the sensor's tests in an emulated Debian 12 with its own kernel
+  vm sensor [PROGRAM[::TEST] ...]
+                             the sensor's tests, or these of them, in an emulated Debian 12 with its own kernel
   train [ARGS]               train the behaviour model (see docs/model.md)
   eval [ARGS]                judge what the model was not fitted on: rules, model, both (see docs/model.md)
   bench sensor [--json FILE] [--quick] [--only PART] [--profile release|dev]

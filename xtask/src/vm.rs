@@ -2,91 +2,187 @@
 //!
 //! What the lab cannot show is shown here: another kernel than this machine's, and a host that boots. The image is made
 //! once, from packages; each run starts from it anew and changes nothing in it. A folder is shared with the guest: its
-//! `run` is executed there as root, and what it says and how it ended are found in the same folder.
+//! `run` is executed there as root, and what it says and how it ended are found in the same folder. What it writes to its
+//! second serial line is seen here at once.
+
+mod image;
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::build;
 use crate::setup::{self, Purpose};
 use crate::shell::{Failure, Step, root};
+use image::Image;
 
-/// Packages of the guest beside a minimal system: the kernel, an init, and what Cordon needs there.
-const GUEST: &str = "systemd-sysv,udev,linux-image-amd64,initramfs-tools,nftables,iproute2,procps,kmod,\
-                     util-linux,perl-base,libelf1,zlib1g";
-const MIRROR: &str = "http://deb.debian.org/debian";
-const UNIT: &str = "\
-[Unit]
-Description=What the host asked for
-After=multi-user.target
-RequiresMountsFor=/share
-[Service]
-Type=oneshot
-ExecStart=/bin/sh -c '/share/run >/share/log 2>&1; echo $? >/share/status; sync'
-ExecStopPost=/bin/systemctl --no-block poweroff
-[Install]
-WantedBy=multi-user.target
-";
-const FSTAB: &str = "share /share 9p trans=virtio,version=9p2000.L,msize=262144 0 0\n";
 /// Emulated, so ten to thirty times slower than the machine itself.
-const LIMIT_SECONDS: &str = "1500";
+const BOOT_SECONDS: usize = 300;
+/// One test program may take so long in the guest; then it is ended, and the next begins.
+const PROGRAM_SECONDS: usize = 900;
+
+/// What the sensor's tests read at run time.
+const DATA: &str = "agent/sensor/tests/data";
+
+/// What the script of [`script`] begins with. `one PROGRAM [FILTER...]` runs a test program from the guest's own disk,
+/// because every test that starts itself again would read it through the shared folder once more.
+const RUN: &str = r#"#!/bin/sh
+failed=0
+say() {
+	echo "$*"
+	echo "$*" >/dev/ttyS1
+}
+# What a test leaves that was ended: its cgroups, with whatever storms in them.
+clean() {
+	for group in /sys/fs/cgroup/cordon-*; do
+		[ -e "$group" ] || continue
+		say "  $1 left $group"
+		echo 1 >"$group/cgroup.kill"
+		find "$group" -depth -type d -exec rmdir {} +
+	done
+}
+one() {
+	name=$1
+	shift
+	say "vm: $name ..."
+	began=$(date +%s)
+	cp "/share/$name" /var/tmp/
+	timeout -k 10 "$SECONDS_EACH" "/var/tmp/$name" --test-threads=1 "$@" >>"/share/$name.log" 2>&1
+	code=$?
+	rm "/var/tmp/$name"
+	case $code in
+	0) how=ok ;;
+	124 | 137) how="NOT DONE within $SECONDS_EACH s" ;;
+	*) how="FAILED ($code)" ;;
+	esac
+	if [ $code != 0 ]; then
+		failed=1
+		echo "$name" >>/share/failed
+	fi
+	say "vm: $name $how, $(($(date +%s) - began)) s"
+	clean "$name"
+}
+say "vm: Linux $(uname -r)"
+"#;
 
 /// Runs one of the guest's jobs.
 pub fn run(arguments: &[String]) -> Result<(), Failure> {
-    match arguments {
-        [job] if job == "sensor" => sensor(),
-        _ => Err(Failure::new("wants one of: sensor")),
+    match arguments.split_first() {
+        Some((job, wanted)) if job == "sensor" => sensor(wanted),
+        _ => Err(Failure::new("wants: sensor [PROGRAM[::TEST] ...]")),
     }
 }
 
-/// The sensor's own tests, on the guest's kernel.
-fn sensor() -> Result<(), Failure> {
+/// The sensor's own tests, on the guest's kernel: all of them, or the programs and tests in `wanted`.
+fn sensor(wanted: &[String]) -> Result<(), Failure> {
     setup::install(Purpose::Guest)?;
+    let programs = build::tests_of("cordon-sensor")?;
+    let names: Vec<String> = programs.iter().map(|path| name_of(path)).collect();
+    let runs = chosen(&names, wanted)?;
     let share = fresh(&folder().join("share"))?;
-    let mut script = vec!["#!/bin/sh\nuname -r\nfailed=0".to_owned()];
-    for program in build::tests_of("cordon-sensor")? {
-        let name = program.file_name().unwrap_or_default().to_string_lossy();
-        copy(&program, &share.join(&*name))?;
-        script.push(format!(
-            "echo \"== {name}\"; /share/{name} --test-threads=1 || failed=1"
-        ));
+    for (program, name) in programs.iter().zip(&names) {
+        if runs.iter().any(|(run, _)| run == name) {
+            lighten(program, &share.join(name))?;
+        }
     }
-    script.push("exit $failed\n".to_owned());
-    write(&share.join("run"), script.join("\n").as_bytes())?;
+    let data = root().join(DATA);
+    Step::new("cp")
+        .args(["-r".as_ref(), data.as_os_str(), share.as_os_str()])
+        .run()?;
+    write(&share.join("run"), script(&runs, &data).as_bytes())?;
     executable(&share.join("run"))?;
-    boot(&image()?, &share)
+    boot(&image::image()?, &share, runs.len())
 }
 
-/// Boots the guest, waits for its end, shows what it said.
-fn boot(image: &Image, share: &Path) -> Result<(), Failure> {
+/// Cargo adds a hash to the name.
+fn name_of(program: &Path) -> String {
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    name.rsplit_once('-')
+        .map_or_else(|| name.to_string(), |(name, _)| name.to_owned())
+}
+
+/// Programs to run, each with the name of a test or nothing for all of its tests.
+type Runs = Vec<(String, String)>;
+
+fn chosen(names: &[String], wanted: &[String]) -> Result<Runs, Failure> {
+    if wanted.is_empty() {
+        return Ok(names.iter().map(|it| (it.clone(), String::new())).collect());
+    }
+    let one = |word: &String| {
+        let (name, test) = word.split_once("::").unwrap_or((word, ""));
+        if names.iter().any(|known| known == name) {
+            return Ok((name.to_owned(), test.to_owned()));
+        }
+        Err(Failure::new(format!(
+            "the sensor has no test program {name:?}, only {}",
+            names.join(" ")
+        )))
+    };
+    wanted.iter().map(one).collect()
+}
+
+/// What the guest runs. `data` is where the tests look for files beside their source.
+fn script(runs: &Runs, data: &Path) -> String {
+    let lines = runs
+        .iter()
+        .map(|(name, test)| format!("one {name} {test}\n"));
+    let lines: String = lines.collect();
+    let limit = format!("SECONDS_EACH={PROGRAM_SECONDS}\n");
+    let link = format!(
+        "mkdir -p {0} && rmdir {0} && ln -s /share/data {0}\n",
+        data.display()
+    );
+    [RUN, &limit, &link, &lines, "exit $failed\n"].concat()
+}
+
+/// Copies a program without what only a debugger reads: the guest would read that through an emulated wire.
+fn lighten(from: &Path, to: &Path) -> Result<(), Failure> {
+    Step::new("strip")
+        .args(["--strip-debug".as_ref(), "-o".as_ref(), to.as_os_str()])
+        .args([from])
+        .run()
+}
+
+/// Boots the guest, waits for its end, shows what failed.
+fn boot(image: &Image, share: &Path, programs: usize) -> Result<(), Failure> {
     eprintln!("vm: booting");
     let console = share.join("console");
-    let status = Command::new("timeout")
-        .arg(LIMIT_SECONDS)
+    let limit = BOOT_SECONDS + programs * PROGRAM_SECONDS;
+    let status = qemu(image, share, &console, limit)
+        .status()
+        .map_err(|error| Failure::new(format!("cannot start qemu-system-x86_64: {error}")))?;
+    for name in fs::read_to_string(share.join("failed"))
+        .unwrap_or_default()
+        .lines()
+    {
+        let said = fs::read(share.join(format!("{name}.log"))).unwrap_or_default();
+        eprintln!("== {name}\n{}", String::from_utf8_lossy(&said));
+    }
+    let code = fs::read_to_string(share.join("status")).unwrap_or_default();
+    match code.trim() {
+        "0" if status.success() => Ok(()),
+        "" => Err(Failure::new(format!(
+            "the guest did not finish ({status}): its console is in {}",
+            console.display()
+        ))),
+        code => Err(Failure::new(format!(
+            "the guest's job ended with {code}: see above, or {}",
+            share.display()
+        ))),
+    }
+}
+
+/// Two cores, 2 GiB, no network.
+fn qemu(image: &Image, share: &Path, console: &Path, limit: usize) -> Command {
+    let mut command = Command::new("timeout");
+    command
+        .arg(limit.to_string())
         .arg("qemu-system-x86_64")
-        .args([
-            "-accel",
-            "tcg,thread=multi",
-            "-cpu",
-            "max",
-            "-smp",
-            "2",
-            "-m",
-            "2G",
-        ])
-        .args([
-            "-display",
-            "none",
-            "-no-reboot",
-            "-monitor",
-            "none",
-            "-nic",
-            "none",
-        ])
+        .args("-accel tcg,thread=multi -cpu max -smp 2 -m 2G".split(' '))
+        .args("-display none -no-reboot -monitor none -nic none".split(' '))
         .arg("-serial")
         .arg(format!("file:{}", console.display()))
+        .args(["-serial", "stdio"])
         .arg("-kernel")
         .arg(&image.kernel)
         .arg("-initrd")
@@ -103,92 +199,8 @@ fn boot(image: &Image, share: &Path) -> Result<(), Failure> {
             share.display()
         ))
         .stdin(Stdio::null())
-        .status()
-        .map_err(|error| Failure::new(format!("cannot start qemu-system-x86_64: {error}")))?;
-    let said = fs::read(share.join("log")).unwrap_or_default();
-    std::io::stderr().write_all(&said).unwrap_or_default();
-    let code = fs::read_to_string(share.join("status")).unwrap_or_default();
-    match code.trim() {
-        "0" if status.success() => Ok(()),
-        "" => Err(Failure::new(format!(
-            "the guest did not finish ({status}): its console is in {}",
-            console.display()
-        ))),
-        code => Err(Failure::new(format!(
-            "the guest's job ended with {code}: see above, or {}",
-            share.join("log").display()
-        ))),
-    }
-}
-
-struct Image {
-    disk: PathBuf,
-    kernel: PathBuf,
-    initrd: PathBuf,
-}
-
-/// The guest's disk, made when it is not there or its packages are others.
-fn image() -> Result<Image, Failure> {
-    let tree = folder().join("tree");
-    let image = |tree: &Path| -> Result<Image, Failure> {
-        Ok(Image {
-            disk: folder().join("disk.img"),
-            kernel: boot_file(tree, "vmlinuz-")?,
-            initrd: boot_file(tree, "initrd.img-")?,
-        })
-    };
-    let made_of = folder().join("made-of");
-    let wanted = format!("{GUEST}\n{UNIT}{FSTAB}");
-    if fs::read_to_string(&made_of).is_ok_and(|known| known == wanted) {
-        return image(&tree);
-    }
-    eprintln!("vm: making the guest's disk, once");
-    fresh(&tree)?;
-    Step::new("debootstrap")
-        .args([
-            "--variant=minbase",
-            &format!("--include={GUEST}"),
-            "bookworm",
-        ])
-        .args([tree.as_os_str()])
-        .args([MIRROR])
-        .quiet()
-        .run()?;
-    write(
-        &tree.join("etc/systemd/system/job.service"),
-        UNIT.as_bytes(),
-    )?;
-    write(&tree.join("etc/fstab"), FSTAB.as_bytes())?;
-    write(&tree.join("etc/hostname"), b"guest\n")?;
-    fs::create_dir_all(tree.join("share")).map_err(|e| failed("make", &tree, &e))?;
-    Step::new("chroot")
-        .args([tree.as_os_str()])
-        .args(["systemctl", "enable", "job.service"])
-        .quiet()
-        .run()?;
-    Step::new("mke2fs")
-        .args(["-q", "-F", "-t", "ext4", "-d"])
-        .args([tree.as_os_str(), folder().join("disk.img").as_os_str()])
-        .args(["3G"])
-        .quiet()
-        .run()?;
-    write(&made_of, wanted.as_bytes())?;
-    image(&tree)
-}
-
-fn boot_file(tree: &Path, prefix: &str) -> Result<PathBuf, Failure> {
-    let boot = tree.join("boot");
-    let entries = fs::read_dir(&boot).map_err(|e| failed("list", &boot, &e))?;
-    let found = entries
-        .flatten()
-        .find(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
-    found.map(|entry| entry.path()).ok_or_else(|| {
-        Failure::new(format!(
-            "no {prefix}* in {}: delete {} and run again",
-            boot.display(),
-            tree.display()
-        ))
-    })
+        .stdout(std::io::stderr());
+    command
 }
 
 fn folder() -> PathBuf {
@@ -202,12 +214,6 @@ fn fresh(path: &Path) -> Result<PathBuf, Failure> {
     }
     fs::create_dir_all(path).map_err(|e| failed("make", path, &e))?;
     Ok(path.to_owned())
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
-    fs::copy(from, to)
-        .map(drop)
-        .map_err(|e| failed("copy", from, &e))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
