@@ -12,7 +12,9 @@
 //!   cannot have: the other place of a rename, and what was done in a directory before it was marked.
 //!
 //! Paths are those of this host: of what a container does in its overlay, the path of the overlay's
-//! mount here, or of its upper directory where that is all that can be reached.
+//! mount here, or of its upper directory where that is all that can be reached. Before Linux 6.6 overlays
+//! give no handles: then only what is made, renamed and removed below them is counted, and the coverage
+//! says so.
 //!
 //! A path is found from a directory's handle only when it is needed, which is seldom (a rename out of
 //! or into watched directories), and never remembered: so no rename can make a remembered one wrong.
@@ -22,7 +24,7 @@
 //! | `fanotify_init(FAN_REPORT_DFID_NAME_TARGET)` | 5.17 | handles and names |
 //! | `fanotify_mark(FAN_MARK_FILESYSTEM)` | 4.20 | a whole file system |
 //! | `FAN_RENAME` | 5.17 | both places in one event |
-//! | `name_to_handle_at(AT_HANDLE_FID)` | 6.5 | handles on an overlay |
+//! | `name_to_handle_at(AT_HANDLE_FID)` | 6.5 | handles on an overlay (6.6) |
 //! | `open_by_handle_at` | 2.6.39 | samples, paths |
 
 mod allowance;

@@ -120,6 +120,13 @@ pub(super) fn handle_of(file: &OwnedFd) -> io::Result<Handle> {
     Ok(handle.into())
 }
 
+/// Whether this kernel gives handles to the files of overlays as they are usually mounted (Linux 6.6): it
+/// says so by knowing how to be asked for such a handle (6.5), whatever the file.
+pub(super) fn has_overlay_handles() -> bool {
+    let asked = look(Path::new("/"), true).and_then(|root| encode(&root, AT_HANDLE_FID));
+    !asked.is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL))
+}
+
 fn encode(file: &OwnedFd, flags: i32) -> io::Result<RawHandle> {
     let mut raw = RawHandle {
         bytes: MAX_HANDLE as u32,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-use super::fanotify::{Group, fsid, fsid_of, handle_of, open_handle};
+use super::fanotify::{Group, fsid, fsid_of, handle_of, has_overlay_handles, open_handle};
 use super::mounts::{FileSystem, Mounts, device_at, of_others};
 
 /// Most file systems that are marked.
@@ -26,14 +26,26 @@ pub(super) struct Marked {
 }
 
 /// All that are marked, by fsid.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct FileSystems {
     by_fsid: HashMap<[u8; 8], Marked>,
+    /// Whether overlays are marked at all. Kernels that give their files no handles refuse most; one that
+    /// they let be marked has the fsid of its upper file system, and would be taken for that.
+    pub has_overlays: bool,
     /// Local ones that could not be marked, with why.
     pub refused: Vec<String>,
 }
 
 impl FileSystems {
+    /// With none marked yet.
+    pub(super) fn new() -> Self {
+        Self {
+            by_fsid: HashMap::new(),
+            has_overlays: has_overlay_handles(),
+            refused: Vec::new(),
+        }
+    }
+
     /// Marks every local file system there is now. To mark again changes nothing, so none is missed
     /// that took the device number of one that is gone.
     pub(super) fn refresh(&mut self, group: &Group, mask: u64, mounts: &Mounts) {
@@ -41,6 +53,7 @@ impl FileSystems {
         found.extend(of_others());
         let mut devices = HashSet::new();
         found.retain(|one| devices.insert(one.device.clone()));
+        found.retain(|one| self.has_overlays || one.kind != "overlay");
         self.by_fsid.clear();
         self.refused.clear();
         for one in found.into_iter().take(MOST) {

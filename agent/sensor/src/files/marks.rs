@@ -30,6 +30,9 @@ const SOURCE: &str = "fanotify";
 const GIVE_RIGHTS: &str =
     "run on Linux 5.17 or newer, as root or with CAP_SYS_ADMIN in the first user namespace";
 const GIVE_HANDLES: &str = "give CAP_DAC_READ_SEARCH; an overlay opens files by handle when it is mounted with nfs_export=on";
+const GIVE_OVERLAYS: &str = "run on Linux 6.6 or newer: there overlays are watched too";
+const NO_OVERLAYS: &str = "what is written to files on overlays, those of containers, is not seen, only what is made, \
+    renamed and removed on the file systems below them: this kernel gives the files of overlays no handles";
 
 /// The groups and what is marked.
 pub(super) struct Marks {
@@ -54,7 +57,7 @@ impl Marks {
             config,
             watch: Watch::new(Group::open(FLAGS)?),
             counting: Group::open(FLAGS)?,
-            systems: FileSystems::default(),
+            systems: FileSystems::new(),
             mounts: Mounts::default(),
             refused: Vec::new(),
             plans: Allowance::new(),
@@ -135,7 +138,9 @@ impl Marks {
             return Coverage::full("file", SOURCE);
         }
         let why = format!("cannot watch {}", some_of(&self.refused));
-        Coverage::part("file", SOURCE, why, None)
+        // An overlay may be among them.
+        let remedy = (!self.systems.has_overlays).then_some(GIVE_OVERLAYS);
+        Coverage::part("file", SOURCE, why, remedy)
     }
 
     fn of_rates(&self) -> Coverage {
@@ -154,10 +159,17 @@ impl Marks {
         if !closed.is_empty() {
             why.push(format!("no entropy of files on {}", some_of(&closed)));
         }
+        if !self.systems.has_overlays {
+            why.push(NO_OVERLAYS.to_owned());
+        }
         if why.is_empty() {
             return Coverage::full(class, SOURCE);
         }
-        let remedy = (!closed.is_empty()).then_some(GIVE_HANDLES);
+        let remedy = if self.systems.has_overlays {
+            (!closed.is_empty()).then_some(GIVE_HANDLES)
+        } else {
+            Some(GIVE_OVERLAYS)
+        };
         Coverage::part(class, SOURCE, why.join("; "), remedy)
     }
 }
