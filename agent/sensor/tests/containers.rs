@@ -9,10 +9,10 @@ mod support;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cordon_sensor::{Mode, Scope};
-use support::{Watch, mark};
+use support::{DEADLINE, Watch, mark};
 
 /// A cgroup that is named as docker names one, and a shell that is executed in it and executes another for each line
 /// it reads, which lives for long enough to be found in /proc. Both end with it.
@@ -70,7 +70,7 @@ impl Drop for Contained {
 fn a_container_is_told(mode: Mode) {
     let mut watch = Watch::start(Scope::Host, mode);
     let mut contained = Contained::start();
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + DEADLINE;
     // Where no event names the cgroup the first one of it makes the sensor look.
     loop {
         let mark = mark("container");

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use cordon_behavior::story::StdioKind;
 use cordon_sensor::{EventBody, Mode, Scope, SensorConfig};
-use support::{Watch, exec_of, mark};
+use support::{DEADLINE, Watch, exec_of, mark};
 
 fn host() -> Watch {
     Watch::start(Scope::Host, Mode::Ebpf)
@@ -228,9 +228,8 @@ fn a_full_ring_is_counted_and_told() {
     })
     .unwrap();
     marked("/bin/sh", &first).status().unwrap();
-    let deadline = std::time::Duration::from_secs(20);
     notices
-        .recv_timeout(deadline)
+        .recv_timeout(DEADLINE)
         .expect("the marked exec, or a loss");
     let long = "y".repeat(3000);
     let mut told = 0;
@@ -242,7 +241,7 @@ fn a_full_ring_is_counted_and_told() {
     }
     drop(go_on);
     while told == 0 {
-        let event = notices.recv_timeout(deadline).expect("a loss event");
+        let event = notices.recv_timeout(DEADLINE).expect("a loss event");
         if let EventBody::Loss { source, count } = event.body {
             assert!(source.starts_with("ring/"), "{source}");
             told += count;

@@ -13,7 +13,7 @@ use std::process::Command;
 use cordon_behavior::story::{StdioKind, Story};
 use cordon_behavior::{Behavior, Limits};
 use cordon_sensor::{Mode, Scope};
-use support::{Watch, mark};
+use support::{DEADLINE, Watch, mark};
 
 /// Runs a shell line that ends in `/bin/sh -c : MARK` on a socket, and answers that shell's story.
 fn story_of(program: &str, line: &dyn Fn(&str, u16, &str) -> String) -> (Story, u16) {
@@ -98,18 +98,20 @@ fn an_exec_reaches_the_callback_within_milliseconds() {
         },
     )
     .unwrap();
+    let began = std::time::Instant::now();
     for _ in 0..41 {
         Command::new("/bin/sh")
             .args(["-c", ":", &mark])
             .status()
             .unwrap();
     }
-    let wait = std::time::Duration::from_secs(20);
+    // Where a shell itself takes longer, as on an emulated machine, no more than that.
+    let shell_ns = began.elapsed().as_nanos() as i64 / 41;
     let mut delays: Vec<i64> = (0..41)
-        .map(|_| delays.recv_timeout(wait).unwrap())
+        .map(|_| delays.recv_timeout(DEADLINE).unwrap())
         .collect();
     delays.sort_unstable();
     eprintln!("exec to callback: median {} us", delays[20] / 1000);
-    assert!(delays[20] < 10_000_000, "{delays:?}");
+    assert!(delays[20] < shell_ns.max(10_000_000), "{delays:?}");
     drop(sensor);
 }

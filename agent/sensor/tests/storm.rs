@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use cordon_sensor::{Event, EventBody, Mode, ProcessKey, Scope, Sensor, SensorConfig};
 use support::{Groups, Shell, exec_of, mark, shell};
 
-const DEADLINE: Duration = Duration::from_mins(1);
+const DEADLINE: Duration = Duration::from_mins(2);
 const KINDS: [&str; 3] = ["exec", "fork", "exit"];
 
 /// xorshift64: what a seed gives never changes.
@@ -71,7 +71,7 @@ impl Round {
             events_per_cgroup: if (number / 2).is_multiple_of(2) {
                 SensorConfig::default().events_per_cgroup
             } else {
-                random.between(5, 15) as u32
+                random.between(1, 3) as u32
             },
             held: !number.is_multiple_of(2),
         }
@@ -268,7 +268,7 @@ fn a_throttled_cgroup_is_named_and_its_neighbour_is_not() {
     let mut watch = support::Watch::with(SensorConfig {
         scope: Scope::Cgroup(name.into()),
         mode: Mode::Ebpf,
-        events_per_cgroup: 10,
+        events_per_cgroup: 3,
         ..SensorConfig::default()
     });
     groups.run(
