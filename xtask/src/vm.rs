@@ -89,7 +89,10 @@ fn sensor(wanted: &[String]) -> Result<(), Failure> {
     Step::new("cp")
         .args(["-r".as_ref(), data.as_os_str(), share.as_os_str()])
         .run()?;
-    write(&share.join("run"), script(&runs, &data).as_bytes())?;
+    // Where cargo has tests put their files: beside the folder of the profile.
+    let target = programs.first().and_then(|path| path.ancestors().nth(3));
+    let places = [data.as_path(), &target.unwrap_or(&data).join("tmp")];
+    write(&share.join("run"), script(&runs, places).as_bytes())?;
     executable(&share.join("run"))?;
     boot(&image::image()?, &share, runs.len())
 }
@@ -121,18 +124,16 @@ fn chosen(names: &[String], wanted: &[String]) -> Result<Runs, Failure> {
     wanted.iter().map(one).collect()
 }
 
-/// What the guest runs. `data` is where the tests look for files beside their source.
-fn script(runs: &Runs, data: &Path) -> String {
+/// What the guest runs. `data` is where the tests look for files beside their source, `files` where they put theirs.
+fn script(runs: &Runs, [data, files]: [&Path; 2]) -> String {
     let lines = runs
         .iter()
         .map(|(name, test)| format!("one {name} {test}\n"));
     let lines: String = lines.collect();
     let limit = format!("SECONDS_EACH={PROGRAM_SECONDS}\n");
-    let link = format!(
-        "mkdir -p {0} && rmdir {0} && ln -s /share/data {0}\n",
-        data.display()
-    );
-    [RUN, &limit, &link, &lines, "exit $failed\n"].concat()
+    let (data, files) = (data.display(), files.display());
+    let places = format!("mkdir -p {files} {data} && rmdir {data} && ln -s /share/data {data}\n");
+    [RUN, &limit, &places, &lines, "exit $failed\n"].concat()
 }
 
 /// Copies a program without what only a debugger reads: the guest would read that through an emulated wire.
