@@ -21,8 +21,11 @@ const MEMFD: &str = "/memfd:";
 pub(super) struct Seen {
     pub start_ns: u64,
     pub parent: u32,
-    /// Where the arguments lie: another place after each exec, by address randomisation.
+    /// Where the arguments lie: another place after each exec, by address randomisation; 0 for those who
+    /// may not know it.
     pub argv_at: u64,
+    /// Not in the middle of an exec that has the place for them and reads as if there were none.
+    pub is_laid_out: bool,
 }
 
 pub(crate) fn pids() -> std::io::Result<Vec<u32>> {
@@ -34,10 +37,12 @@ pub(crate) fn pids() -> std::io::Result<Vec<u32>> {
 
 pub(super) fn see(pid: u32) -> Option<Seen> {
     let stat = Process::new(pid.cast_signed()).ok()?.stat().ok()?;
+    let argv_at = stat.arg_start.unwrap_or(0);
     Some(Seen {
         start_ns: stat.starttime * clock::tick_ns(),
         parent: stat.ppid.cast_unsigned(),
-        argv_at: stat.arg_start.unwrap_or(0),
+        argv_at,
+        is_laid_out: argv_at == 0 || stat.arg_end > stat.arg_start,
     })
 }
 

@@ -57,7 +57,9 @@ fn compare(known: &mut Known, pid: u32, out: &Out) {
     };
     let before = known.by_pid.get(&pid).copied();
     let is_same = before.is_some_and(|seen| seen.start_ns == now.start_ns);
-    if is_same && before.is_some_and(|seen| seen.argv_at == now.argv_at) {
+    // What was told in the middle of an exec lacks its arguments, and is told again with them.
+    let image = |seen: image::Seen| (seen.argv_at, seen.is_laid_out);
+    if is_same && before.map(image) == Some(image(now)) {
         return;
     }
     if !is_same {
