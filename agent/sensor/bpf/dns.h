@@ -96,10 +96,14 @@ static __always_inline void tell_message(struct __sk_buff *skb, const struct udp
 	record->flow.protocol = IPPROTO_UDP;
 	load_address(skb, packet, is_answer, record->flow.address);
 	record->hole = 0;
-	/* The comparison above is lost on the verifier once the compiler has moved it. */
+	/*
+	 * Changes nothing, and tells every verifier that it is 1 to DNS_BYTES: the comparisons above are lost
+	 * on it once the compiler has moved them, and before Linux 6.8 it learns nothing from one with 0.
+	 */
+	_Static_assert((DNS_BYTES & (DNS_BYTES - 1)) == 0, "DNS_BYTES - 1 is a mask");
 	asm volatile("" : "+r"(bytes));
-	if (bytes == 0 || bytes > DNS_BYTES ||
-	    bpf_skb_load_bytes(skb, at, record->message, bytes)) {
+	bytes = ((bytes - 1) & (DNS_BYTES - 1)) + 1;
+	if (bpf_skb_load_bytes(skb, at, record->message, bytes)) {
 		bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
 		return;
 	}

@@ -96,8 +96,9 @@ impl Coverage {
         }
     }
 
-    /// The same where the kernel lacks hooks: `source` names those that the class needs, with commas
-    /// between them. With none of them the class is not seen, without some only in part.
+    /// The same where the kernel lacks hooks or refuses what would be attached to them: `source` names those
+    /// that the class needs, with commas between them. With none of them the class is not seen, without some
+    /// only in part.
     fn without(self, left_out: &[String]) -> Self {
         let needed = self.source.split(", ");
         let (lacking, present): (Vec<&str>, Vec<&str>) =
@@ -105,7 +106,10 @@ impl Coverage {
         if lacking.is_empty() {
             return self;
         }
-        let why = format!("this kernel has no hook {}", lacking.join(", "));
+        let why = format!(
+            "this kernel has no hook, or refuses the program, of {}",
+            lacking.join(", ")
+        );
         Self {
             covered: !present.is_empty(),
             why: Some(why),

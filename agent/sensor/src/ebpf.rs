@@ -187,11 +187,11 @@ fn load<'a>(
     let Ok((skel, left_out)) = load_some(config, fewer, false) else {
         return Err(error);
     };
-    let why = error.chain();
-    tracing::warn!(
-        why,
-        "this kernel refuses a program; going on without those of sockets"
-    );
+    // It was no want of rights or of a new enough kernel: the others were taken.
+    let why =
+        std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+    let why = format!("this kernel refuses a program of sockets: {why}");
+    tracing::warn!(why, "going on without the programs of sockets");
     Ok((skel, left_out, Some(why)))
 }
 
@@ -225,10 +225,11 @@ fn load_some<'a>(
         constants.burst_ns = throttles::BURST.as_nanos() as u64;
         constants.calm_ns = throttles::CALM.as_nanos() as u64;
     }
+    let mut left_out = Vec::new();
     if !with_optional {
-        network::leave_out(open.open_object_mut().progs_mut());
+        left_out = network::leave_out(open.open_object_mut().progs_mut());
     }
-    let left_out = hooks::leave_out(open.open_object_mut().progs_mut());
+    left_out.extend(hooks::leave_out(open.open_object_mut().progs_mut()));
     let skel = open.load().map_err(failed("load the eBPF programs"))?;
     Ok((skel, left_out))
 }

@@ -12,6 +12,16 @@ use crate::{Coverage, cgroup_root};
 
 const MOUNT_CGROUP2: &str = "run as root where cgroup2 is mounted or can be, without another's exclusive program on its root";
 
+const OTHER_KERNEL: &str =
+    "run on another kernel, and tell Cordon's makers of this one (`uname -r`)";
+
+/// Why a hook is not attached, and what would mend it.
+#[derive(Clone)]
+struct Refusal {
+    why: String,
+    remedy: &'static str,
+}
+
 /// Beside those of cgroups.
 const OPTIONAL: [&str; 2] = ["iter/task_file", "tp_btf/cap_capable"];
 
@@ -23,26 +33,33 @@ pub(super) struct Network {
     pub looks_for_packets: bool,
 }
 
-/// Leaves out the programs that the sensor can do without.
-pub(super) fn leave_out<'a>(programs: impl IntoIterator<Item = OpenProgramMut<'a>>) {
+/// Leaves out the programs that the sensor can do without, and answers their sections.
+pub(super) fn leave_out<'a>(programs: impl IntoIterator<Item = OpenProgramMut<'a>>) -> Vec<String> {
+    let mut left_out = Vec::new();
     for mut program in programs {
         let section = program.section().to_string_lossy().into_owned();
         let is_optional = section.starts_with("cgroup") || OPTIONAL.contains(&section.as_str());
         if is_optional {
             program.set_autoload(false);
+            left_out.push(section);
         }
     }
+    left_out
 }
 
-/// Attaches as much as this host allows. `refused`: why the programs were left out.
+/// Attaches as much as this host allows. `refused`: why the kernel did not take the programs.
 pub(super) fn attach(skel: &SensorSkel<'_>, refused: Option<String>) -> Network {
     let progs = &skel.progs;
     let root = match refused {
-        Some(why) => Err(why),
-        None => cgroup_root::open().map_err(|error| format!("cannot open cgroup2: {error}")),
+        Some(why) => Err(Refusal {
+            why,
+            remedy: OTHER_KERNEL,
+        }),
+        None => cgroup_root::open()
+            .map_err(|error| not_attached(format!("cannot open cgroup2: {error}"))),
     };
     let mut links = Vec::new();
-    let mut all = |programs: &[(&ProgramMut<'_>, &str)]| -> Result<(), String> {
+    let mut all = |programs: &[(&ProgramMut<'_>, &str)]| -> Result<(), Refusal> {
         let root = root.as_ref().map_err(Clone::clone)?;
         for (program, hook) in programs {
             links.push(attach_one(program, hook, root)?);
@@ -87,36 +104,44 @@ const TCP: &str = "tp_btf/inet_sock_set_state";
 const UDP: &str = "cgroup/sendmsg4 and 6, connect4 and 6, cgroup_skb/egress";
 const DNS: &str = "cgroup_skb/egress and ingress";
 
-fn attach_one(program: &ProgramMut<'_>, hook: &str, root: &OwnedFd) -> Result<Link, String> {
+fn attach_one(program: &ProgramMut<'_>, hook: &str, root: &OwnedFd) -> Result<Link, Refusal> {
     let link = program.attach_cgroup(root.as_raw_fd());
-    link.map_err(|error| format!("cannot attach {hook} to the cgroup2 root: {error:#}"))
+    let why = |error| format!("cannot attach {hook} to the cgroup2 root: {error:#}");
+    link.map_err(|error| not_attached(why(error)))
 }
 
-fn listen_row(binds: Result<(), String>) -> Coverage {
+fn not_attached(why: String) -> Refusal {
+    Refusal {
+        why,
+        remedy: MOUNT_CGROUP2,
+    }
+}
+
+fn listen_row(binds: Result<(), Refusal>) -> Coverage {
     let source = "tp_btf/inet_sock_set_state, cgroup/post_bind4 and 6";
     match binds {
         Ok(()) => Coverage::full("listen", source),
-        Err(why) => {
+        Err(Refusal { why, remedy }) => {
             let why = format!("bound UDP sockets are not told: {why}");
-            Coverage::part("listen", source, why, Some(MOUNT_CGROUP2))
+            Coverage::part("listen", source, why, Some(remedy))
         }
     }
 }
 
-fn udp_row(sends: Result<(), String>, connected: Result<(), String>) -> Coverage {
-    let part = |what, why| {
+fn udp_row(sends: Result<(), Refusal>, connected: Result<(), Refusal>) -> Coverage {
+    let part = |what, Refusal { why, remedy }| {
         let why = format!("peers of {what} sockets are not told: {why}");
-        Coverage::part("udp", UDP, why, Some(MOUNT_CGROUP2))
+        Coverage::part("udp", UDP, why, Some(remedy))
     };
     match (sends, connected) {
         (Ok(()), Ok(())) => Coverage::full("udp", UDP),
         (Ok(()), Err(why)) => part("connected", why),
         (Err(why), Ok(())) => part("unconnected", why),
-        (Err(why), Err(_)) => Coverage::missing("udp", UDP, why, Some(MOUNT_CGROUP2)),
+        (Err(both), Err(_)) => Coverage::missing("udp", UDP, both.why, Some(both.remedy)),
     }
 }
 
-fn dns_row(packets: Result<(), String>) -> Coverage {
+fn dns_row(packets: Result<(), Refusal>) -> Coverage {
     match packets {
         Ok(()) => Coverage::part(
             "dns",
@@ -124,11 +149,11 @@ fn dns_row(packets: Result<(), String>) -> Coverage {
             "DNS over TCP, TLS, HTTPS or QUIC is not read, nor answers past their first 512 bytes",
             Some("let programs ask a resolver of this host by UDP"),
         ),
-        Err(why) => Coverage::missing("dns", DNS, why, Some(MOUNT_CGROUP2)),
+        Err(Refusal { why, remedy }) => Coverage::missing("dns", DNS, why, Some(remedy)),
     }
 }
 
-fn raw_row(sockets: Result<(), String>, looks_for_packets: bool) -> Coverage {
+fn raw_row(sockets: Result<(), Refusal>, looks_for_packets: bool) -> Coverage {
     let (source, mut why) = if looks_for_packets {
         let why = "packet sockets are looked for every 2 s and those that live shorter missed";
         ("cgroup/sock_create, iter/task_file", why.to_owned())
@@ -137,9 +162,9 @@ fn raw_row(sockets: Result<(), String>, looks_for_packets: bool) -> Coverage {
         ("cgroup/sock_create, tp_btf/cap_capable", why.to_owned())
     };
     let mut remedy = looks_for_packets.then_some("run on Linux 6.14 or newer");
-    if let Err(error) = sockets {
-        why = format!("raw sockets are not told: {error}; {why}");
-        remedy = Some(MOUNT_CGROUP2);
+    if let Err(refusal) = sockets {
+        why = format!("raw sockets are not told: {}; {why}", refusal.why);
+        remedy = Some(refusal.remedy);
     }
     Coverage::part("raw_socket", source, why, remedy)
 }
