@@ -12,9 +12,10 @@
 //!   cannot have: the other place of a rename, and what was done in a directory before it was marked.
 //!
 //! Paths are those of this host: of what a container does in its overlay, the path of the overlay's
-//! mount here, or of its upper directory where that is all that can be reached. Before Linux 6.6 overlays
-//! give no handles: then only what is made, renamed and removed below them is counted, and the coverage
-//! says so.
+//! mount here, or of its upper directory where that is all that can be reached. Overlays are not counted
+//! themselves: what is done through one is told of the file system below it. Before Linux 6.5 that is only
+//! what is made, renamed and removed, and before 6.6 no directory on an overlay can be watched; then the
+//! coverage says so.
 //!
 //! A path is found from a directory's handle only when it is needed, which is seldom (a rename out of
 //! or into watched directories), and never remembered: so no rename can make a remembered one wrong.

@@ -13,7 +13,7 @@ use std::process::{Child, Command};
 
 use cordon_behavior::event::{FileChange, FileOp, Sensitivity};
 use cordon_sensor::{Event, EventBody, FilesConfig, Mode, ProcessKey, Scope, SensorConfig};
-use support::{DEADLINE, Watch, mark, takes_marks};
+use support::{DEADLINE, Watch, mark, watching};
 
 /// A test's directory that its processes find here.
 const PLACE: &str = "CORDON_TEST_PLACE";
@@ -226,7 +226,7 @@ fn on_an_overlay() {
     let place = PathBuf::from(std::env::var(PLACE).unwrap());
     let all = place.join("merged");
     mount_overlay(&place, &all);
-    if takes_marks(&all) {
+    if watching(&all, libc::FAN_CREATE).is_some() {
         return check(&all, &[ROWS]);
     }
     fs::create_dir(all.join("w")).unwrap();

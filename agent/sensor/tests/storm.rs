@@ -71,7 +71,7 @@ impl Round {
             events_per_cgroup: if (number / 2).is_multiple_of(2) {
                 SensorConfig::default().events_per_cgroup
             } else {
-                random.between(1, 3) as u32
+                random.between(4, 6) as u32
             },
             held: !number.is_multiple_of(2),
         }

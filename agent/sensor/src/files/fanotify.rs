@@ -120,9 +120,10 @@ pub(super) fn handle_of(file: &OwnedFd) -> io::Result<Handle> {
     Ok(handle.into())
 }
 
-/// Whether this kernel gives handles to the files of overlays as they are usually mounted (Linux 6.6): it
-/// says so by knowing how to be asked for such a handle (6.5), whatever the file.
-pub(super) fn has_overlay_handles() -> bool {
+/// Whether this kernel tells of what is done through an overlay on the file system below it too when
+/// files are opened and closed (Linux 6.5): it says so by knowing `AT_HANDLE_FID`, which came with that.
+/// What is made, renamed and removed was always told there.
+pub(super) fn tells_below_overlays() -> bool {
     let asked = look(Path::new("/"), true).and_then(|root| encode(&root, AT_HANDLE_FID));
     !asked.is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL))
 }

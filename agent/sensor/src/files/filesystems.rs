@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-use super::fanotify::{Group, fsid, fsid_of, handle_of, has_overlay_handles, open_handle};
-use super::mounts::{FileSystem, Mounts, device_at, of_others};
+use super::fanotify::{Group, fsid, fsid_of, handle_of, open_handle, tells_below_overlays};
+use super::mounts::{FileSystem, Mounts, of_others};
 
 /// Most file systems that are marked.
 const MOST: usize = 1024;
@@ -18,9 +18,6 @@ const MOST: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Marked {
     at: PathBuf,
-    /// Its creates, renames and removals are counted where they really happen: an overlay makes them
-    /// on the file system of its upper directory, which is marked too.
-    pub is_counted_below: bool,
     /// Files on it can be opened by handle.
     pub opens: bool,
 }
@@ -29,9 +26,8 @@ pub(super) struct Marked {
 #[derive(Debug)]
 pub(super) struct FileSystems {
     by_fsid: HashMap<[u8; 8], Marked>,
-    /// Whether overlays are marked at all. Kernels that give their files no handles refuse most; one that
-    /// they let be marked has the fsid of its upper file system, and would be taken for that.
-    pub has_overlays: bool,
+    /// Whether what is written through overlays is told on the file systems below them.
+    pub tells_below_overlays: bool,
     /// Local ones that could not be marked, with why.
     pub refused: Vec<String>,
 }
@@ -41,31 +37,29 @@ impl FileSystems {
     pub(super) fn new() -> Self {
         Self {
             by_fsid: HashMap::new(),
-            has_overlays: has_overlay_handles(),
+            tells_below_overlays: tells_below_overlays(),
             refused: Vec::new(),
         }
     }
 
-    /// Marks every local file system there is now. To mark again changes nothing, so none is missed
+    /// Marks every local file system there is now but overlays: the kernel takes no such mark on most, and
+    /// what is done through them is told of the file system below, which has the files. To mark again changes nothing, so none is missed
     /// that took the device number of one that is gone.
     pub(super) fn refresh(&mut self, group: &Group, mask: u64, mounts: &Mounts) {
         let mut found = mounts.local.clone();
         found.extend(of_others());
         let mut devices = HashSet::new();
         found.retain(|one| devices.insert(one.device.clone()));
-        found.retain(|one| self.has_overlays || one.kind != "overlay");
         self.by_fsid.clear();
         self.refused.clear();
         for one in found.into_iter().take(MOST) {
+            if one.kind == "overlay" {
+                self.refused.extend(out_of_reach(&one));
+                continue;
+            }
             match mark(group, mask, &one) {
                 Ok((id, opens)) => {
-                    let upper = one.upper.and_then(|upper| device_at(&upper));
-                    let marked = Marked {
-                        at: one.at,
-                        is_counted_below: upper.is_some_and(|device| devices.contains(&device)),
-                        opens,
-                    };
-                    self.by_fsid.insert(id, marked);
+                    self.by_fsid.insert(id, Marked { at: one.at, opens });
                 }
                 // Unmounted since it was listed.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -110,6 +104,17 @@ fn mark(group: &Group, mask: u64, one: &FileSystem) -> io::Result<([u8; 8], bool
         .and_then(|handle| open_handle(&root, &handle, libc::O_PATH | libc::O_CLOEXEC))
         .is_ok();
     Ok((fsid_of(&root)?, opens))
+}
+
+/// An overlay of which nobody says what is done to it. One without an upper directory has nothing to say.
+fn out_of_reach(one: &FileSystem) -> Option<String> {
+    let is_out = !one.upper.is_empty() && !one.upper.iter().any(|path| path.exists());
+    is_out.then(|| {
+        format!(
+            "overlay at {}: its upper directory is out of reach",
+            one.at.display()
+        )
+    })
 }
 
 fn why_not(one: &FileSystem, error: &io::Error) -> String {

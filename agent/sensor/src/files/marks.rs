@@ -29,10 +29,10 @@ const NAMED: usize = 3;
 const SOURCE: &str = "fanotify";
 const GIVE_RIGHTS: &str =
     "run on Linux 5.17 or newer, as root or with CAP_SYS_ADMIN in the first user namespace";
-const GIVE_HANDLES: &str = "give CAP_DAC_READ_SEARCH; an overlay opens files by handle when it is mounted with nfs_export=on";
+const GIVE_HANDLES: &str = "give CAP_DAC_READ_SEARCH";
 const GIVE_OVERLAYS: &str = "run on Linux 6.6 or newer: there overlays are watched too";
-const NO_OVERLAYS: &str = "what is written to files on overlays, those of containers, is not seen, only what is made, \
-    renamed and removed on the file systems below them: this kernel gives the files of overlays no handles";
+const NOT_BELOW: &str = "what is written to files on overlays, those of containers, is not seen, only what is made, \
+    renamed and removed: this kernel does not tell it of the file systems below them";
 
 /// The groups and what is marked.
 pub(super) struct Marks {
@@ -139,7 +139,7 @@ impl Marks {
         }
         let why = format!("cannot watch {}", some_of(&self.refused));
         // An overlay may be among them.
-        let remedy = (!self.systems.has_overlays).then_some(GIVE_OVERLAYS);
+        let remedy = (!self.systems.tells_below_overlays).then_some(GIVE_OVERLAYS);
         Coverage::part("file", SOURCE, why, remedy)
     }
 
@@ -159,13 +159,13 @@ impl Marks {
         if !closed.is_empty() {
             why.push(format!("no entropy of files on {}", some_of(&closed)));
         }
-        if !self.systems.has_overlays {
-            why.push(NO_OVERLAYS.to_owned());
+        if !self.systems.tells_below_overlays {
+            why.push(NOT_BELOW.to_owned());
         }
         if why.is_empty() {
             return Coverage::full(class, SOURCE);
         }
-        let remedy = if self.systems.has_overlays {
+        let remedy = if self.systems.tells_below_overlays {
             (!closed.is_empty()).then_some(GIVE_HANDLES)
         } else {
             Some(GIVE_OVERLAYS)

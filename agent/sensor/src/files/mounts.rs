@@ -27,8 +27,8 @@ pub(super) struct FileSystem {
     pub kind: String,
     /// A directory of it, reachable from here.
     pub at: PathBuf,
-    /// An overlay's upper directory, as its mounter named it, reachable from here if anything is.
-    pub upper: Option<PathBuf>,
+    /// Where an overlay's upper directory may be reached, by the name that its mounter used.
+    pub upper: Vec<PathBuf>,
 }
 
 /// What is mounted in the own namespace.
@@ -107,17 +107,14 @@ fn file_system(mount: &MountInfo, root: &Path) -> Option<FileSystem> {
         return None;
     }
     let upper = mount.super_options.get("upperdir").cloned().flatten();
+    let upper = upper.map(PathBuf::from);
     Some(FileSystem {
         device: mount.majmin.clone(),
         kind: mount.fs_type.clone(),
         at,
-        upper: upper.map(|path| below(Path::new(&path))),
+        // The mounter's namespace may have been this one's or the host's.
+        upper: upper.map_or(Vec::new(), |path| vec![below(&path), path]),
     })
-}
-
-/// `major:minor` of the file system that `path` is on.
-pub(super) fn device_at(path: &Path) -> Option<String> {
-    Some(device_of(std::fs::symlink_metadata(path).ok()?.dev()))
 }
 
 fn device_of(number: u64) -> String {

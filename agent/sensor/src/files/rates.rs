@@ -44,8 +44,6 @@ struct Rate {
     told_ns: u64,
     /// So many files are told before the second is over; doubles while the process goes on.
     threshold: u32,
-    /// It wrote where nothing can be opened by handle.
-    has_unseen: bool,
     budget: Budget,
 }
 
@@ -129,17 +127,6 @@ impl Rates {
             && self.samples.has(now_ns, ALL_SAMPLES)
             && rate.budget.take()
             && self.samples.take()
-    }
-
-    /// It wrote a file that cannot be looked at.
-    pub(super) fn wrote_unseen(&mut self, pid: u32) {
-        if let Some(rate) = self.by_pid.get_mut(&pid) {
-            rate.has_unseen = true;
-        }
-    }
-
-    pub(super) fn has_unseen(&self, pid: u32) -> bool {
-        self.by_pid.get(&pid).is_some_and(|rate| rate.has_unseen)
     }
 
     pub(super) fn sampled(&mut self, pid: u32, entropy: f32) {

@@ -250,16 +250,15 @@ impl Run {
         let Some(at) = notice.at else {
             return;
         };
-        let Some(system) = self.marks.systems.of(at.dir) else {
+        if self.marks.systems.of(at.dir).is_none() {
             return;
-        };
+        }
         let has = |bits| notice.mask & bits != 0;
-        let is_here = !system.is_counted_below;
         let changes = Changes {
             written: has(libc::FAN_CLOSE_WRITE),
-            created: has(libc::FAN_CREATE) && is_here,
-            renamed: has(libc::FAN_RENAME) && is_here,
-            unlinked: has(libc::FAN_DELETE) && is_here,
+            created: has(libc::FAN_CREATE),
+            renamed: has(libc::FAN_RENAME),
+            unlinked: has(libc::FAN_DELETE),
         };
         let pid = notice.pid;
         if changes == Changes::default() {
@@ -267,12 +266,9 @@ impl Run {
         }
         let dir_hash = self.hasher.hash_one(at.dir);
         self.rates.count(pid, now_ns, changes, dir_hash);
-        if changes.written && !system.opens {
-            self.rates.wrote_unseen(pid);
-        }
-        // What was written through an overlay can be looked at below it, when it is renamed there.
-        let is_to_be_seen = changes.written || (changes.renamed && self.rates.has_unseen(pid));
-        if is_to_be_seen && let Some(file) = notice.file {
+        if changes.written
+            && let Some(file) = notice.file
+        {
             self.sample(pid, file, now_ns);
         }
         if let Some(rates) = self.rates.due(pid, now_ns) {

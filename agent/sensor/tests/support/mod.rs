@@ -6,6 +6,7 @@
 )]
 
 use std::ffi::CString;
+use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -97,30 +98,26 @@ pub fn mark(name: &str) -> String {
     format!("cordon-{name}-{}-{}", std::process::id(), now.as_nanos())
 }
 
-/// Whether fanotify tells of the file system at `place` with handles, by trying: of overlays since Linux 6.6.
-pub fn takes_marks(place: &Path) -> bool {
+/// A fanotify group with handles that watches one file or directory, readable without waiting; `None` where
+/// the kernel refuses that, as it does on overlays before Linux 6.6.
+pub fn watching(place: &Path, mask: u64) -> Option<File> {
     let path = CString::new(place.as_os_str().as_bytes()).unwrap();
+    let flags = libc::FAN_CLOEXEC | libc::FAN_NONBLOCK | libc::FAN_REPORT_FID;
     // SAFETY: no pointers; the result is checked before use, and nobody else owns the descriptor.
     let group = unsafe {
-        let group = libc::fanotify_init(libc::FAN_CLOEXEC | libc::FAN_REPORT_DFID_NAME, 0);
+        let group = libc::fanotify_init(flags, 0);
         assert!(group >= 0, "{}", std::io::Error::last_os_error());
         OwnedFd::from_raw_fd(group)
     };
-    let (flags, mask) = (
-        libc::FAN_MARK_ADD | libc::FAN_MARK_FILESYSTEM,
-        libc::FAN_CREATE,
-    );
     // SAFETY: the path is a live string with its end, which is only read.
     let done = unsafe {
         let (group, path) = (group.as_raw_fd(), path.as_ptr());
-        libc::fanotify_mark(group, flags, mask, libc::AT_FDCWD, path)
+        libc::fanotify_mark(group, libc::FAN_MARK_ADD, mask, libc::AT_FDCWD, path)
     };
     let error = std::io::Error::last_os_error();
-    assert!(
-        done == 0 || error.raw_os_error() == Some(libc::EOPNOTSUPP),
-        "{error}"
-    );
-    done == 0
+    let is_refused = error.raw_os_error() == Some(libc::EOPNOTSUPP);
+    assert!(done == 0 || is_refused, "{error}");
+    (done == 0).then(|| group.into())
 }
 
 /// Where cgroup2 is mounted.
