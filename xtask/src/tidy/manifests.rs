@@ -9,6 +9,7 @@ use crate::shell::Failure;
 const PURE: &[&str] = &[
     "agent/behavior",
     "agent/judge",
+    "agent/rules",
     "agent/respond",
     "controller/analyst",
 ];

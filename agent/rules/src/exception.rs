@@ -1,0 +1,238 @@
+//! Exceptions: what is known to be harmless.
+//!
+//! An exception says what it is an exception of, under which conditions, why, by whom and until when. All conditions
+//! must hold; each is an equality, or a glob that is called one. What a story does not tell fulfils no
+//! condition, so an exception can only miss, never reach further than it says.
+
+mod form;
+
+use std::collections::HashSet;
+
+use cordon_behavior::story::Story;
+use jiff::{Span, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+pub use form::{Form, FormError, Glob, Matcher, Scope, When};
+
+use crate::problem::{Problem, ProblemKind, cut};
+use crate::sigma::About;
+
+const MOST_FILE_BYTES: usize = 4 << 20;
+const MOST_EXCEPTIONS: usize = 4096;
+const MOST_PROBLEMS: usize = 1000;
+
+/// A checked exception.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exception {
+    form: Form,
+    uses: u64,
+}
+
+/// What an exception is held against.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Subject<'a> {
+    /// Path of the image; empty when unknown.
+    pub exe: &'a str,
+    /// All arguments; `None` when some are not known.
+    pub argv: Option<&'a [String]>,
+    /// SHA-256 of the image.
+    pub sha256: Option<&'a [u8; 32]>,
+    /// Real uid.
+    pub uid: Option<u32>,
+    /// Path of the parent's image; empty when unknown.
+    pub parent: &'a str,
+    /// Id of this host; empty when it has none.
+    pub host: &'a str,
+    /// This host's group.
+    pub group: &'a str,
+}
+
+impl<'a> Subject<'a> {
+    /// Whoever `about` is in `story`. Shell text is nobody: no program and no user of it is known.
+    pub fn of(story: &'a Story, about: About) -> Self {
+        let process = story.process.as_ref();
+        match (about, process) {
+            (About::Process, Some(process)) => Self {
+                exe: &process.exe,
+                argv: (!process.argv_truncated && !process.argv.is_empty())
+                    .then_some(&process.argv),
+                uid: process.uid,
+                parent: story.ancestors.first().map_or("", |parent| &parent.exe),
+                ..Self::default()
+            },
+            (About::Child(at), Some(process)) => {
+                story
+                    .children
+                    .get(at)
+                    .map_or_else(Self::default, |child| Self {
+                        exe: &child.exe,
+                        // A child may have had more of them than are told.
+                        argv: None,
+                        uid: child.uid,
+                        parent: &process.exe,
+                        ..Self::default()
+                    })
+            }
+            _ => Self::default(),
+        }
+    }
+}
+
+/// The exceptions in force, with how often each was used.
+#[derive(Clone, Debug, Default)]
+pub struct Exceptions {
+    list: Vec<Exception>,
+    ids: HashSet<String>,
+    problems: Vec<Problem>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u32,
+    exceptions: Vec<Json>,
+}
+
+impl Exceptions {
+    /// Adds those of a file, `{"version":1,"exceptions":[...]}`; `name` is for messages. A damaged one costs
+    /// none of the others.
+    pub fn file(&mut self, name: &str, bytes: &[u8]) {
+        if bytes.len() > MOST_FILE_BYTES {
+            let why = format!("the file has more than {MOST_FILE_BYTES} bytes");
+            return self.problem(ProblemKind::Broken, name, 0, "", why);
+        }
+        let file: File = match serde_json::from_slice(bytes) {
+            Ok(file) => file,
+            Err(error) => {
+                let why = format!("not a file of exceptions: {error}");
+                return self.problem(ProblemKind::Broken, name, error.line(), "", why);
+            }
+        };
+        if file.version != 1 {
+            let why = format!("version is {}, wanted 1", file.version);
+            return self.problem(ProblemKind::Broken, name, 0, "", why);
+        }
+        for (at, json) in file.exceptions.into_iter().enumerate() {
+            let id = match json.get("id") {
+                Some(Json::String(id)) => cut(id, 128).to_owned(),
+                _ => format!("exceptions[{at}]"),
+            };
+            let read = serde_json::from_value(json).map_err(|error| error.to_string());
+            let read = read.and_then(|form| self.add(form).map_err(|error| error.to_string()));
+            if let Err(why) = read {
+                self.problem(ProblemKind::Broken, name, 0, &id, why);
+            }
+        }
+    }
+
+    /// Something that the caller could not even hand over: a file that cannot be read.
+    pub fn unreadable(&mut self, name: &str, why: &str) {
+        self.problem(ProblemKind::Broken, name, 0, "", why.to_owned());
+    }
+
+    /// Adds one.
+    pub fn add(&mut self, form: Form) -> Result<(), FormError> {
+        form.check()?;
+        if self.list.len() >= MOST_EXCEPTIONS {
+            return Err(FormError::TooMany(MOST_EXCEPTIONS));
+        }
+        if !self.ids.insert(form.id.clone()) {
+            return Err(FormError::Duplicate);
+        }
+        self.list.push(Exception { form, uses: 0 });
+        Ok(())
+    }
+
+    fn problem(&mut self, kind: ProblemKind, file: &str, line: usize, name: &str, why: String) {
+        if self.problems.len() < MOST_PROBLEMS {
+            self.problems.push(Problem {
+                kind,
+                file: file.to_owned(),
+                line,
+                name: name.to_owned(),
+                why,
+            });
+        }
+    }
+
+    /// What of the files does not count, and why; at most 1,000 of them.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// All of them, expired ones too.
+    pub fn all(&self) -> &[Exception] {
+        &self.list
+    }
+
+    /// Whether an image's SHA-256 is worth finding out.
+    pub fn wants_hashes(&self) -> bool {
+        self.list.iter().any(|one| one.form.when.sha256.is_some())
+    }
+
+    /// The first one in force at `now` that excepts `subject` from `scope`; it counts as used.
+    pub fn excepting(
+        &mut self,
+        scope: &Scope,
+        subject: &Subject<'_>,
+        now: Timestamp,
+    ) -> Option<&Exception> {
+        let one = self
+            .list
+            .iter_mut()
+            .find(|one| one.covers(scope, subject, now))?;
+        one.uses += 1;
+        Some(one)
+    }
+}
+
+impl Exception {
+    /// As it was written.
+    pub fn form(&self) -> &Form {
+        &self.form
+    }
+
+    /// How often something was excepted by it.
+    pub fn uses(&self) -> u64 {
+        self.uses
+    }
+
+    /// Whether it is in force at `now`.
+    pub fn is_in_force(&self, now: Timestamp) -> bool {
+        self.form.created <= now && now < self.form.expires
+    }
+
+    /// Whether it excepts `subject` from `scope` at `now`.
+    pub fn covers(&self, scope: &Scope, subject: &Subject<'_>, now: Timestamp) -> bool {
+        self.is_in_force(now) && self.form.scope == *scope && self.form.when.holds(subject)
+    }
+}
+
+/// Longest time from `created` to `expires`.
+pub(crate) fn longest() -> Span {
+    Span::new().hours(366 * 24)
+}
+
+/// What is told of an exception and its use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Use {
+    /// Its id.
+    pub id: String,
+    /// When it ends, or ended.
+    pub expires: Timestamp,
+    /// How often it was used.
+    pub uses: u64,
+}
+
+impl Exceptions {
+    /// How often each was used.
+    pub fn uses(&self) -> Vec<Use> {
+        let used = self.list.iter().map(|one| Use {
+            id: one.form.id.clone(),
+            expires: one.form.expires,
+            uses: one.uses,
+        });
+        used.collect()
+    }
+}

@@ -1,0 +1,70 @@
+//! What was wrong with a file, without ending anything else.
+
+use serde::Serialize;
+
+/// How it is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProblemKind {
+    /// It cannot be read: a mistake in the file.
+    Broken,
+    /// It can be read, and asks for something that Cordon does not do or see.
+    Unsupported,
+    /// It says again what was said before; the earlier one counts.
+    Duplicate,
+}
+
+/// One rule, indicator or exception that does not count, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// How it is wrong.
+    pub kind: ProblemKind,
+    /// The file, as the caller named it.
+    pub file: String,
+    /// Where in it, from 1; 0 where a format has no lines.
+    pub line: usize,
+    /// Id or title of the rule, the indicator or the exception; empty where it could not be read.
+    pub name: String,
+    /// What is wrong, and what would be right.
+    pub why: String,
+}
+
+/// Most bytes of hostile text quoted in a reason.
+const QUOTED: usize = 120;
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            kind,
+            file,
+            line,
+            name,
+            why,
+        } = self;
+        f.write_str(file)?;
+        if *line > 0 {
+            write!(f, ", line {line}")?;
+        }
+        if !name.is_empty() {
+            write!(f, ", {name}")?;
+        }
+        let kind = match kind {
+            ProblemKind::Broken => "broken",
+            ProblemKind::Unsupported => "unsupported",
+            ProblemKind::Duplicate => "duplicate",
+        };
+        write!(f, ": {kind}: {why}")
+    }
+}
+
+/// `text` as it may stand in a message: on one line, not too long.
+pub(crate) fn quoted(text: &str) -> String {
+    let short = cut(text, QUOTED);
+    let dots = if short.len() < text.len() { "..." } else { "" };
+    format!("{:?}{dots}", short)
+}
+
+/// At most `most` bytes of `text`, cut between characters.
+pub(crate) fn cut(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
+}
