@@ -24,11 +24,13 @@ fn main() {
     let mut micros = Vec::with_capacity(stories.len());
     let mut matched: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for story in &stories {
-        let began = Instant::now();
-        for _ in 0..ROUNDS {
+        // The best of some: on a busy machine the others tell of the neighbours.
+        let once = || {
+            let began = Instant::now();
             black_box(set.matches(black_box(story)));
-        }
-        micros.push(began.elapsed().as_secs_f64() * 1e6 / f64::from(ROUNDS));
+            began.elapsed().as_secs_f64() * 1e6
+        };
+        micros.push((0..ROUNDS).map(|_| once()).fold(f64::MAX, f64::min));
         for found in set.matches(story).found {
             let rule = found.rule;
             *matched.entry((rule.level.name(), &rule.title)).or_default() += 1;

@@ -6,6 +6,7 @@ mod embedded;
 mod expr;
 mod field;
 mod literal;
+mod needs;
 mod refuse;
 mod scene;
 mod selection;

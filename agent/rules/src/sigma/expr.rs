@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use regex::Regex;
+use regex::bytes::Regex;
 
 use super::condition::Condition;
 use super::field::{FIELDS, Field};
@@ -53,7 +53,7 @@ impl Expr {
         match self {
             Self::Literal(bit) => scene.bits.has(*bit),
             Self::Pattern(field, regex) => {
-                of(field).is_some_and(|text| regex.is_match(cut(text, MOST_SEARCHED)))
+                of(field).is_some_and(|text| regex.is_match(cut(text, MOST_SEARCHED).as_bytes()))
             }
             Self::Net(field, net) => {
                 let address = of(field).and_then(|text| text.parse::<IpAddr>().ok());

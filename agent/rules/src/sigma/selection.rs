@@ -1,10 +1,11 @@
 //! A selection: which values its fields must have.
 
-use regex::RegexBuilder;
+use regex::bytes::RegexBuilder;
 
 use super::expr::{Expr, Order};
 use super::field::{Category, Field};
 use super::literal::{Collector, Literal, Place};
+use super::needs;
 use super::refuse::{Refusal, broken, unsupported};
 use crate::ioc::Net;
 use crate::problem::quoted;
@@ -143,7 +144,7 @@ impl Reader<'_> {
         match how.mode {
             Mode::Equals => self.text(field, how, text, Place::Whole),
             Mode::Place(place) => self.text(field, how, text, place),
-            Mode::Regex => regex(field, &how.flags, text),
+            Mode::Regex => self.regex(field, &how.flags, text),
             Mode::Cidr => Net::parse(text)
                 .map(|net| Expr::Net(field, net))
                 .map_err(|why| broken(format!("{}: {why}", quoted(text)))),
@@ -215,8 +216,39 @@ impl Reader<'_> {
                 };
                 Ok(Expr::Literal(self.literals.bit(field, literal)))
             }
-            tokens => glob(field, how.cased, tokens, open_start, open_end),
+            tokens => {
+                let pattern = glob(tokens, open_start, open_end);
+                self.regex(field, if how.cased { "s" } else { "si" }, &pattern)
+            }
         }
+    }
+
+    /// Classes and case are those of ASCII, as for all other texts; it is quicker by far. Where a text must be
+    /// there for the expression to match, that is looked at first.
+    fn regex(&mut self, field: Field, flags: &str, text: &str) -> Result<Expr, Refusal> {
+        let built = RegexBuilder::new(text)
+            .unicode(false)
+            .case_insensitive(flags.contains('i'))
+            .multi_line(flags.contains('m'))
+            .dot_matches_new_line(flags.contains('s'))
+            .size_limit(PATTERN_BYTES)
+            .dfa_size_limit(PATTERN_BYTES)
+            .nest_limit(50)
+            .build();
+        let regex = built.map_err(|error| cannot_read(text, &error))?;
+        let pattern = Expr::Pattern(field, Box::new(regex));
+        let Some(texts) = needs::texts(text, flags) else {
+            return Ok(pattern);
+        };
+        let literals = texts.into_iter().map(|text| {
+            let literal = Literal {
+                text,
+                place: Place::Anywhere,
+                cased: false,
+            };
+            Expr::Literal(self.literals.bit(field, literal))
+        });
+        Ok(Expr::All(vec![Expr::Any(literals.collect()), pattern]))
     }
 }
 
@@ -282,46 +314,30 @@ fn other_modifier(how: &mut How, word: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn regex(field: Field, flags: &str, text: &str) -> Result<Expr, Refusal> {
-    let built = RegexBuilder::new(text)
-        .case_insensitive(flags.contains('i'))
-        .multi_line(flags.contains('m'))
-        .dot_matches_new_line(flags.contains('s'))
-        .size_limit(PATTERN_BYTES)
-        .dfa_size_limit(PATTERN_BYTES)
-        .nest_limit(50)
-        .build();
-    let regex = built.map_err(|error| {
-        let why = error.to_string();
-        let last = why.lines().last().unwrap_or_default().to_owned();
-        let is_foreign = ["look-around", "backreferences"];
-        if is_foreign.iter().any(|what| last.contains(what)) {
-            unsupported(format!("regular expression {}: {last}", quoted(text)))
-        } else {
-            broken(format!("regular expression {}: {last}", quoted(text)))
-        }
-    })?;
-    Ok(Expr::Pattern(field, Box::new(regex)))
+fn cannot_read(text: &str, error: &regex::Error) -> Refusal {
+    let why = error.to_string();
+    let last = why.lines().last().unwrap_or_default();
+    let why = format!("regular expression {}: {last}", quoted(text));
+    let is_foreign = ["look-around", "backreferences"];
+    if is_foreign.iter().any(|what| last.contains(what)) {
+        unsupported(why)
+    } else {
+        broken(why)
+    }
 }
 
 /// A text with wildcards inside it.
-fn glob(
-    field: Field,
-    cased: bool,
-    tokens: &[Token],
-    open_start: bool,
-    open_end: bool,
-) -> Result<Expr, Refusal> {
+fn glob(tokens: &[Token], open_start: bool, open_end: bool) -> String {
     let mut pattern = String::from(if open_start { "" } else { r"\A" });
     for token in tokens {
         match token {
             Token::Text(text) => pattern.push_str(&regex::escape(text)),
             Token::Star => pattern.push_str(".*"),
-            Token::Question => pattern.push('.'),
+            // One character, however many bytes.
+            Token::Question => pattern.push_str("(?u:.)"),
         }
     }
-    pattern.push_str(if open_end { "" } else { r"\z" });
-    regex(field, if cased { "s" } else { "si" }, &pattern)
+    pattern + if open_end { "" } else { r"\z" }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
