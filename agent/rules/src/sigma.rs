@@ -29,9 +29,8 @@ use refuse::{Refusal, broken};
 const MOST_FILE_BYTES: usize = 1 << 20;
 /// Most rules of a set.
 const MOST_RULES: usize = 8192;
-/// Most texts and most regular expressions of a set.
+/// Most texts of a set.
 const MOST_LITERALS: usize = 100_000;
-const MOST_PATTERNS: usize = 1000;
 /// Most problems that are kept; more are counted by the last one.
 const MOST_PROBLEMS: usize = 1000;
 
@@ -140,7 +139,6 @@ pub struct RuleSetBuilder {
     ids: HashMap<String, (usize, usize)>,
     layer: usize,
     literals: Collector,
-    patterns: usize,
     problems: Vec<Problem>,
     unlisted_problems: usize,
 }
@@ -207,7 +205,6 @@ impl RuleSetBuilder {
         for (count, most, what) in [
             (self.rules.len(), MOST_RULES, "rules"),
             (self.literals.len(), MOST_LITERALS, "texts"),
-            (self.patterns, MOST_PATTERNS, "regular expressions"),
         ] {
             if count >= most {
                 return Err(broken(format!("the set is full: {most} {what}")));
@@ -217,7 +214,6 @@ impl RuleSetBuilder {
     }
 
     fn add(&mut self, rule: Rule) -> Result<(), Refusal> {
-        let patterns = rule.expr.size().0;
         match self.ids.get(&rule.id).copied() {
             Some((at, layer)) if layer == self.layer => {
                 let before = &self.rules[at];
@@ -230,14 +226,12 @@ impl RuleSetBuilder {
             Some((at, _)) => {
                 self.ids.insert(rule.id.clone(), (at, self.layer));
                 self.rules[at] = rule;
-                self.patterns += patterns;
                 Ok(())
             }
             None => {
                 self.ids
                     .insert(rule.id.clone(), (self.rules.len(), self.layer));
                 self.rules.push(rule);
-                self.patterns += patterns;
                 Ok(())
             }
         }

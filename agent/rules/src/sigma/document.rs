@@ -13,9 +13,8 @@ use crate::problem::{cut, quoted};
 use crate::yaml::{Node, Value};
 
 const MOST_TITLE: usize = 256;
-/// Most nodes and regular expressions of one rule, each selection counted as often as the condition names it.
+/// Most nodes of one rule, each selection counted as often as the condition names it.
 const MOST_NODES: usize = 20_000;
-const MOST_PATTERNS: usize = 200;
 
 /// What the document calls itself, also where it is no rule.
 pub(super) fn name(node: &Node) -> String {
@@ -163,19 +162,19 @@ fn detection(node: &Node, category: Category, literals: &mut Collector) -> Resul
     let condition = conditions(detection, &names)?;
     let mut reader = Reader { category, literals };
     // Each is read, also one that the condition does not name: it may be the one with the mistake.
+    let mut made = Vec::new();
     for (_, selection) in &selections {
-        reader.selection(selection)?;
+        made.push(Some(reader.selection(selection)?));
     }
-    let (mut patterns, mut nodes) = (0, 0);
+    let mut nodes = 0;
     Expr::of(&condition, &mut |at| {
-        let made = reader.selection(&selections[at].1)?;
-        let size = made.size();
-        patterns += size.0;
-        nodes += size.1;
-        if patterns > MOST_PATTERNS || nodes > MOST_NODES {
+        let one = made[at].take();
+        let one = one.map_or_else(|| reader.selection(&selections[at].1), Ok)?;
+        nodes += one.size();
+        if nodes > MOST_NODES {
             return Err(broken("the detection is too large: divide the rule"));
         }
-        Ok(made)
+        Ok(one)
     })
 }
 

@@ -122,16 +122,14 @@ impl Expr {
         }
     }
 
-    /// How many regular expressions it has, and how many nodes.
-    pub(crate) fn size(&self) -> (usize, usize) {
+    /// How many nodes it has.
+    pub(crate) fn size(&self) -> usize {
         match self {
-            Self::Pattern(..) => (1, 1),
             Self::All(parts) | Self::Any(parts) | Self::AtLeast(_, parts) => {
-                let sizes = parts.iter().map(Self::size);
-                sizes.fold((0, 1), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+                1 + parts.iter().map(Self::size).sum::<usize>()
             }
             Self::Not(part) => part.size(),
-            _ => (0, 1),
+            _ => 1,
         }
     }
 }

@@ -44,10 +44,15 @@ impl Bits {
     }
 }
 
-/// Gathers literals, each once.
+/// Most regular expressions that are compiled for one set, those of rules that are refused in the end too: each
+/// costs up to milliseconds.
+const MOST_PATTERNS: usize = 1000;
+
+/// Gathers literals, each once, and counts what they are the cheap way around.
 #[derive(Debug, Default)]
 pub(crate) struct Collector {
     bits: HashMap<(Field, Literal), Bit>,
+    patterns: usize,
 }
 
 impl Collector {
@@ -57,6 +62,12 @@ impl Collector {
         }
         let next = self.bits.len() as Bit;
         *self.bits.entry((field, literal)).or_insert(next)
+    }
+
+    /// Whether one more regular expression may be compiled; it counts.
+    pub(crate) fn may_compile(&mut self) -> bool {
+        self.patterns += 1;
+        self.patterns <= MOST_PATTERNS
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -15,7 +15,7 @@ use base64::Engine as _;
 const MOST_VALUES: usize = 2000;
 const MOST_VALUE_BYTES: usize = 4096;
 /// Bytes of a compiled expression, and of the states that it may keep while it searches.
-const PATTERN_BYTES: usize = 512 * 1024;
+const PATTERN_BYTES: usize = 128 * 1024;
 
 /// Makes selections of one rule.
 pub(crate) struct Reader<'a> {
@@ -226,6 +226,9 @@ impl Reader<'_> {
     /// Classes and case are those of ASCII, as for all other texts; it is quicker by far. Where a text must be
     /// there for the expression to match, that is looked at first.
     fn regex(&mut self, field: Field, flags: &str, text: &str) -> Result<Expr, Refusal> {
+        if !self.literals.may_compile() {
+            return Err(broken("the set is full: 1000 regular expressions"));
+        }
         let built = RegexBuilder::new(text)
             .unicode(false)
             .case_insensitive(flags.contains('i'))
