@@ -89,9 +89,8 @@ enum Command {
         /// `-` is standard input.
         #[arg(default_value = "-")]
         file: PathBuf,
-        /// The model artifact, in place of the configured one.
-        #[arg(long, value_name = "DIR")]
-        model: Option<PathBuf>,
+        #[command(flatten)]
+        by: judge::By,
     },
     /// Read a recording or another tool's log, and print the stories that are in it, one JSON object a line.
     #[command(after_help = replay::FORMATS)]
@@ -105,9 +104,8 @@ enum Command {
         /// Print a verdict in place of each story, as `judge` does.
         #[arg(long)]
         judge: bool,
-        /// The model artifact, in place of the configured one.
-        #[arg(long, value_name = "DIR", requires = "judge")]
-        model: Option<PathBuf>,
+        #[command(flatten)]
+        by: judge::By,
     },
     /// Watch this host without judging or reporting, and write its stories to compressed files.
     Record(record::Options),
@@ -162,14 +160,19 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Command::Doctor => doctor::run(config.as_deref(), &out),
         Command::Status => status::run(&load()?, &out),
-        Command::Judge { file, model } => judge::run(&file, model, config.as_deref()),
+        Command::Judge { file, by } => judge::run(&file, &by, config.as_deref()),
         Command::Replay {
             file,
             format,
             judge,
-            model,
+            by,
         } => {
-            let judge = judge.then(|| judge::open(model, config.as_deref()));
+            if !judge && by.is_given() {
+                anyhow::bail!(
+                    "what to judge with was given, and not --judge: give both or neither"
+                );
+            }
+            let judge = judge.then(|| judge::open(&by, config.as_deref()));
             replay::run(&file, format, judge.transpose()?, json)
         }
         Command::Record(options) => record::run(&options, &load()?, &out),

@@ -28,6 +28,10 @@ pub struct Config {
     pub sensor: SensorConfig,
     /// The model artifact. Default `/usr/share/cordon/model`.
     pub model_dir: PathBuf,
+    /// Rules, indicators and exceptions. Default `/etc/cordon/rules`.
+    pub rules_dir: PathBuf,
+    /// The rules that come with Cordon count. Default true.
+    pub rules_embedded: bool,
     /// Most bytes of records that wait for the controller. Default 64 MiB.
     pub spool_max_bytes: u64,
     /// Between two signs of life. Default 5 s.
@@ -73,6 +77,7 @@ struct Raw {
     run_dir: PathBuf,
     sensor: RawSensor,
     model: RawModel,
+    rules: RawRules,
     spool: RawSpool,
     uplink: RawUplink,
 }
@@ -85,6 +90,7 @@ impl Default for Raw {
             run_dir: "/run/cordon".into(),
             sensor: RawSensor::default(),
             model: RawModel::default(),
+            rules: RawRules::default(),
             spool: RawSpool::default(),
             uplink: RawUplink::default(),
         }
@@ -149,6 +155,22 @@ impl Default for RawModel {
     fn default() -> Self {
         Self {
             dir: "/usr/share/cordon/model".into(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawRules {
+    dir: PathBuf,
+    embedded: bool,
+}
+
+impl Default for RawRules {
+    fn default() -> Self {
+        Self {
+            dir: "/etc/cordon/rules".into(),
+            embedded: true,
         }
     }
 }
@@ -235,6 +257,8 @@ impl Raw {
             },
             state_dir,
             model_dir: absolute("model.dir", self.model.dir)?,
+            rules_dir: absolute("rules.dir", self.rules.dir)?,
+            rules_embedded: self.rules.embedded,
             spool_max_bytes: within("spool.max_bytes", self.spool.max_bytes, 1 << 20, 1 << 34)?,
             heartbeat: Duration::from_secs(within(
                 "uplink.heartbeat_seconds",

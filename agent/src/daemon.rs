@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use cordon_contain::{Containment, IsolationSpec, Recovered};
-use cordon_judge::Judge;
+use cordon_judge::{Cascade, Judge};
 use cordon_model::Model;
 use cordon_proto::AGENT_SOCKET_MARK;
 use cordon_proto::policy::Thresholds;
@@ -35,6 +35,7 @@ use crate::orders::Orders;
 use crate::pins::Pins;
 use crate::policy_store::PolicyStore;
 use crate::recorder::Recorder;
+use crate::rules::{self, Places};
 use crate::uplink::{Presence, Uplink};
 use crate::vitals::{Vitals, Watching};
 
@@ -157,6 +158,10 @@ async fn serve(
         judge_by,
         counts,
         out,
+        host: (
+            uplink.identity.host.to_string(),
+            uplink.identity.audience.group.clone(),
+        ),
     };
     let vitals = Arc::clone(&uplink.vitals);
     let watching = tokio::task::spawn_blocking(move || vitals.watches(start.watching()));
@@ -194,6 +199,8 @@ struct Start {
     judge_by: watch::Receiver<Option<Thresholds>>,
     counts: Arc<Counts>,
     out: mpsc::Sender<Finding>,
+    /// Id of this host, and its group: exceptions may be for one of them.
+    host: (String, String),
 }
 
 impl Start {
@@ -205,7 +212,17 @@ impl Start {
             .map_err(|why| degraded.push(why))
             .ok();
         let model = judge.as_ref().map(|judge| judge.model_id().to_owned());
-        let sensor = self.sensor(judge).map_err(|why| degraded.push(why)).ok();
+        let rules = load_rules(&self.config);
+        degraded.extend(rules.degraded());
+        for problem in rules.problems() {
+            tracing::warn!(%problem, "rules");
+        }
+        let floor = rules.floor(&self.host.0, &self.host.1);
+        let rules = rules.status();
+        let sensor = self
+            .sensor(Cascade::new(judge, Some(floor)))
+            .map_err(|why| degraded.push(why))
+            .ok();
         if let Some(sensor) = sensor.as_ref().filter(|sensor| sensor.mode() != Mode::Ebpf) {
             degraded.extend(sensor.coverage().iter().filter_map(lacks));
         }
@@ -229,12 +246,13 @@ impl Start {
         Watching {
             sensor,
             model,
+            rules,
             degraded,
         }
     }
 
-    fn sensor(self, judge: Option<Judge>) -> Result<Sensor, String> {
-        let intake = judging::start(judge, self.judge_by, &self.counts, self.out);
+    fn sensor(self, judge: Cascade) -> Result<Sensor, String> {
+        let intake = judging::start(Some(judge), self.judge_by, &self.counts, self.out);
         let intake =
             intake.map_err(|error| format!("the judging thread did not start: {error}"))?;
         let intake = Arc::new(intake);
@@ -256,9 +274,14 @@ fn lacks(coverage: &Coverage) -> Option<String> {
     })
 }
 
+/// What the configuration says of rules.
+pub fn load_rules(config: &Config) -> rules::Loaded {
+    rules::load(&Places::of_folder(&config.rules_dir, config.rules_embedded))
+}
+
 fn load_judge(config: &Config) -> Result<Judge, String> {
     let model = Model::load(&config.model_dir)
-        .map_err(|error| format!("nothing is judged: {}", crate::chain(&error)))?;
+        .map_err(|error| format!("nothing is judged but by rules: {}", crate::chain(&error)))?;
     Ok(Judge::new(
         Arc::new(model),
         cordon_judge::Options::default(),

@@ -330,6 +330,7 @@ impl Engine {
             judge_lag: vitals.judge_lag(),
             caches: vitals.caches(),
             model: vitals.model(),
+            rules: vitals.rules(),
             spool_records: spool.records,
             spool_bytes: spool.bytes,
             certificate_until: identity.validity.until,

@@ -13,18 +13,20 @@
 mod turn;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use cordon_behavior::event::FileIdentity;
 use cordon_behavior::story::Story;
 use cordon_behavior::{Behavior, Limits, Trigger};
-use cordon_judge::{Fingerprint, Judge, Risks, TreeRisk};
+use cordon_judge::{Around, Cascade, FloorCounters, Risks, StoryPrint, TreeRisk};
 use cordon_proto::policy::Thresholds;
 use cordon_proto::verdict::{Reason, Verdict, VerdictKind};
+use cordon_rules::Use;
 use cordon_sensor::{Digests, Event, EventBody, ProcessKey, mono_ns};
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use crate::metrics::{CacheStatus, Gauge, Lag};
@@ -83,6 +85,7 @@ pub struct Counts {
     pub unjudged: AtomicU64,
     /// How late stories reach the judge.
     pub lag: Lag,
+    excepting: Mutex<(FloorCounters, Vec<Use>)>,
     graph: Gauge,
     verdicts: Gauge,
     last_judged: Gauge,
@@ -95,7 +98,7 @@ impl Counts {
     /// How full the judging thread's caches are.
     pub fn caches(&self) -> [CacheStatus; 6] {
         let verdicts = cordon_judge::Options::default().cache_bytes;
-        let last_judged = Recent::<ProcessKey, Fingerprint>::bytes_of(REMEMBERED + 1);
+        let last_judged = Recent::<ProcessKey, StoryPrint>::bytes_of(REMEMBERED + 1);
         let images = Recent::<ProcessKey, FileIdentity>::bytes_of(REMEMBERED + 1);
         [
             self.graph.read("process_graph", Limits::default().bytes),
@@ -107,6 +110,12 @@ impl Counts {
             self.digests.usage().into(),
         ]
     }
+
+    /// What rules, indicators and exceptions did, and how often each exception was used.
+    pub fn floor(&self) -> (FloorCounters, Vec<Use>) {
+        let excepting = self.excepting.lock();
+        excepting.unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// The way for findings, from the thread that is started later.
@@ -117,7 +126,7 @@ pub fn channel() -> (mpsc::Sender<Finding>, mpsc::Receiver<Finding>) {
 /// Starts the thread. It ends when the intake is dropped. Without a judge nothing is judged, and each
 /// trigger is counted.
 pub fn start(
-    judge: Option<Judge>,
+    judge: Option<Cascade>,
     thresholds: watch::Receiver<Option<Thresholds>>,
     counts: &Arc<Counts>,
     out: mpsc::Sender<Finding>,
@@ -143,9 +152,9 @@ struct Bench {
     /// Of stories that only somebody with time can judge.
     left: VecDeque<Trigger>,
     behavior: Behavior,
-    judge: Option<Judge>,
+    judge: Option<Cascade>,
     thresholds: watch::Receiver<Option<Thresholds>>,
-    last_judged: Recent<ProcessKey, Fingerprint>,
+    last_judged: Recent<ProcessKey, StoryPrint>,
     images: Recent<ProcessKey, FileIdentity>,
     risks: Risks<ProcessKey>,
     counts: Arc<Counts>,
@@ -221,7 +230,7 @@ impl Bench {
         } = &*self.counts;
         graph.set(self.behavior.bytes(), self.behavior.len(), 0);
         let remembered = self.last_judged.len();
-        let bytes = Recent::<ProcessKey, Fingerprint>::bytes_of(remembered);
+        let bytes = Recent::<ProcessKey, StoryPrint>::bytes_of(remembered);
         last_judged.set(bytes, remembered, self.last_judged.forgotten());
         let remembered = self.images.len();
         let bytes = Recent::<ProcessKey, FileIdentity>::bytes_of(remembered);
@@ -230,6 +239,9 @@ impl Bench {
         let bytes = Risks::<ProcessKey>::bytes_of(remembered);
         trees.set(bytes, remembered, self.risks.forgotten());
         if let Some(judge) = &self.judge {
+            let (floor, uses) = (judge.floor_counters(), judge.uses());
+            let excepting = self.counts.excepting.lock();
+            *excepting.unwrap_or_else(PoisonError::into_inner) = (floor, uses);
             let judge = judge.counters();
             verdicts.set(judge.cache_bytes, judge.cache_entries, judge.forgotten);
         }
@@ -243,22 +255,35 @@ impl Bench {
             self.counts.unjudged.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         };
-        // A story that did not grow in what the model reads was answered already.
-        let fingerprint = judge.fingerprint(&story);
+        let wants_hash = judge.wants_hashes();
+        if wants_hash && hurry == Hurry::Sensor {
+            self.left.push_back(trigger);
+            return Ok(());
+        }
+        let around = Around {
+            now: Timestamp::now(),
+            sha256: wants_hash
+                .then(|| self.digest(trigger.process, &story))
+                .flatten(),
+        };
+        let Some(judge) = &mut self.judge else {
+            return Ok(());
+        };
+        // A story that did not grow in what is read was answered already.
+        let fingerprint = judge.fingerprint(&story, &around);
         if self.last_judged.get(&trigger.process) == Some(&fingerprint) {
             self.time(&trigger);
             return Ok(());
         }
         let thresholds = *self.thresholds.borrow();
         let began = Instant::now();
+        let excepted = judge.floor_counters().excepted;
         let verdict = match hurry {
-            Hurry::None => Some(judge.judge_fingerprinted(&story, fingerprint, thresholds)),
-            Hurry::Sensor => judge
-                .judge_quickly(&story, fingerprint, thresholds)
-                // The engine may have no room for it, and the reasons take long.
-                .filter(|verdict| verdict.verdict < VerdictKind::Suspicious),
+            Hurry::None => Some(judge.judge_printed(&story, fingerprint, thresholds, &around)),
+            Hurry::Sensor => judge.judge_quickly(&story, fingerprint, thresholds, &around),
         };
         let own = judge.thresholds(thresholds);
+        let is_excepted = judge.floor_counters().excepted > excepted;
         let Some(mut verdict) = verdict else {
             self.left.push_back(trigger);
             return Ok(());
@@ -267,21 +292,21 @@ impl Bench {
         self.last_judged.put(trigger.process, fingerprint);
         verdict.micros = began.elapsed().as_micros() as u64;
         self.counts.judged.fetch_add(1, Ordering::Relaxed);
+        if is_excepted {
+            let reasons = verdict.reasons.iter();
+            let notes: Vec<&str> = reasons.map(|note| note.text.as_str()).collect();
+            tracing::info!(story = %verdict.id, ?notes, "excepted");
+        }
         let tree = self
             .behavior
             .tree_root(trigger.process)
             .unwrap_or(trigger.process);
-        let risk = self.risks.add(
-            tree,
-            fingerprint.number(),
-            verdict.score,
-            own,
-            trigger.cause_mono_ns,
-        );
+        let (number, now_ns) = (fingerprint.number(), trigger.cause_mono_ns);
+        let risk = self.risks.add(tree, number, verdict.score, own, now_ns);
         if verdict.verdict < VerdictKind::Suspicious {
             return Ok(());
         }
-        raise(&mut verdict, risk);
+        raise(&mut verdict, risk, own);
         let judged = Judged {
             process: trigger.process,
             tree,
@@ -289,7 +314,7 @@ impl Bench {
             verdict,
             cause_mono_ns: trigger.cause_mono_ns,
         };
-        self.tell(judged, risk, thresholds)
+        self.tell(judged, risk, thresholds, around)
     }
 
     /// How late it was judged, unless it was to wait.
@@ -305,29 +330,32 @@ impl Bench {
         judged: Judged,
         risk: TreeRisk,
         thresholds: Option<Thresholds>,
+        around: Around,
     ) -> Result<(), Closed> {
         let (process, story, micros) =
             (judged.process, judged.story.clone(), judged.verdict.micros);
         self.send(Finding::Judged(Box::new(judged)))?;
         // Before the reasons: a process that ends meanwhile may leave no image behind.
-        let exe_sha256 = self.digest(process, &story);
+        let sha256 = around.sha256.or_else(|| self.digest(process, &story));
+        let exe_sha256 = sha256.map(hex::encode);
         let Some(judge) = &mut self.judge else {
             return Ok(());
         };
-        let mut verdict = judge.judge(&story, thresholds);
+        let own = judge.thresholds(thresholds);
+        let mut verdict = judge.judge(&story, thresholds, &around);
         verdict.micros = micros;
-        raise(&mut verdict, risk);
+        raise(&mut verdict, risk, own);
         self.send(Finding::Explained(Box::new(Explained {
             verdict,
             exe_sha256,
         })))
     }
 
-    fn digest(&self, process: ProcessKey, story: &Story) -> Option<String> {
+    fn digest(&self, process: ProcessKey, story: &Story) -> Option<[u8; 32]> {
         let exe = &story.process.as_ref()?.exe;
         let identity = self.images.get(&process);
         match self.counts.digests.sha256_of(process, exe, identity) {
-            Ok(digest) => Some(hex::encode(digest)),
+            Ok(digest) => Some(digest),
             Err(error) => {
                 let error = crate::chain(&error);
                 tracing::info!(%exe, error, "the detection has no digest of its image");
@@ -343,11 +371,14 @@ impl Bench {
 }
 
 /// What is suspicious in a tree that is over the line is malicious, and says so first.
-fn raise(verdict: &mut Verdict, risk: TreeRisk) {
+///
+/// The score follows the name, as it does for a rule: whoever compares it later must come to the same.
+fn raise(verdict: &mut Verdict, risk: TreeRisk, thresholds: Thresholds) {
     if !risk.is_over || verdict.verdict != VerdictKind::Suspicious {
         return;
     }
     verdict.verdict = VerdictKind::Malicious;
+    verdict.score = verdict.score.max(thresholds.malicious);
     let text = format!(
         "{} different suspicious steps in this process tree, shortly after each other",
         risk.signs
@@ -417,6 +448,7 @@ mod tests {
         assert!(bench.apply(&event, Hurry::None).is_ok());
         let story = bench.behavior.story(event.process).unwrap();
         let digest = bench.digest(event.process, &story).unwrap();
+        let digest = hex::encode(digest);
         assert!(digest.starts_with("ba7816bf"), "{digest}");
         std::fs::write(&path, "other").unwrap();
         assert_eq!(bench.digest(event.process, &story), None);

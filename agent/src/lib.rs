@@ -3,6 +3,7 @@
 //! - [`config`], [`identity`], [`enroll`]: what the agent is told, and who it is.
 //! - [`judging`]: the thread that turns events into stories and stories into verdicts.
 //! - [`isolation`]: the shell around the isolation state machine; its blocking work is on threads of its own.
+//! - [`rules`]: rules, indicators and exceptions, read from disk.
 //! - [`recorder`]: what is reported goes to disk here, before anything is sent.
 //! - [`engine`]: the one loop that owns policy, orders and isolation.
 //! - [`uplink`]: the session with the controller. The engine never waits for it.
@@ -32,6 +33,7 @@ pub mod policy_store;
 pub mod recent;
 pub mod recorder;
 pub mod recording;
+pub mod rules;
 pub mod telling;
 pub mod trust;
 pub mod uplink;

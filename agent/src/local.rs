@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::durable::{self, DiskError};
 use crate::metrics::{CacheStatus, LagSummary};
+use crate::rules::RulesStatus;
 
 const MAX_LINE: u64 = 64 << 10;
 const CONNECTIONS: usize = 8;
@@ -104,6 +105,9 @@ pub struct Status {
     pub caches: Vec<CacheStatus>,
     /// The model, `none` or `starting`.
     pub model: String,
+    /// Rules, indicators and exceptions.
+    #[serde(default)]
+    pub rules: RulesStatus,
     /// Records that wait for the controller.
     pub spool_records: u64,
     /// Their bytes.

@@ -10,6 +10,7 @@ use cordon_spool::{Spool, Stats};
 use crate::host::{Meter, Usage};
 use crate::judging::Counts;
 use crate::metrics::{CacheStatus, LagSummary};
+use crate::rules::RulesStatus;
 
 /// What watches and what judges, once both have started.
 pub struct Watching {
@@ -17,6 +18,8 @@ pub struct Watching {
     pub sensor: Option<Sensor>,
     /// The model's id; `None` where there is none.
     pub model: Option<String>,
+    /// Rules, indicators and exceptions, as they were read.
+    pub rules: RulesStatus,
     /// What does not work, each with its remedy.
     pub degraded: Vec<String>,
 }
@@ -78,6 +81,19 @@ impl Vitals {
         self.watching
             .get()
             .map_or_else(Vec::new, |watching| watching.degraded.clone())
+    }
+
+    /// Rules, indicators and exceptions; nothing before they are loaded.
+    pub fn rules(&self) -> RulesStatus {
+        let read = self.watching.get().map(|watching| watching.rules.clone());
+        let mut status = read.unwrap_or_default();
+        let (counters, uses) = self.counts.floor();
+        status.excepted = counters.excepted;
+        // Before the first story nothing is known of uses.
+        if uses.len() == status.exceptions.len() {
+            status.exceptions = uses;
+        }
+        status
     }
 
     fn of_watching(&self, tell: impl FnOnce(&Watching) -> String) -> String {

@@ -32,7 +32,7 @@ fn every_key_is_read() {
     let config = parse(
         "version = 1\nstate_dir = \"/a\"\nrun_dir = \"/b\"\n[sensor]\nscope = \"cgroup:web.slice\"\nmode = \"proc\"\n\
          ring_bytes = 65536\n[sensor.files]\ndefaults = false\nwatched = [\"/opt/app/conf\"]\nsecrets = [\"/opt/app/*.key\"]\n\
-         decoys = [\"/srv/passwords.txt\"]\n[model]\ndir = \"/c\"\n[spool]\nmax_bytes = 1048576\n[uplink]\nheartbeat_seconds = 1\n",
+         decoys = [\"/srv/passwords.txt\"]\n[model]\ndir = \"/c\"\n[rules]\ndir = \"/d\"\nembedded = false\n[spool]\nmax_bytes = 1048576\n[uplink]\nheartbeat_seconds = 1\n",
     )
     .unwrap();
     assert_eq!(config.state_dir, Path::new("/a"));
@@ -48,6 +48,8 @@ fn every_key_is_read() {
     };
     assert_eq!(config.sensor.files, files);
     assert_eq!(config.model_dir, Path::new("/c"));
+    assert_eq!(config.rules_dir, Path::new("/d"));
+    assert!(!config.rules_embedded);
     assert_eq!(config.spool_max_bytes, 1 << 20);
     assert_eq!(config.heartbeat, Duration::from_secs(1));
 }

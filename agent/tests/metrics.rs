@@ -51,7 +51,7 @@ fn stories_are_timed_and_caches_tell_how_full_they_are() {
     let (_judge_by, thresholds) = watch::channel(None);
     let (out, _findings) = judging::channel();
     let judge = Judge::new(model, Options::default());
-    let intake = judging::start(Some(judge), thresholds, &counts, out).unwrap();
+    let intake = judging::start(Some(judge.into()), thresholds, &counts, out).unwrap();
     for pid in 1..=200 {
         intake.take(exec(pid, "-l"));
         // The sensor counts what it lost; to the judge it is nothing.

@@ -5,7 +5,7 @@
 //! anything else that the model is not shown makes two questions of one. The hash has a random key: an attacker
 //! writes the text, and must not be able to make two stories that are taken for one.
 
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::hash::{BuildHasher as _, DefaultHasher, Hasher as _, RandomState};
 
 use cordon_behavior::story::Story;
 use cordon_model::Reads;
@@ -30,8 +30,13 @@ pub struct Fingerprints {
 impl Fingerprints {
     /// Of one story, as `reads` lets a model read it.
     pub fn of(&self, story: &Story, reads: &Reads) -> Fingerprint {
+        self.of_hashed(|hasher| reads.hash(story, hasher))
+    }
+
+    /// Of whatever `hash` hashes.
+    pub(crate) fn of_hashed(&self, hash: impl FnOnce(&mut DefaultHasher)) -> Fingerprint {
         let mut hasher = self.key.build_hasher();
-        reads.hash(story, &mut hasher);
+        hash(&mut hasher);
         Fingerprint(hasher.finish())
     }
 }

@@ -1,4 +1,4 @@
-//! The cascade.
+//! The model's part of the cascade.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -348,7 +348,7 @@ impl Judge {
         }
     }
 
-    fn own_thresholds(&self) -> Thresholds {
+    pub(crate) fn own_thresholds(&self) -> Thresholds {
         let own = self.model.thresholds();
         Thresholds {
             suspicious: own.suspicious,
@@ -358,7 +358,7 @@ impl Judge {
 }
 
 /// False for numbers that are not numbers, with which every score would be benign.
-fn makes_sense(thresholds: Thresholds) -> bool {
+pub(crate) fn makes_sense(thresholds: Thresholds) -> bool {
     0.0 <= thresholds.suspicious
         && thresholds.suspicious <= thresholds.malicious
         && thresholds.malicious <= 1.0

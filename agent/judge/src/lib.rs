@@ -1,10 +1,11 @@
-//! Pure: Story in, verdict out: cache, gate, model, calibration, reasons.
+//! Pure: Story in, verdict out: cache, rules, gate, model, calibration, reasons.
 //!
 //! No clock, no disk, no network: the model was loaded by the caller, and [`Verdict::micros`] is 0
 //! for the caller to fill in.
 //!
-//! Cheapest first: a story that was read before is answered from the cache; the model's gate
-//! answers for what is far below suspicion; its network answers for the rest. A verdict of
+//! Cheapest first: a story that was read before is answered from the cache; rules and indicators
+//! answer for what is certain ([`Floor`]); the model's gate answers for what is far below suspicion;
+//! its network answers for the rest ([`Judge`]). [`Cascade`] has them all. A verdict of
 //! `suspicious` or worse carries reasons, found by asking the model again without parts of the
 //! story; the module `reasons` says how their weights are to be read.
 //!
@@ -17,9 +18,11 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+mod cascade;
 mod evaluable;
 mod fact;
 mod fingerprint;
+mod floor;
 mod front;
 mod judge;
 mod occlude;
@@ -28,6 +31,8 @@ mod reasons;
 mod risk;
 mod wording;
 
+pub use cascade::{Cascade, StoryPrint};
 pub use fingerprint::Fingerprint;
+pub use floor::{Around, Floor, FloorCounters};
 pub use judge::{Counters, Judge, Options};
 pub use risk::{Risks, TreeRisk};

@@ -62,6 +62,7 @@ pub(super) fn run(path: Option<&Path>, out: &Output) -> Result<ExitCode> {
             &|e| crate::chain(e),
         ),
     ];
+    checks.push(rules(&config));
     checks.extend(identity(&config));
     checks.push(outbox_or_daemon(&config));
     let ok = checks.iter().all(|check| check.ok);
@@ -107,6 +108,19 @@ fn sensor(coverage: &[Seen]) -> Check {
                 .as_ref()
                 .map_or(why.clone(), |remedy| format!("{why}; {remedy}"))
         }),
+    }
+}
+
+/// Mistakes in the files are not fine; rules that ask for what no story has are told and are.
+fn rules(config: &Config) -> Check {
+    let loaded = daemon::load_rules(config);
+    let status = loaded.status();
+    let lines = std::iter::once(status.in_words()).chain(status.told);
+    let lines: Vec<String> = lines.collect();
+    Check {
+        name: "rules",
+        ok: loaded.degraded().is_none(),
+        detail: lines.join("; "),
     }
 }
 

@@ -9,17 +9,84 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use cordon_behavior::story::Story;
-use cordon_judge::{Judge, Options};
+use cordon_judge::{Around, Cascade, Judge, Options};
 use cordon_model::Model;
 use cordon_proto::verdict::Verdict;
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::BAD_LINES;
 use super::lines::{self, Line, Lines};
+use super::output::plain;
 use crate::config::Config;
+use crate::rules::{self, Places};
 
-pub(super) fn run(file: &Path, model: Option<PathBuf>, config: Option<&Path>) -> Result<ExitCode> {
-    let mut judge = open(model, config)?;
+/// What stories are judged with.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct By {
+    /// Rules and indicators, the model, or both: then the verdict is the worse one, with the reasons of both.
+    #[arg(long, value_enum, default_value_t)]
+    with: With,
+    /// The model artifact, in place of the configured one.
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Sigma rules, in place of the configured ones: a folder or a file; may be given again.
+    #[arg(long, value_name = "PATH")]
+    rules: Vec<PathBuf>,
+    /// Indicators, in place of the configured ones: a STIX 2.1 bundle, a plain list, or a folder of them; may be
+    /// given again.
+    #[arg(long, value_name = "PATH")]
+    ioc: Vec<PathBuf>,
+    /// Exceptions, in place of the configured ones: a JSON file; may be given again.
+    #[arg(long, value_name = "FILE")]
+    exceptions: Vec<PathBuf>,
+    /// Without the rules that come with Cordon.
+    #[arg(long)]
+    no_embedded_rules: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum With {
+    /// Rules and indicators alone; no model is needed.
+    Rules,
+    /// The model alone.
+    Model,
+    /// Both.
+    #[default]
+    Both,
+}
+
+impl By {
+    /// Anything was given.
+    pub(super) fn is_given(&self) -> bool {
+        let lists = [&self.rules, &self.ioc, &self.exceptions];
+        self.with != With::Both
+            || self.model.is_some()
+            || self.no_embedded_rules
+            || lists.iter().any(|list| !list.is_empty())
+    }
+
+    fn places(&self, config: &Config) -> Places {
+        let embedded = config.rules_embedded && !self.no_embedded_rules;
+        let configured = Places::of_folder(&config.rules_dir, embedded);
+        let or = |given: &Vec<PathBuf>, else_: Vec<PathBuf>| {
+            if given.is_empty() {
+                else_
+            } else {
+                given.clone()
+            }
+        };
+        Places {
+            embedded,
+            rules: or(&self.rules, configured.rules),
+            indicators: or(&self.ioc, configured.indicators),
+            exceptions: or(&self.exceptions, configured.exceptions),
+        }
+    }
+}
+
+pub(super) fn run(file: &Path, by: &By, config: Option<&Path>) -> Result<ExitCode> {
+    let mut judge = open(by, config)?;
     let out = BufWriter::new(io::stdout().lock());
     let bad = if file == Path::new("-") {
         judge_lines(&mut judge, BufReader::new(io::stdin().lock()), out)
@@ -34,7 +101,7 @@ pub(super) fn run(file: &Path, model: Option<PathBuf>, config: Option<&Path>) ->
 /// Judges every line of `input`, in order; returns how many could not be judged. What was answered is
 /// flushed before more input is waited for.
 pub fn judge_lines(
-    judge: &mut Judge,
+    judge: &mut Cascade,
     input: BufReader<impl io::Read>,
     mut out: impl Write,
 ) -> io::Result<u64> {
@@ -53,7 +120,7 @@ pub fn judge_lines(
 }
 
 fn answer(
-    judge: &mut Judge,
+    judge: &mut Cascade,
     line: &Line<'_>,
     out: &mut impl Write,
 ) -> io::Result<Result<(), String>> {
@@ -69,19 +136,38 @@ fn answer(
 }
 
 /// Judges one story, and says how long that took.
-pub(super) fn verdict(judge: &mut Judge, story: &Story) -> Verdict {
+pub(super) fn verdict(judge: &mut Cascade, story: &Story) -> Verdict {
+    let around = Around {
+        now: Timestamp::now(),
+        sha256: None,
+    };
     let began = Instant::now();
-    let mut verdict = judge.judge(story, None);
+    let mut verdict = judge.judge(story, None, &around);
     verdict.micros = began.elapsed().as_micros() as u64;
     verdict
 }
 
-/// A judge with the model in `dir`, or with the configured one.
-pub(super) fn open(dir: Option<PathBuf>, config: Option<&Path>) -> Result<Judge> {
-    let dir = match dir {
-        Some(dir) => dir,
-        None => Config::load(config)?.model_dir,
+/// A judge as `by` and the configuration say. What of rules, indicators and exceptions does not count is told on
+/// stderr; the rest counts.
+pub(super) fn open(by: &By, config: Option<&Path>) -> Result<Cascade> {
+    let config = Config::load(config)?;
+    let model = match by.with {
+        With::Rules => None,
+        With::Model | With::Both => {
+            let dir = by.model.as_ref().unwrap_or(&config.model_dir);
+            let model = Model::load(dir)?;
+            Some(Judge::new(Arc::new(model), Options::default()))
+        }
     };
-    let model = Model::load(&dir)?;
-    Ok(Judge::new(Arc::new(model), Options::default()))
+    let floor = match by.with {
+        With::Model => None,
+        With::Rules | With::Both => {
+            let loaded = rules::load(&by.places(&config));
+            for problem in loaded.problems() {
+                writeln!(io::stderr(), "{}", plain(&problem.to_string()))?;
+            }
+            Some(loaded.floor("", ""))
+        }
+    };
+    Ok(Cascade::new(model, floor))
 }

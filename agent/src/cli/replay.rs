@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use cordon_behavior::story::Story;
 use cordon_history::{Format, History, Item};
-use cordon_judge::Judge;
+use cordon_judge::Cascade;
 use cordon_proto::verdict::VerdictKind;
 
 use super::lines::{self, Lines};
@@ -35,7 +35,7 @@ const BUFFER: usize = 256 * 1024;
 pub(super) fn run(
     file: &Path,
     format: Option<Format>,
-    judge: Option<Judge>,
+    judge: Option<Cascade>,
     json: bool,
 ) -> Result<ExitCode> {
     let input = Input::open(file)?;
@@ -63,7 +63,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 struct Replay<W: Write> {
     history: History,
     teller: Teller,
-    judge: Option<Judge>,
+    judge: Option<Cascade>,
     out: W,
     report: Report,
 }
@@ -145,7 +145,7 @@ impl<W: Write> Replay<W> {
 
 fn tell_story(
     story: &Story,
-    judge: &mut Option<Judge>,
+    judge: &mut Option<Cascade>,
     report: &mut Report,
     out: &mut impl Write,
 ) -> io::Result<()> {

@@ -78,6 +78,7 @@ fn in_words(status: &Status) -> String {
         ("policy", policy(status)),
         ("sensor", format!("{}, {events}", status.sensor_mode)),
         ("model", format!("{}, {judged}", status.model)),
+        ("rules", status.rules.in_words()),
         ("outbox", format!("{waiting} wait for the controller")),
         (
             "certificate",

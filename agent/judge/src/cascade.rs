@@ -1,0 +1,296 @@
+//! The floor and the model together: the verdict is the worse of the two, and has the reasons of both.
+
+use cordon_behavior::story::Story;
+use cordon_model::Reads;
+use cordon_proto::policy::Thresholds;
+use cordon_proto::verdict::{Reason, Stage, Verdict, VerdictKind};
+use cordon_rules::Use;
+
+use crate::evaluable;
+use crate::fingerprint::{Fingerprint, Fingerprints};
+use crate::floor::{Around, Floor, FloorCounters, Word};
+use crate::judge::{Counters, Judge, makes_sense};
+
+/// What names a verdict where there is neither a policy nor a model: nothing but rules has a say then.
+const THRESHOLDS: Thresholds = Thresholds {
+    suspicious: 0.5,
+    malicious: 0.9,
+};
+/// The score of what a rule or an indicator calls malicious; more where the thresholds ask for more.
+const CERTAIN: f32 = 0.99;
+
+/// Two stories with the same one get the same verdict at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StoryPrint {
+    model: Option<Fingerprint>,
+    floor: Option<Fingerprint>,
+}
+
+impl StoryPrint {
+    /// As a number, the same for the same print as long as the cascade lives.
+    pub fn number(self) -> u64 {
+        let of = |print: Option<Fingerprint>| print.map_or(0, Fingerprint::number);
+        of(self.model).rotate_left(1) ^ of(self.floor)
+    }
+}
+
+/// Judges with rules and indicators, with a model, or with both.
+///
+/// A story that was seen before is answered from memory; rules and indicators come next, and where they are certain
+/// nobody waits for the model; the model's gate and network answer for the rest. What an exception
+/// keeps from counting is a reason of weight 0 in the verdict, and is counted.
+#[derive(Default)]
+pub struct Cascade {
+    model: Option<Judge>,
+    floor: Option<Floor>,
+    fingerprints: Fingerprints,
+}
+
+impl From<Judge> for Cascade {
+    fn from(model: Judge) -> Self {
+        Self::new(Some(model), None)
+    }
+}
+
+impl Cascade {
+    /// Of what there is. Without either every story is not evaluable.
+    pub fn new(model: Option<Judge>, floor: Option<Floor>) -> Self {
+        Self {
+            model,
+            floor,
+            fingerprints: Fingerprints::default(),
+        }
+    }
+
+    /// `name@sha256-prefix` of the model; `none` without one.
+    pub fn model_id(&self) -> &str {
+        self.model.as_ref().map_or("none", Judge::model_id)
+    }
+
+    /// What the model's part did so far.
+    pub fn counters(&self) -> Counters {
+        self.model.as_ref().map(Judge::counters).unwrap_or_default()
+    }
+
+    /// What rules, indicators and exceptions did so far.
+    pub fn floor_counters(&self) -> FloorCounters {
+        self.floor.as_ref().map(Floor::counters).unwrap_or_default()
+    }
+
+    /// How often each exception was used.
+    pub fn uses(&self) -> Vec<Use> {
+        self.floor.as_ref().map(Floor::uses).unwrap_or_default()
+    }
+
+    /// Whether it is worth its cost to find out the SHA-256 of images.
+    pub fn wants_hashes(&self) -> bool {
+        self.floor.as_ref().is_some_and(Floor::wants_hashes)
+    }
+
+    /// What is read of the story.
+    pub fn fingerprint(&self, story: &Story, around: &Around) -> StoryPrint {
+        let of_floor = |floor: &Floor| floor.fingerprint(&self.fingerprints, story, around);
+        StoryPrint {
+            model: self.model.as_ref().map(|model| model.fingerprint(story)),
+            floor: self.floor.as_ref().map(of_floor),
+        }
+    }
+
+    /// Judges one story, and looks for all reasons. `thresholds` are the policy's; without them, or with senseless
+    /// ones, the model's own are used. [`Verdict::micros`] is 0: the caller has the clock.
+    pub fn judge(
+        &mut self,
+        story: &Story,
+        thresholds: Option<Thresholds>,
+        around: &Around,
+    ) -> Verdict {
+        let print = self.fingerprint(story, around);
+        let word = self.word(story, print, around);
+        let model = self
+            .model
+            .as_mut()
+            .map(|model| model.judge(story, thresholds));
+        self.together(story, word, model, thresholds, around)
+    }
+
+    /// [`Cascade::judge`] without the model's reasons, of a story whose print is known: for who has to act
+    /// first. Where the floor is certain the model is not asked.
+    pub fn judge_printed(
+        &mut self,
+        story: &Story,
+        print: StoryPrint,
+        thresholds: Option<Thresholds>,
+        around: &Around,
+    ) -> Verdict {
+        let word = self.word(story, print, around);
+        let is_certain = word.kind == Some(VerdictKind::Malicious);
+        let model = self.model.as_mut().filter(|_| !is_certain);
+        let model = model
+            .zip(print.model)
+            .map(|(model, print)| model.judge_fingerprinted(story, print, thresholds));
+        self.together(story, word, model, thresholds, around)
+    }
+
+    /// [`Cascade::judge_printed`] of what takes no time and is harmless; `None` where only a run of the network would
+    /// tell, or somebody has to be told: for who may not wait, and leaves that to others.
+    pub fn judge_quickly(
+        &mut self,
+        story: &Story,
+        print: StoryPrint,
+        thresholds: Option<Thresholds>,
+        around: &Around,
+    ) -> Option<Verdict> {
+        let model = match self.model.as_mut().zip(print.model) {
+            Some((model, print)) => Some(model.judge_quickly(story, print, thresholds)?),
+            None => None,
+        };
+        let is_quiet = |verdict: &Verdict| verdict.verdict < VerdictKind::Suspicious;
+        if !model.as_ref().is_none_or(is_quiet) {
+            return None;
+        }
+        let word = self.word(story, print, around);
+        if word.kind.is_some() {
+            return None;
+        }
+        Some(self.together(story, word, model, thresholds, around))
+    }
+
+    /// What verdicts are named by: `offered` by a policy when they make sense, else the model's own.
+    pub fn thresholds(&self, offered: Option<Thresholds>) -> Thresholds {
+        let own = || self.model.as_ref().map(Judge::own_thresholds);
+        offered
+            .filter(|offered| makes_sense(*offered))
+            .or_else(own)
+            .unwrap_or(THRESHOLDS)
+    }
+
+    fn word(&mut self, story: &Story, print: StoryPrint, around: &Around) -> Word {
+        match (&mut self.floor, print.floor) {
+            (Some(floor), Some(print)) => floor.word(story, print, around),
+            _ => Word::default(),
+        }
+    }
+
+    fn together(
+        &mut self,
+        story: &Story,
+        mut word: Word,
+        model: Option<Verdict>,
+        thresholds: Option<Thresholds>,
+        around: &Around,
+    ) -> Verdict {
+        let thresholds = self.thresholds(thresholds);
+        let mut verdict = model.unwrap_or_else(|| self.without_model(story));
+        if verdict.verdict >= VerdictKind::Suspicious {
+            self.except(&mut verdict, story, &mut word, thresholds, around);
+        }
+        add(&mut verdict, word, thresholds);
+        verdict
+    }
+
+    /// The model has no say in what somebody excepted from it; what it said stays as a note.
+    fn except(
+        &mut self,
+        verdict: &mut Verdict,
+        story: &Story,
+        word: &mut Word,
+        thresholds: Thresholds,
+        around: &Around,
+    ) {
+        let said = format!("the model's verdict, score {:.2}", verdict.score);
+        let floor = self.floor.as_mut();
+        let Some(note) = floor.and_then(|floor| floor.excepted(&said, story, around)) else {
+            return;
+        };
+        word.notes.push(note);
+        word.notes
+            .extend(verdict.reasons.drain(..).map(|reason| reason.text));
+        verdict.verdict = VerdictKind::Benign;
+        verdict.score = below(thresholds.suspicious).min(verdict.score);
+        verdict.techniques.clear();
+    }
+
+    /// What is said of a story by nobody: what cannot be evaluated is not benign.
+    fn without_model(&self, story: &Story) -> Verdict {
+        let has_rules = self.floor.as_ref().is_some_and(|floor| !floor.is_empty());
+        let lacking = if has_rules || self.model.is_some() {
+            evaluable::lacking(story, &Reads::everything())
+        } else {
+            Some("there is neither a model nor a rule")
+        };
+        let why = lacking.map(|why| Reason {
+            text: why.to_owned(),
+            zh: String::new(),
+            weight: 0.0,
+        });
+        Verdict {
+            id: story.id.clone(),
+            score: 0.0,
+            verdict: lacking.map_or(VerdictKind::Benign, |_| VerdictKind::NotEvaluable),
+            techniques: Vec::new(),
+            reasons: why.into_iter().collect(),
+            stage: Stage::Rule,
+            model: self.model_id().to_owned(),
+            micros: 0,
+        }
+    }
+}
+
+/// Makes `verdict` the worse one of itself and what the floor says.
+///
+/// The score follows the name: whoever compares it with the thresholds later must come to the same. The weight of what
+/// decided is by how much it raised the score; what only adds to it has none.
+fn add(verdict: &mut Verdict, word: Word, thresholds: Thresholds) {
+    let mut lift = 0.0;
+    if let Some(kind) = word.kind {
+        let is_worse = kind >= verdict.verdict;
+        if is_worse {
+            let score = raised(verdict.score, kind, thresholds);
+            lift = (score - verdict.score).clamp(0.0, 1.0);
+            if verdict.verdict == VerdictKind::NotEvaluable {
+                verdict.reasons.clear();
+            }
+            verdict.score = score;
+            verdict.verdict = kind;
+            verdict.stage = word.stage.unwrap_or(verdict.stage);
+        }
+        let others = std::mem::take(&mut verdict.techniques);
+        let (first, then) = if is_worse {
+            (word.techniques, others)
+        } else {
+            (others, word.techniques)
+        };
+        for id in first.into_iter().chain(then) {
+            if !verdict.techniques.contains(&id) {
+                verdict.techniques.push(id);
+            }
+        }
+    }
+    let decided = word.reasons.into_iter().map(|text| (text, lift));
+    let noted = word.notes.into_iter().map(|text| (text, 0.0));
+    let more = decided.chain(noted).map(|(text, weight)| Reason {
+        text,
+        zh: String::new(),
+        weight,
+    });
+    verdict.reasons.extend(more);
+    verdict
+        .reasons
+        .sort_by(|a, b| b.weight.total_cmp(&a.weight));
+}
+
+/// The least score that has the name `kind`, or `score` where that is more.
+fn raised(score: f32, kind: VerdictKind, thresholds: Thresholds) -> f32 {
+    let score = if score.is_finite() { score } else { 0.0 };
+    match kind {
+        VerdictKind::Malicious => score.max(CERTAIN).max(thresholds.malicious),
+        // Where both thresholds are one there is no such score: rather too mild than an isolation.
+        _ => score
+            .max(thresholds.suspicious)
+            .min(below(thresholds.malicious)),
+    }
+}
+
+fn below(threshold: f32) -> f32 {
+    threshold.next_down().max(0.0)
+}

@@ -1,0 +1,294 @@
+//! What is certain without a model: rules, indicators, and exceptions from both and from the model.
+
+use std::collections::HashSet;
+use std::hash::{Hash as _, Hasher};
+use std::sync::Arc;
+
+use cordon_behavior::story::{Process, Story};
+use cordon_model::Reads;
+use cordon_proto::verdict::{Stage, VerdictKind};
+use cordon_rules::{
+    About, Exception, Exceptions, Hit, Indicators, Level, Match, RuleSet, Scope, Subject, Use,
+};
+use jiff::Timestamp;
+
+use crate::fingerprint::{Fingerprint, Fingerprints};
+
+/// Stories in which nothing matched that are remembered, in two halves: some 600 KiB.
+const MOST_QUIET: usize = 16 * 1024;
+
+/// What a judgement needs to know beside the story.
+#[derive(Clone, Copy, Debug)]
+pub struct Around {
+    /// The time: indicators and exceptions end.
+    pub now: Timestamp,
+    /// SHA-256 of the process's image, where somebody found it out.
+    pub sha256: Option<[u8; 32]>,
+}
+
+/// What a [`Floor`] did since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FloorCounters {
+    /// Stories that were matched against rules and indicators.
+    pub matched: u64,
+    /// Of those, stories too large to be read whole.
+    pub cut: u64,
+    /// Rules that matched, and were not excepted.
+    pub rules: u64,
+    /// Indicators that were there, and were not excepted.
+    pub indicators: u64,
+    /// What exceptions kept from counting: rules, indicators and verdicts of the model.
+    pub excepted: u64,
+}
+
+/// Rules, indicators and exceptions of one host.
+#[derive(Default)]
+pub struct Floor {
+    rules: Arc<RuleSet>,
+    indicators: Arc<Indicators>,
+    exceptions: Exceptions,
+    host: String,
+    group: String,
+    quiet: [HashSet<Fingerprint>; 2],
+    counters: FloorCounters,
+}
+
+/// What the floor says of a story.
+#[derive(Debug, Default)]
+pub(crate) struct Word {
+    /// The worst of what matched; `None` where nothing did that counts.
+    pub(crate) kind: Option<VerdictKind>,
+    pub(crate) stage: Option<Stage>,
+    pub(crate) techniques: Vec<String>,
+    /// What decided.
+    pub(crate) reasons: Vec<String>,
+    /// What matched and did not decide: what is only noted, what was excepted.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Floor {
+    /// Of a host that has no name and no group.
+    pub fn new(rules: Arc<RuleSet>, indicators: Arc<Indicators>, exceptions: Exceptions) -> Self {
+        Self {
+            rules,
+            indicators,
+            exceptions,
+            ..Self::default()
+        }
+    }
+
+    /// Whom exceptions for a host or a group are for.
+    #[must_use]
+    pub fn of_host(mut self, host: String, group: String) -> Self {
+        self.host = host;
+        self.group = group;
+        self
+    }
+
+    /// It has neither a rule nor an indicator.
+    pub fn is_empty(&self) -> bool {
+        self.rules.rules().is_empty() && self.indicators.is_empty()
+    }
+
+    /// Whether it is worth its cost to find out the SHA-256 of images.
+    pub fn wants_hashes(&self) -> bool {
+        self.indicators.has_hashes() || self.exceptions.wants_hashes()
+    }
+
+    /// What it did so far.
+    pub fn counters(&self) -> FloorCounters {
+        self.counters
+    }
+
+    /// How often each exception was used.
+    pub fn uses(&self) -> Vec<Use> {
+        self.exceptions.uses()
+    }
+
+    /// All that the floor reads of a story, in eight bytes.
+    pub(crate) fn fingerprint(
+        &self,
+        fingerprints: &Fingerprints,
+        story: &Story,
+        around: &Around,
+    ) -> Fingerprint {
+        fingerprints.of_hashed(|hasher| {
+            Reads::everything().hash(story, hasher);
+            beyond(story, hasher);
+            around.sha256.hash(hasher);
+        })
+    }
+
+    pub(crate) fn word(&mut self, story: &Story, print: Fingerprint, around: &Around) -> Word {
+        if self.is_quiet(print) {
+            return Word::default();
+        }
+        self.counters.matched += 1;
+        let (rules, indicators) = (Arc::clone(&self.rules), Arc::clone(&self.indicators));
+        let matches = rules.matches(story);
+        let hits = indicators.hits(story, around.sha256.as_ref());
+        if matches.found.is_empty() && hits.is_empty() && !matches.is_cut {
+            self.remember(print);
+            return Word::default();
+        }
+        let mut word = Word::default();
+        for hit in hits.iter().filter(|hit| hit.counts(around.now)) {
+            self.hit(hit, story, around, &mut word);
+        }
+        for found in &matches.found {
+            self.rule(found, story, around, &mut word);
+        }
+        if matches.is_cut {
+            self.counters.cut += 1;
+            let note = "the story is too large: rules have read only its beginning";
+            word.notes.push(note.to_owned());
+        }
+        word
+    }
+
+    /// The exception from the model's verdict, told as a note.
+    pub(crate) fn excepted(
+        &mut self,
+        what: &str,
+        story: &Story,
+        around: &Around,
+    ) -> Option<String> {
+        self.exception(&Scope::Model, About::Process, what, story, around)
+    }
+
+    fn hit(&mut self, hit: &Hit, story: &Story, around: &Around, word: &mut Word) {
+        let text = format!(
+            "indicator {} ({}): {}",
+            hit.indicator, hit.source, hit.found
+        );
+        let scope = Scope::Ioc(hit.indicator.clone());
+        if let Some(note) = self.exception(&scope, About::Process, &text, story, around) {
+            return word.notes.push(note);
+        }
+        self.counters.indicators += 1;
+        word.decided(VerdictKind::Malicious, Stage::Ioc, text);
+    }
+
+    fn rule(&mut self, found: &Match<'_>, story: &Story, around: &Around, word: &mut Word) {
+        let rule = found.rule;
+        let (title, level, id) = (&rule.title, rule.level.name(), &rule.id);
+        let text = format!("rule \"{title}\" ({level}, {id}): {}", found.evidence);
+        let scope = Scope::Rule(id.clone());
+        if let Some(note) = self.exception(&scope, found.about, &text, story, around) {
+            return word.notes.push(note);
+        }
+        self.counters.rules += 1;
+        let kind = match rule.level {
+            Level::Critical | Level::High => VerdictKind::Malicious,
+            Level::Medium => VerdictKind::Suspicious,
+            Level::Low | Level::Informational => return word.notes.push(text),
+        };
+        word.techniques.extend_from_slice(&rule.techniques);
+        word.decided(kind, Stage::Rule, text);
+    }
+
+    fn exception(
+        &mut self,
+        scope: &Scope,
+        about: About,
+        what: &str,
+        story: &Story,
+        around: &Around,
+    ) -> Option<String> {
+        let subject = Subject {
+            host: &self.host,
+            group: &self.group,
+            sha256: around.sha256.as_ref().filter(|_| about == About::Process),
+            ..Subject::of(story, about)
+        };
+        let used = self.exceptions.excepting(scope, &subject, around.now)?;
+        self.counters.excepted += 1;
+        Some(in_words(used, what))
+    }
+
+    fn is_quiet(&self, print: Fingerprint) -> bool {
+        self.quiet.iter().any(|half| half.contains(&print))
+    }
+
+    fn remember(&mut self, print: Fingerprint) {
+        if self.quiet[0].len() >= MOST_QUIET / 2 {
+            self.quiet[1] = std::mem::take(&mut self.quiet[0]);
+        }
+        self.quiet[0].insert(print);
+    }
+}
+
+impl Word {
+    /// The first to say the worst decides the stage: indicators come before rules, the surest rule before
+    /// the others.
+    fn decided(&mut self, kind: VerdictKind, stage: Stage, text: String) {
+        if self.kind.is_none_or(|known| kind > known) {
+            self.kind = Some(kind);
+            self.stage = Some(stage);
+        }
+        self.reasons.push(text);
+    }
+}
+
+fn in_words(used: &Exception, what: &str) -> String {
+    let form = used.form();
+    let (id, until, reason, author) = (&form.id, form.expires, &form.reason, &form.author);
+    format!("excepted by {id} until {until} ({reason}; {author}): {what}")
+}
+
+/// What rules and exceptions read that no model does.
+fn beyond(story: &Story, hasher: &mut impl Hasher) {
+    let listening = story
+        .connections
+        .iter()
+        .filter(|one| one.direction == "listen");
+    for one in listening {
+        (&one.protocol, &one.address, one.port).hash(hasher);
+    }
+    for one in &story.files {
+        (&one.op, &one.path, &one.to, &one.sensitivity).hash(hasher);
+    }
+    let Some(process) = &story.process else {
+        return;
+    };
+    // A field that is added to a process must be named here before this compiles again.
+    let Process {
+        // What `Reads` hashes:
+        exe: _,
+        argv: _,
+        cwd: _,
+        uid: _,
+        euid: _,
+        tty: _,
+        stdin: _,
+        stdout: _,
+        stderr: _,
+        deleted_exe: _,
+        memfd: _,
+        script: _,
+        env: _,
+        // What no rule reads:
+        gid: _,
+        egid: _,
+        by_descriptor: _,
+        uid_raised: _,
+        capabilities_gained: _,
+        namespaces: _,
+        session: _,
+        argv_truncated,
+        package,
+        first_seen,
+        world_writable,
+        login_uid,
+        container,
+    } = process;
+    (
+        argv_truncated,
+        package,
+        first_seen,
+        world_writable,
+        login_uid,
+    )
+        .hash(hasher);
+    container.as_ref().map(|one| &one.id).hash(hasher);
+}

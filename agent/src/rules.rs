@@ -1,0 +1,240 @@
+//! Rules, indicators and exceptions on disk: found, read with bounds, handed over.
+//!
+//! In the folder: Sigma rules in `*.yml` and `*.yaml`, indicators in `indicators/*`, exceptions in
+//! `exceptions.json`. What cannot be read is a problem that is told, and costs nothing beside it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cordon_judge::Floor;
+use cordon_rules::{
+    Exceptions, Indicators, IndicatorsBuilder, Problem, ProblemKind, RuleSet, RuleSetBuilder,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+
+/// Most bytes of one file of rules or exceptions, and of one list of indicators: one more than the readers take,
+/// so that they say what is wrong.
+const MOST_BYTES: u64 = (4 << 20) + 1;
+const MOST_LIST_BYTES: u64 = (64 << 20) + 1;
+/// Most files that are looked for, and how deep below the folder.
+const MOST_FILES: usize = 10_000;
+const DEEPEST: usize = 4;
+/// Problems that are told in full.
+const TOLD: usize = 20;
+
+/// Where rules, indicators and exceptions are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// The rules that come with Cordon count.
+    pub embedded: bool,
+    /// Folders or files with Sigma rules.
+    pub rules: Vec<PathBuf>,
+    /// Folders or files with indicators.
+    pub indicators: Vec<PathBuf>,
+    /// Files with exceptions.
+    pub exceptions: Vec<PathBuf>,
+}
+
+impl Places {
+    /// The configured folder; what is not there is not missed.
+    pub fn of_folder(folder: &Path, embedded: bool) -> Self {
+        let there = |path: PathBuf| path.exists().then_some(path).into_iter().collect();
+        Self {
+            embedded,
+            rules: there(folder.to_owned()),
+            indicators: there(folder.join("indicators")),
+            exceptions: there(folder.join("exceptions.json")),
+        }
+    }
+}
+
+/// What was read.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    rules: Arc<RuleSet>,
+    indicators: Arc<Indicators>,
+    exceptions: Exceptions,
+}
+
+/// How rules, indicators and exceptions stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulesStatus {
+    /// Rules that count.
+    pub rules: usize,
+    /// Indicators that count.
+    pub indicators: usize,
+    /// How often each exception was used.
+    pub exceptions: Vec<cordon_rules::Use>,
+    /// What was excepted, all together.
+    pub excepted: u64,
+    /// How many rules, indicators and exceptions do not count.
+    pub problems: usize,
+    /// The first of them, each with its file, line and reason.
+    pub told: Vec<String>,
+}
+
+/// Reads all of it.
+pub fn load(places: &Places) -> Loaded {
+    let mut rules = RuleSetBuilder::new();
+    if places.embedded {
+        rules = rules.embedded();
+    }
+    rules.next_layer();
+    for (path, read) in files(&places.rules, is_rule, MOST_BYTES) {
+        match read {
+            Ok(bytes) => rules.file(&path, &bytes),
+            Err(why) => rules.unreadable(&path, &why),
+        }
+    }
+    let mut indicators = IndicatorsBuilder::new();
+    for (path, read) in files(&places.indicators, |_| true, MOST_LIST_BYTES) {
+        match read {
+            Ok(bytes) => indicators.list(&path, &bytes),
+            Err(why) => indicators.unreadable(&path, &why),
+        }
+    }
+    let mut exceptions = Exceptions::default();
+    for (path, read) in files(&places.exceptions, |_| true, MOST_BYTES) {
+        match read {
+            Ok(bytes) => exceptions.file(&path, &bytes),
+            Err(why) => exceptions.unreadable(&path, &why),
+        }
+    }
+    Loaded {
+        rules: Arc::new(rules.build()),
+        indicators: Arc::new(indicators.build()),
+        exceptions,
+    }
+}
+
+impl Loaded {
+    /// What a judge takes, for this host and its group.
+    pub fn floor(&self, host: &str, group: &str) -> Floor {
+        let (rules, indicators) = (Arc::clone(&self.rules), Arc::clone(&self.indicators));
+        Floor::new(rules, indicators, self.exceptions.clone())
+            .of_host(host.to_owned(), group.to_owned())
+    }
+
+    /// Everything that does not count.
+    pub fn problems(&self) -> impl Iterator<Item = &Problem> {
+        let rules = self.rules.problems().iter();
+        let indicators = self.indicators.problems().iter();
+        rules.chain(indicators).chain(self.exceptions.problems())
+    }
+
+    /// How it stands, before anything was judged.
+    pub fn status(&self) -> RulesStatus {
+        let unlisted = self.rules.unlisted_problems() + self.indicators.unlisted_problems();
+        RulesStatus {
+            rules: self.rules.rules().len(),
+            indicators: self.indicators.len(),
+            exceptions: self.exceptions.uses(),
+            excepted: 0,
+            problems: self.problems().count() + unlisted,
+            told: self.problems().take(TOLD).map(Problem::to_string).collect(),
+        }
+    }
+
+    /// What of it makes the agent less than whole: mistakes in files, not what Cordon does not do.
+    pub fn degraded(&self) -> Option<String> {
+        let broken = self
+            .problems()
+            .filter(|one| one.kind == ProblemKind::Broken);
+        let broken: Vec<&Problem> = broken.collect();
+        let first = broken.first()?;
+        let count = broken.len();
+        Some(format!(
+            "{count} rules, indicators or exceptions do not count; the first: {first}"
+        ))
+    }
+}
+
+impl RulesStatus {
+    /// One line for people.
+    pub fn in_words(&self) -> String {
+        let (rules, indicators) = (self.rules, self.indicators);
+        let (exceptions, excepted) = (self.exceptions.len(), self.excepted);
+        let mut line = format!(
+            "{rules} rules, {indicators} indicators, {exceptions} exceptions ({excepted} uses)"
+        );
+        if self.problems > 0 {
+            line += &format!(", {} do not count", self.problems);
+        }
+        line
+    }
+}
+
+fn is_rule(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|ending| ending == "yml" || ending == "yaml")
+}
+
+/// The files of `places`, in the order of their names, each with its content.
+fn files<'a>(
+    places: &'a [PathBuf],
+    is_wanted: impl Fn(&Path) -> bool + Copy + 'a,
+    most: u64,
+) -> impl Iterator<Item = (String, Result<Vec<u8>, String>)> + 'a {
+    let mut found = Vec::new();
+    for place in places {
+        if place.is_dir() {
+            below(place, is_wanted, DEEPEST, &mut found);
+        } else {
+            found.push((place.clone(), None));
+        }
+    }
+    found.truncate(MOST_FILES);
+    found.into_iter().map(move |(path, why)| {
+        let read = why.map_or_else(|| read(&path, most), Err);
+        (path.display().to_string(), read)
+    })
+}
+
+fn below(
+    folder: &Path,
+    is_wanted: impl Fn(&Path) -> bool + Copy,
+    depth: usize,
+    found: &mut Vec<(PathBuf, Option<String>)>,
+) {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => {
+            return found.push((folder.to_owned(), Some(format!("cannot list it: {error}"))));
+        }
+    };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        if found.len() >= MOST_FILES {
+            return;
+        }
+        let is_hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if is_hidden {
+            continue;
+        }
+        if path.is_dir() {
+            if depth > 0 {
+                below(&path, is_wanted, depth - 1, found);
+            }
+        } else if is_wanted(&path) {
+            found.push((path, None));
+        }
+    }
+}
+
+fn read(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    // A pipe or device would be waited for.
+    if fs::metadata(path).is_ok_and(|facts| !facts.is_file()) {
+        return Err("it is no regular file".to_owned());
+    }
+    match durable::read(path, most) {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err("there is no such file".to_owned()),
+        Err(error) => Err(crate::chain(&error)),
+    }
+}
