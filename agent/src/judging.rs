@@ -10,6 +10,8 @@
 //! than it takes to wake a thread: those the sensor's thread answers itself when it has read all there is
 //! ([`Intake::rest`]), and leaves the rest to the other.
 
+// Long because what is tested here is private to the thread.
+
 mod turn;
 
 use std::collections::VecDeque;

@@ -115,7 +115,7 @@ impl IndicatorsBuilder {
         let mut reader = List {
             builder: self,
             name,
-            list,
+            number: list,
         };
         if first == Some(&b'{') {
             stix::read(bytes, &mut reader);
@@ -153,7 +153,7 @@ impl IndicatorsBuilder {
 struct List<'a> {
     builder: &'a mut IndicatorsBuilder,
     name: &'a str,
-    list: u16,
+    number: u16,
 }
 
 impl List<'_> {
@@ -169,7 +169,7 @@ impl List<'_> {
         validity: (Option<Timestamp>, Option<Timestamp>),
     ) {
         let entry = Entry {
-            list: self.list,
+            list: self.number,
             line: u32::try_from(line).unwrap_or(u32::MAX),
             id: (!id.is_empty()).then(|| id.into()),
             from: validity.0,

@@ -61,7 +61,7 @@ impl std::fmt::Display for Problem {
 pub(crate) fn quoted(text: &str) -> String {
     let short = cut(text, QUOTED);
     let dots = if short.len() < text.len() { "..." } else { "" };
-    format!("{:?}{dots}", short)
+    format!("{short:?}{dots}")
 }
 
 /// At most `most` bytes of `text`, cut between characters.

@@ -11,6 +11,7 @@ mod refuse;
 mod scene;
 mod selection;
 mod shell;
+mod text;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -172,8 +173,8 @@ impl RuleSetBuilder {
         let text = match std::str::from_utf8(bytes) {
             Ok(text) => text,
             Err(error) => {
-                let before = &bytes[..error.valid_up_to()];
-                let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+                let before = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n');
+                let line = before.count();
                 return self.problem(name, line, "", broken("the file is not UTF-8"));
             }
         };

@@ -3,6 +3,7 @@
 //! The table is `embedded.txt`: `= TITLE`, then stories, `+` that it must match and `-` that it must not. A story
 //! is a list of words parted by ` @@ `: `exe PATH`, `args ARGUMENTS`, `parent PATH`, `pargs ARGUMENTS`, `text
 //! LINE`, `conn DIRECTION PROTOCOL ADDRESS PORT`, `dns NAME`, `file OPERATION PATH`, and so on, as `word` reads.
+#![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -115,8 +116,8 @@ fn every_rule_matches_its_attack_and_not_the_work_beside_it() {
         rows.entry(title).or_default()[usize::from(wanted)] += 1;
         let story = story(text);
         let matches = set.matches(&story);
-        let matched = matches.found.iter().any(|found| found.rule.title == title);
-        if matched != wanted {
+        let is_found = matches.found.iter().any(|found| found.rule.title == title);
+        if is_found != wanted {
             wrong.push(format!("{title}: wanted {wanted}: {text}"));
         }
         let worst = matches

@@ -1,4 +1,5 @@
 //! Exceptions reach exactly as far as they say.
+#![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
 use cordon_behavior::story::{Process, Relative, Story};
 use cordon_rules::{About, Exceptions, Form, Glob, Matcher, Scope, Subject, When};

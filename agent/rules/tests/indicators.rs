@@ -1,4 +1,5 @@
 //! Lists of indicators: what they match, when, and what is said of what cannot be read.
+#![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
 use cordon_behavior::story::{Connection, Story};
 use cordon_rules::{Hit, Indicators, IndicatorsBuilder};

@@ -1,4 +1,5 @@
 //! Files of rules as they come: broken, foreign, too large, doubled. Each costs itself and nothing beside it.
+#![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
 use cordon_behavior::story::Story;
 use cordon_rules::{About, Level, ProblemKind, RuleSet, RuleSetBuilder};

@@ -16,7 +16,7 @@ const SHORTEST_V6: u8 = 19;
 /// Networks that every host has a part in, with what they are. A wider prefix would match them by carelessness.
 const OWN: &[(IpAddr, u8, &str)] = &[
     (
-        IpAddr::V4(Ipv4Addr::new(0, 0, 0, 0)),
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         8,
         "addresses of this network",
     ),

@@ -170,7 +170,7 @@ struct Reader<'a> {
     rest: &'a str,
 }
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     fn takes(&mut self, mark: &str) -> bool {
         let Some(rest) = self.rest.strip_prefix(mark) else {
             return false;

@@ -58,12 +58,11 @@ fn of_row(parts: &[Hir]) -> Option<Vec<String>> {
     let mut choices: Vec<Vec<String>> = Vec::new();
     let mut run = String::new();
     for part in parts {
-        match letters(part) {
-            Some(more) => run.push_str(&more),
-            None => {
-                choices.push(vec![std::mem::take(&mut run)]);
-                choices.extend(needed(part));
-            }
+        if let Some(more) = letters(part) {
+            run.push_str(&more);
+        } else {
+            choices.push(vec![std::mem::take(&mut run)]);
+            choices.extend(needed(part));
         }
     }
     choices.push(vec![run]);

@@ -43,7 +43,7 @@ fn pieces(line: &str) -> Vec<&str> {
     while at < bytes.len() {
         let byte = bytes[at];
         match (quote, byte) {
-            (None, b'\\') | (Some(b'"'), b'\\') => at += 1,
+            (None | Some(b'"'), b'\\') => at += 1,
             (None, b'\'' | b'"') => quote = Some(byte),
             (Some(open), _) if open == byte => quote = None,
             (None, b';' | b'\n' | b'|') => {
