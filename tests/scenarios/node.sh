@@ -12,10 +12,19 @@ base=$dir/node
 mkdir "$base"
 mount -t tmpfs -o size=2g,mode=755 tmpfs "$base"
 mkdir "$base/upper" "$base/work" "$base/root"
+[ -n "${KIT:-}" ] && cp -a "$KIT/." "$base/upper/"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$base/upper,workdir=$base/work" "$base/root"
 root=$base/root
 
-mount --rbind /dev "$root/dev"
+# Devices of its own: what the work makes, names or overwrites there is nobody else's.
+mount -t tmpfs -o mode=755 tmpfs "$root/dev"
+for device in null zero full random urandom tty fuse; do
+    [ -e "/dev/$device" ] && { : > "$root/dev/$device"; mount --bind "/dev/$device" "$root/dev/$device"; }
+done
+mkdir "$root/dev/pts" "$root/dev/shm"
+mount -t devpts -o newinstance,ptmxmode=666,mode=620,gid=5 devpts "$root/dev/pts"
+ln -s pts/ptmx "$root/dev/ptmx"
+ln -s /proc/self/fd "$root/dev/fd"; ln -s fd/0 "$root/dev/stdin"; ln -s fd/1 "$root/dev/stdout"; ln -s fd/2 "$root/dev/stderr"
 mount --rbind /sys "$root/sys"
 mount -t proc proc "$root/proc"
 # What belongs to the machine that records, not to a host, is out of sight.
@@ -68,6 +77,11 @@ rmdir /.old 2>/dev/null || true
 export PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
 cd /
 sh /run/.peer/setup.sh >/run/.peer/setup.log 2>&1 || true
+# What daemons log: outside of the PID namespace that is watched, as the peers are.
+if command -v busybox >/dev/null; then
+    printf 'auth,authpriv.* /var/log/auth.log\n*.*;auth,authpriv.none /var/log/syslog\n' > /etc/syslog.conf
+    busybox syslogd -n -S -f /etc/syslog.conf >/dev/null 2>&1 &
+fi
 if [ "$(cat /run/.peer/peers.json)" != "[]" ]; then
     /usr/bin/python3 /run/.peer/peer.py /run/.peer/peers.json >/run/.peer/peer.log 2>&1 &
     for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do [ -e /run/.peer/ready ] && break; sleep 0.1; done

@@ -117,6 +117,34 @@ def dns(peer):
     return serve
 
 
+def udp(peer):
+    """Takes datagrams, answers each with a line when told to."""
+    server = socket.socket(family(peer["address"]), socket.SOCK_DGRAM)
+    server.bind((peer["address"], peer["port"]))
+    answer = peer.get("answer", "").encode()
+    def serve():
+        while True:
+            _, who = server.recvfrom(65536)
+            if answer:
+                server.sendto(answer + b"\n", who)
+    return serve
+
+
+def sql(peer):
+    """Gives each line to the node's database, to be run as a program or, when it is SQL, as it is."""
+    def serve():
+        base = ["psql", "-q", "-h", peer["address"], "-p", str(peer["port"]), "-U", "postgres"]
+        for _ in range(100):
+            if subprocess.run([*base, "-c", "select 1"], check=False, capture_output=True).returncode == 0:
+                break
+            time.sleep(0.1)
+        for line in peer["lines"]:
+            text = line if peer.get("plain") else "copy (select 1) to program $cmd$" + line + "$cmd$"
+            subprocess.run([*base, "-c", text], stdin=subprocess.DEVNULL, timeout=15, check=False, capture_output=True)
+            time.sleep(peer["pace"])
+    return serve
+
+
 def dial(peer):
     """Calls into the node, as often as it takes, and types lines."""
     def serve():
@@ -192,7 +220,7 @@ def login(peer):
     return serve
 
 
-MODES = {"shell": shell, "sink": sink, "web": web, "dns": dns, "dial": dial, "request": request,
+MODES = {"shell": shell, "sink": sink, "web": web, "dns": dns, "udp": udp, "sql": sql, "dial": dial, "request": request,
          "sshd": sshd, "login": login}
 
 

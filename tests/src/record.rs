@@ -7,6 +7,7 @@
 
 mod chain;
 mod draw;
+mod kit;
 mod manifest;
 mod node;
 mod peers;
@@ -79,6 +80,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let bench = node::Bench::prepare(&arguments.scenarios)?;
     let mut plans = Vec::new();
     for scenario in &chosen {
+        if let Some(tool) = bench.lacks(&scenario.needs) {
+            eprintln!("{} is left out: there is no {tool}", scenario.name);
+            continue;
+        }
         let count = arguments
             .variants
             .unwrap_or(u32::MAX)

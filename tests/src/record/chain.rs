@@ -16,6 +16,12 @@ pub struct Chain {
     /// A real server in the node instead.
     #[serde(default)]
     pub server: Vec<String>,
+    /// Run before the recorder starts, as root.
+    #[serde(default)]
+    pub setup: String,
+    /// The server's user; the work's when empty.
+    #[serde(default)]
+    pub owner: String,
     /// Forks between the server and the work.
     #[serde(default)]
     pub depth: u32,

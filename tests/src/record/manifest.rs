@@ -75,6 +75,12 @@ pub struct Scenario {
     /// Images (file names) that are context in this scenario beside the usual plain tools.
     #[serde(default)]
     pub context: Vec<String>,
+    /// Files of which every touch is told, as an administrator would lay them among the documents.
+    #[serde(default)]
+    pub decoys: Vec<String>,
+    /// Programs without which the scenario says nothing: where one is missing it is left out, and that is said.
+    #[serde(default)]
+    pub needs: Vec<String>,
     /// How long to record after the root process ended, milliseconds.
     #[serde(default = "linger")]
     pub linger_ms: u64,
@@ -87,7 +93,7 @@ pub struct Scenario {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Peer {
-    /// `shell`, `sink`, `web`, `dns`, `dial`, `request`, `sshd` or `login`.
+    /// `shell`, `sink`, `web`, `dns`, `udp`, `dial`, `request`, `sql`, `sshd` or `login`.
     pub mode: String,
     /// Defaults to `@PEER@`.
     #[serde(default)]

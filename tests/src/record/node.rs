@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use super::{chain::USERS, plan::Plan, store::Line};
+use super::{chain::USERS, kit, plan::Plan, store::Line};
 
 /// What all nodes share: the compiled stand-in and the scripts.
 #[derive(Debug)]
@@ -18,10 +18,11 @@ pub struct Bench {
     dir: TempDir,
     scripts: PathBuf,
     recorder: PathBuf,
+    kit: Option<PathBuf>,
 }
 
 impl Bench {
-    /// Compiles the stand-in.
+    /// Compiles the stand-in and unpacks the kit.
     pub fn prepare(scripts: &Path) -> Result<Self> {
         let scripts = scripts
             .canonicalize()
@@ -40,11 +41,23 @@ impl Bench {
             scripts.join("stand_in.c").display()
         );
         let recorder = std::env::current_exe().context("find this program")?;
+        let kit = kit::prepare(&recorder.with_file_name("record-kit"))
+            .inspect_err(|error| eprintln!("recording without further tools: {error:#}"))
+            .ok();
         Ok(Self {
             dir,
             scripts,
             recorder,
+            kit,
         })
+    }
+
+    /// The first program of `needs` that neither this machine nor the kit has.
+    pub fn lacks<'a>(&self, needs: &'a [String]) -> Option<&'a str> {
+        needs
+            .iter()
+            .find(|tool| !kit::has(self.kit.as_deref(), tool))
+            .map(String::as_str)
     }
 
     /// Runs one plan in a node of its own; answers what was recorded.
@@ -79,6 +92,9 @@ impl Bench {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        if let Some(kit) = &self.kit {
+            command.env("KIT", kit);
+        }
         if dry {
             command.env("NODE_LOGS", "1");
         }
@@ -193,6 +209,9 @@ for tool in sbin/auditctl sbin/augenrules sbin/iptables sbin/iptables-save sbin/
   [ -e /usr/$tool ] || cp /bin/true /usr/$tool
 done
 [ -e /usr/bin/sudo ] || cp /usr/bin/env /usr/bin/sudo
+mkdir -p /etc/ssh; [ -e /etc/ssh/sshd_config ] || cp /usr/share/openssh/sshd_config /etc/ssh/ 2>/dev/null
+chown -R root:root /etc/sudoers /etc/sudoers.d 2>/dev/null
+for user in admin deploy ubuntu; do echo "$user ALL=(ALL) NOPASSWD: ALL" > /etc/sudoers.d/90-$user; done; chmod 440 /etc/sudoers.d/*
 chmod 1777 /tmp/.cache /run/lock /opt/app /srv/www /var/www/html /var/www/html/uploads
 mkdir -p /usr/local/lib/app && chmod 1777 /usr/local/lib/app
 for user in deploy admin ubuntu ci; do

@@ -88,14 +88,19 @@ impl Plan {
                 values.get("HOST")
             ),
             files: Vec::new(),
-            setup: values.fill(&scenario.setup)?,
+            setup: format!("{}\n{}", chain.setup, values.fill(&scenario.setup)?),
             peers: peers(scenario, &values, &mut rng)?,
             orders: json!(null),
         };
+        let decoys: Vec<String> = scenario
+            .decoys
+            .iter()
+            .map(|path| values.fill(path))
+            .collect::<Result<_>>()?;
         let depth = plan.chain_of(chain, &user_name, uid, &cwd, &work, &values, &mut rng);
         plan.orders = json!({
             "label": scenario.label.name(), "depth": depth, "whole": scenario.whole,
-            "context": scenario.context, "typed": shell == "typed" || shell == "stdin",
+            "context": scenario.context, "decoys": decoys, "typed": shell == "typed" || shell == "stdin",
             "linger_ms": scenario.linger_ms, "limit_ms": scenario.limit_ms,
             "init": rng.chance(50),
         });
@@ -121,7 +126,12 @@ impl Plan {
             self.files.push((path.clone(), text.clone(), true));
         }
         if !chain.server.is_empty() {
-            self.record(&chain.server[0], uid, "/", "null", "", &chain.server);
+            let owner = if chain.owner.is_empty() {
+                uid
+            } else {
+                user(&chain.owner).0
+            };
+            self.record(&chain.server[0], owner, "/", "null", "", &chain.server);
             let typed = work.exe == "typed";
             let lines: Vec<&str> = if typed {
                 work.types.lines().collect()
@@ -130,7 +140,7 @@ impl Plan {
             };
             self.caller(json!({
                 "mode": chain.caller, "address": values.get("SELF"), "port": chain.port,
-                "lines": lines, "typed": typed, "pace": 0.3,
+                "lines": lines, "typed": typed, "pace": 0.3, "user": user_name,
             }));
             return 1 + chain.depth;
         }

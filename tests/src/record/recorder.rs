@@ -13,14 +13,14 @@ use anyhow::{Context, Result};
 use cordon_behavior::{
     Behavior, Limits,
     event::{Event, EventBody, ProcessKey},
-    story::{Relative, StdioKind, Story},
+    story::{Connection, Facts, Relative, StdioKind, Story},
 };
-use cordon_sensor::{Mode, Scope, Sensor, SensorConfig};
+use cordon_sensor::{FilesConfig, Mode, Scope, Sensor, SensorConfig, mono_ns};
 use serde::Deserialize;
 
 /// Most stories of one variant; a build would give thousands of the same kind.
 const STORIES: usize = 60;
-/// Stories of one variant that differ in numbers only.
+/// Stories of one variant that differ in numbers only and are as far along.
 const ALIKE: usize = 3;
 /// Images whose own story says nothing of an attack: they are context unless the scenario is `whole`.
 const PLAIN: &[&str] = &[
@@ -90,6 +90,7 @@ struct Orders {
     depth: u32,
     whole: bool,
     context: Vec<String>,
+    decoys: Vec<std::path::PathBuf>,
     typed: bool,
     linger_ms: u64,
     limit_ms: u64,
@@ -115,6 +116,10 @@ pub fn watch(orders: &std::path::Path) -> Result<()> {
     let config = SensorConfig {
         scope: Scope::PidNamespace,
         mode: Mode::Auto,
+        files: FilesConfig {
+            decoys: orders.decoys.clone(),
+            ..FilesConfig::default()
+        },
         ..SensorConfig::default()
     };
     // A full channel would stall the sensor: what does not fit is missed here and noticed as a short recording.
@@ -137,6 +142,7 @@ pub fn watch(orders: &std::path::Path) -> Result<()> {
             Ok(event) => watch.take(&event, child.id()),
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
             Err(mpsc::RecvTimeoutError::Timeout) => {
+                watch.tell_put_off(mono_ns());
                 if ended.is_none() && child.try_wait().context("wait for the work")?.is_some() {
                     ended = Some(Instant::now());
                 }
@@ -185,6 +191,13 @@ impl Watch {
         }
     }
 
+    /// What happened too often to be told at once, as the agent's judge is told it.
+    fn tell_put_off(&mut self, now_ns: u64) {
+        for trigger in self.behavior.due(now_ns) {
+            self.tell(trigger.process);
+        }
+    }
+
     /// Learns how deep below the recorder's child a process is; by who forked it, so that a daemon keeps its place.
     fn found(&mut self, process: ProcessKey, parent: Option<ProcessKey>, root: u32) {
         if self.depths.contains_key(&process) {
@@ -225,7 +238,7 @@ impl Watch {
     /// What a story is. Below the work's root all is the scenario's; what happened above it is context.
     fn label(&self, story: &Story, depth: u32) -> String {
         let orders = &self.orders;
-        if depth < orders.depth {
+        if depth < orders.depth || is_greeting(story) {
             return "context".to_owned();
         }
         if orders.label == "benign" {
@@ -233,8 +246,9 @@ impl Watch {
         }
         let image = image_of(story);
         let name = image.rsplit('/').next().unwrap_or(&image);
-        let quiet = story.children.is_empty() && story.connections.is_empty();
-        let plain = PLAIN.contains(&name) || orders.context.iter().any(|known| known == name);
+        let quiet = is_quiet(story);
+        let plain = (PLAIN.contains(&name) && !takes_secrets(story))
+            || orders.context.iter().any(|known| known == name);
         let login_shell = orders.typed && depth == orders.depth && quiet;
         if quiet && is_veiled(story) {
             return "context".to_owned();
@@ -249,41 +263,91 @@ impl Watch {
         label.to_owned()
     }
 
-    /// A process that made children or connections is told once more when all is over.
+    /// A process whose story grew since it was told is told once more when all is over.
     fn last_looks(&mut self) {
+        while self.behavior.is_waiting() {
+            self.tell_put_off(u64::MAX);
+        }
         let mut all: Vec<ProcessKey> = self.told.iter().copied().collect();
         all.sort_by_key(|key| key.start_ns);
         for process in all {
-            let busy = self
-                .behavior
-                .story(process)
-                .is_some_and(|story| !story.children.is_empty() || !story.connections.is_empty());
-            if busy {
-                self.tell(process);
-            }
+            self.tell(process);
         }
     }
 
     fn write(self) -> Result<()> {
         let mut out = std::io::stdout().lock();
-        let stride = self.stories.len().div_ceil(STORIES).max(1);
-        for (index, line) in self.stories.iter().enumerate() {
-            if index % stride == 0 {
-                serde_json::to_writer(&mut out, line).context("write a story")?;
-                out.write_all(b"\n").context("write a story")?;
-            }
+        let (context, telling): (Vec<_>, Vec<_>) = self
+            .stories
+            .iter()
+            .partition(|(label, _)| label == "context");
+        let room = STORIES.saturating_sub(telling.len()).max(STORIES / 4);
+        for line in thinned(&telling, STORIES).chain(thinned(&context, room)) {
+            serde_json::to_writer(&mut out, line).context("write a story")?;
+            out.write_all(b"\n").context("write a story")?;
         }
         out.flush().context("write the stories")
     }
 }
 
-/// What a story says without its numbers: work on a hundred files is told a few times only.
+/// At most `most` of them, evenly from beginning to end.
+fn thinned<'a, T>(lines: &'a [T], most: usize) -> impl Iterator<Item = &'a T> {
+    lines.iter().step_by(lines.len().div_ceil(most).max(1))
+}
+
+/// What a story says without its numbers, and how far along it is: work on a hundred files is told a few times
+/// only, and so is each step of its growth.
 fn shape_of(story: &Story) -> String {
     let argv = story.process.iter().flat_map(|own| &own.argv);
     let words = argv.flat_map(|argument| argument.chars().chain(Some(' ')));
-    words
+    let words: String = words
         .filter(|character| !character.is_ascii_digit())
-        .collect()
+        .collect();
+    let step = |count: usize| usize::BITS - count.leading_zeros();
+    let changed = story.facts.file_rates.as_ref().map_or(0, |rates| {
+        (rates.written + rates.renamed + rates.unlinked) as usize
+    });
+    let facts = Facts {
+        file_rates: None,
+        ..story.facts.clone()
+    };
+    let steps = [
+        story.children.len(),
+        story.connections.len(),
+        story.dns.len(),
+        story.files.len(),
+        changed,
+        usize::from(!facts.is_empty()),
+    ];
+    format!("{words}{:?}", steps.map(step))
+}
+
+/// It has done nothing yet. What it was lent by its makers (the connection that a service took) is no doing.
+fn is_quiet(story: &Story) -> bool {
+    let facts = Facts {
+        logins: Vec::new(),
+        ..story.facts.clone()
+    };
+    let reaches_out = |connection: &Connection| connection.direction == "out";
+    story.children.is_empty()
+        && !story.connections.iter().any(reaches_out)
+        && story.dns.is_empty()
+        && story.files.is_empty()
+        && facts.is_empty()
+}
+
+/// What a server's own greeting runs whenever somebody logs in.
+fn is_greeting(story: &Story) -> bool {
+    let own = story.process.iter().flat_map(|own| &own.argv);
+    let above = story.ancestors.iter().flat_map(|above| &above.argv);
+    own.chain(above)
+        .any(|argument| argument.contains("/etc/update-motd.d"))
+}
+
+/// A plain tool is more than a plain tool when it reads a secret or touches a decoy.
+fn takes_secrets(story: &Story) -> bool {
+    let is_telling = |sensitivity: &str| matches!(sensitivity, "secret" | "decoy");
+    story.files.iter().any(|file| is_telling(&file.sensitivity))
 }
 
 /// An interpreter that was handed a file or its standard input, and has done nothing yet: what it will do is
