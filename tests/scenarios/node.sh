@@ -26,6 +26,7 @@ mount -t devpts -o newinstance,ptmxmode=666,mode=620,gid=5 devpts "$root/dev/pts
 ln -s pts/ptmx "$root/dev/ptmx"
 ln -s /proc/self/fd "$root/dev/fd"; ln -s fd/0 "$root/dev/stdin"; ln -s fd/1 "$root/dev/stdout"; ln -s fd/2 "$root/dev/stderr"
 mount --rbind /sys "$root/sys"
+mount -o remount,bind,ro "$root/sys"
 mount -t proc proc "$root/proc"
 # What belongs to the machine that records, not to a host, is out of sight.
 for hidden in /work /root /home /opt /mnt /srv /run /tmp /var/tmp /usr/local/bin /usr/local/share /media; do
@@ -87,7 +88,10 @@ if [ "$(cat /run/.peer/peers.json)" != "[]" ]; then
     for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do [ -e /run/.peer/ready ] && break; sleep 0.1; done
 fi
 status=0
-env -i PATH="$PATH" HOME=/root LANG=C.UTF-8 TERM=xterm unshare --pid --fork --kill-child --mount-proc /run/.peer/recorder "$@" || status=$?
+# The kernel's settings are the whole machine's: work that writes them is refused. Not those of the node's own network.
+guarded='mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && mount --bind /proc/sys/net /proc/sys/net \
+    && mount -o remount,bind,rw /proc/sys/net; exec /run/.peer/recorder "$@"'
+env -i PATH="$PATH" HOME=/root LANG=C.UTF-8 TERM=xterm unshare --pid --fork --kill-child --mount-proc sh -c "$guarded" recorder "$@" || status=$?
 [ -n "${NODE_LOGS:-}" ] && { cat /run/.peer/setup.log /run/.peer/peer.log >&2 || true; }
 [ -n "${!:-}" ] && kill "$!" 2>/dev/null || true
 exit $status
