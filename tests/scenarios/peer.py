@@ -6,8 +6,10 @@ Plan: a JSON list of {"mode", "address", "port", "lines", "pace", ...}.
 import http.server
 import json
 import os
+import shlex
 import socket
 import socketserver
+import ssl
 import subprocess
 import sys
 import threading
@@ -41,7 +43,19 @@ def listen(peer):
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((peer["address"], peer["port"]))
     listener.listen(64)
-    return listener
+    return encrypted(listener) if peer.get("tls") else listener
+
+
+def encrypted(listener):
+    """The same listener, speaking TLS with a certificate that nobody signed."""
+    key, certificate = "/run/.peer/tls.key", "/run/.peer/tls.crt"
+    if not os.path.exists(certificate):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-keyout", key, "-out", certificate, "-days", "30", "-subj", "/CN=srv"],
+                       check=False, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context.wrap_socket(listener, server_side=True, do_handshake_on_connect=False)
 
 
 def shell(peer):
@@ -101,7 +115,10 @@ def web(peer):
         address_family = family(peer["address"])
         daemon_threads = True
         allow_reuse_address = True
-    return Server((peer["address"], peer["port"]), Handler).serve_forever
+    server = Server((peer["address"], peer["port"]), Handler)
+    if peer.get("tls"):
+        server.socket = encrypted(server.socket)
+    return server.serve_forever
 
 
 def dns(peer):
@@ -118,15 +135,33 @@ def dns(peer):
 
 
 def udp(peer):
-    """Takes datagrams, answers each with a line when told to."""
+    """Takes datagrams and answers them with its lines, one after the other."""
     server = socket.socket(family(peer["address"]), socket.SOCK_DGRAM)
     server.bind((peer["address"], peer["port"]))
-    answer = peer.get("answer", "").encode()
+    lines = peer["lines"]
     def serve():
+        at = 0
         while True:
             _, who = server.recvfrom(65536)
-            if answer:
-                server.sendto(answer + b"\n", who)
+            if lines:
+                server.sendto(lines[at % len(lines)].encode() + b"\n", who)
+                at += 1
+    return serve
+
+
+def redis(peer):
+    """Gives the node's key-value store its commands."""
+    def serve():
+        base = ["redis-cli", "-h", peer["address"], "-p", str(peer["port"])]
+        for _ in range(100):
+            if subprocess.run([*base, "ping"], check=False, capture_output=True).stdout.strip() == b"PONG":
+                break
+            time.sleep(0.1)
+        for line in peer["lines"]:
+            for command in line.splitlines():
+                words = [word.encode().decode("unicode_escape") for word in shlex.split(command)]
+                subprocess.run([*base, *words], stdin=subprocess.DEVNULL, timeout=9, check=False, capture_output=True)
+                time.sleep(peer["pace"])
     return serve
 
 
@@ -220,7 +255,7 @@ def login(peer):
     return serve
 
 
-MODES = {"shell": shell, "sink": sink, "web": web, "dns": dns, "udp": udp, "sql": sql, "dial": dial, "request": request,
+MODES = {"shell": shell, "sink": sink, "web": web, "dns": dns, "udp": udp, "sql": sql, "redis": redis, "dial": dial, "request": request,
          "sshd": sshd, "login": login}
 
 

@@ -22,6 +22,9 @@ pub struct Chain {
     /// The server's user; the work's when empty.
     #[serde(default)]
     pub owner: String,
+    /// Only scenarios that name it start under it.
+    #[serde(default)]
+    pub only_named: bool,
     /// Forks between the server and the work.
     #[serde(default)]
     pub depth: u32,

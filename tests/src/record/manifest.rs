@@ -93,7 +93,7 @@ pub struct Scenario {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Peer {
-    /// `shell`, `sink`, `web`, `dns`, `udp`, `dial`, `request`, `sql`, `sshd` or `login`.
+    /// `shell`, `sink`, `web`, `dns`, `udp`, `dial`, `request`, `sql`, `redis`, `sshd` or `login`.
     pub mode: String,
     /// Defaults to `@PEER@`.
     #[serde(default)]
@@ -113,6 +113,9 @@ pub struct Peer {
     /// What `web` serves: path to content.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
+    /// `shell`, `sink` and `web` speak TLS.
+    #[serde(default)]
+    pub tls: bool,
     /// Calls that `dial` makes.
     #[serde(default)]
     pub times: Option<u32>,

@@ -45,7 +45,7 @@ fn one_peer(peer: &Peer, values: &Values, rng: &mut Rng) -> Result<Value> {
         "port": port, "lines": lines, "files": files,
         "pace": peer.pace.unwrap_or_else(|| f64::from(rng.between(1, 7)) / 10.0),
         "answer": values.fill(peer.answer.as_deref().unwrap_or(""))?,
-        "times": peer.times.unwrap_or(1),
+        "times": peer.times.unwrap_or(1), "tls": peer.tls,
     }))
 }
 

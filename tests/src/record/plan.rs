@@ -100,7 +100,9 @@ impl Plan {
         let depth = plan.chain_of(chain, &user_name, uid, &cwd, &work, &values, &mut rng);
         plan.orders = json!({
             "label": scenario.label.name(), "depth": depth, "whole": scenario.whole,
-            "context": scenario.context, "decoys": decoys, "typed": shell == "typed" || shell == "stdin",
+            "context": scenario.context, "decoys": decoys,
+            // What such a work's root is, is not yet what somebody makes it do.
+            "typed": shell == "typed" || shell == "stdin" || (!chain.server.is_empty() && chain.depth == 0),
             "linger_ms": scenario.linger_ms, "limit_ms": scenario.limit_ms,
             "init": rng.chance(50),
         });
@@ -136,7 +138,7 @@ impl Plan {
             let lines: Vec<&str> = if typed {
                 work.types.lines().collect()
             } else {
-                vec![&work.types]
+                work.types.split("\n---\n").collect()
             };
             self.caller(json!({
                 "mode": chain.caller, "address": values.get("SELF"), "port": chain.port,
@@ -212,7 +214,8 @@ fn prefixed(address: &str) -> String {
 
 fn draw_chain<'a>(scenario: &Scenario, chains: &'a [Chain], rng: &mut Rng) -> Option<&'a Chain> {
     let fits = |chain: &&Chain| {
-        (scenario.chains.is_empty() || scenario.chains.contains(&chain.name))
+        let is_named = scenario.chains.contains(&chain.name);
+        (is_named || (scenario.chains.is_empty() && !chain.only_named))
             && (scenario.users.is_empty()
                 || chain.users.iter().any(|name| scenario.users.contains(name)))
     };
