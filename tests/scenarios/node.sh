@@ -12,8 +12,7 @@ base=$dir/node
 mkdir "$base"
 mount -t tmpfs -o size=2g,mode=755 tmpfs "$base"
 mkdir "$base/upper" "$base/work" "$base/root"
-[ -n "${KIT:-}" ] && cp -a "$KIT/." "$base/upper/"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$base/upper,workdir=$base/work" "$base/root"
+mount -t overlay overlay -o "lowerdir=${KIT:+$KIT:}/,upperdir=$base/upper,workdir=$base/work" "$base/root"
 root=$base/root
 
 # Devices of its own: what the work makes, names or overwrites there is nobody else's.
@@ -35,6 +34,8 @@ done
 chmod 1777 "$root/tmp" "$root/var/tmp"
 mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
 mkdir -p "$root/run/.p" "$root/run/.peer" "$root/run/lock" "$root/root/.ssh" "$root/usr/local/bin" "$root/srv/www" "$root/opt/app" "$root/var/www/html"
+# Packages to install: those of the kit.
+[ -n "${KIT_ARCHIVES:-}" ] && { mkdir -p "$root/srv/debs"; mount --bind "$KIT_ARCHIVES" "$root/srv/debs"; mount -o remount,bind,ro "$root/srv/debs"; }
 [ -x /usr/local/bin/git ] && { : > "$root/usr/local/bin/git"; mount --bind /usr/local/bin/git "$root/usr/local/bin/git"; }
 # The compiler's real home, without the version manager in front of it.
 rust=$(ls -d "${HOME:-/root}"/.rustup/toolchains/*/bin 2>/dev/null | tail -n 1)

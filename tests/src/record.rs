@@ -8,6 +8,7 @@
 mod chain;
 mod draw;
 mod kit;
+mod label;
 mod manifest;
 mod node;
 mod peers;

@@ -72,7 +72,7 @@ pub struct Scenario {
     /// Every process below the root carries the attack, plain tools too (`id` in a reverse shell).
     #[serde(default)]
     pub whole: bool,
-    /// Images (file names) that are context in this scenario beside the usual plain tools.
+    /// Images (file names) that are context in this scenario beside the usual plain tools, also where it is `whole`.
     #[serde(default)]
     pub context: Vec<String>,
     /// Files of which every touch is told, as an administrator would lay them among the documents.

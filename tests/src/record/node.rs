@@ -8,6 +8,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
 use tempfile::TempDir;
 
 use super::{chain::USERS, kit, plan::Plan, store::Line};
@@ -15,10 +17,59 @@ use super::{chain::USERS, kit, plan::Plan, store::Line};
 /// What all nodes share: the compiled stand-in and the scripts.
 #[derive(Debug)]
 pub struct Bench {
+    // Before the folder that it is in.
+    kit: Option<Kit>,
     dir: TempDir,
     scripts: PathBuf,
     recorder: PathBuf,
-    kit: Option<PathBuf>,
+}
+
+/// The kit in memory: an overlay takes no folder of the machine's own file system as a second layer.
+#[derive(Debug)]
+struct Kit {
+    tree: PathBuf,
+    archives: PathBuf,
+}
+
+impl Kit {
+    /// Fetches it unless it is there, and copies it to a file system below `dir` that only this process and its
+    /// children see. Must be called before there are other threads.
+    fn prepare(home: &Path, dir: &Path) -> Result<Self> {
+        let fetched = kit::prepare(home)?;
+        unshare(CloneFlags::CLONE_NEWNS).context("leave the mount namespace: is this root")?;
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
+            .context("keep mounts to this process")?;
+        let tree = dir.join("kit");
+        std::fs::create_dir(&tree).with_context(|| format!("make {}", tree.display()))?;
+        let options = Some("size=1g,mode=755");
+        mount(
+            Some("tmpfs"),
+            &tree,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            options,
+        )
+        .with_context(|| format!("mount {}", tree.display()))?;
+        let copied = Command::new("cp")
+            .arg("-a")
+            .arg(fetched.join("."))
+            .arg(&tree)
+            .status()
+            .context("start cp")?;
+        ensure!(copied.success(), "copy the kit to {}", tree.display());
+        let archives = home.join("archives");
+        Ok(Self { tree, archives })
+    }
+}
+
+impl Drop for Kit {
+    fn drop(&mut self) {
+        // Else it goes with the process, and leaves its folder.
+        if let Err(error) = umount2(&self.tree, MntFlags::MNT_DETACH) {
+            eprintln!("unmount {}: {error}", self.tree.display());
+        }
+    }
 }
 
 impl Bench {
@@ -41,14 +92,14 @@ impl Bench {
             scripts.join("stand_in.c").display()
         );
         let recorder = std::env::current_exe().context("find this program")?;
-        let kit = kit::prepare(&recorder.with_file_name("record-kit"))
+        let kit = Kit::prepare(&recorder.with_file_name("record-kit"), dir.path())
             .inspect_err(|error| eprintln!("recording without further tools: {error:#}"))
             .ok();
         Ok(Self {
+            kit,
             dir,
             scripts,
             recorder,
-            kit,
         })
     }
 
@@ -56,7 +107,7 @@ impl Bench {
     pub fn lacks<'a>(&self, needs: &'a [String]) -> Option<&'a str> {
         needs
             .iter()
-            .find(|tool| !kit::has(self.kit.as_deref(), tool))
+            .find(|tool| !kit::has(self.kit.as_ref().map(|kit| kit.tree.as_path()), tool))
             .map(String::as_str)
     }
 
@@ -93,7 +144,8 @@ impl Bench {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         if let Some(kit) = &self.kit {
-            command.env("KIT", kit);
+            command.env("KIT", &kit.tree);
+            command.env("KIT_ARCHIVES", &kit.archives);
         }
         if dry {
             command.env("NODE_LOGS", "1");

@@ -13,85 +13,23 @@ use anyhow::{Context, Result};
 use cordon_behavior::{
     Behavior, Limits,
     event::{Event, EventBody, ProcessKey},
-    story::{Connection, Facts, Relative, StdioKind, Story},
+    story::{Facts, Relative, Story},
 };
 use cordon_sensor::{FilesConfig, Mode, Scope, Sensor, SensorConfig, mono_ns};
 use serde::Deserialize;
+
+use super::label::{Rule, image_of};
 
 /// Most stories of one variant; a build would give thousands of the same kind.
 const STORIES: usize = 60;
 /// Stories of one variant that differ in numbers only and are as far along.
 const ALIKE: usize = 3;
-/// Images whose own story says nothing of an attack: they are context unless the scenario is `whole`.
-const PLAIN: &[&str] = &[
-    "id",
-    "whoami",
-    "hostname",
-    "uname",
-    "ls",
-    "sleep",
-    "mkdir",
-    "rm",
-    "touch",
-    "true",
-    "date",
-    "uptime",
-    "head",
-    "tail",
-    "cut",
-    "sort",
-    "wc",
-    "tr",
-    "seq",
-    "test",
-    "dirname",
-    "basename",
-    "mktemp",
-    "pwd",
-    "echo",
-    "printf",
-    "grep",
-    "sed",
-    "which",
-    "env",
-    "tty",
-    "stat",
-    "du",
-    "df",
-    "free",
-    "w",
-    "groups",
-    "locale",
-    "dircolors",
-    "lesspipe",
-    "uniq",
-    "xargs",
-    "cat",
-    "cp",
-    "mv",
-    "chown",
-    "chmod",
-    "ps",
-    "ss",
-    "ip",
-    "last",
-    "file",
-    "nproc",
-    "timeout",
-    "tee",
-    "fold",
-    "lscpu",
-];
-
 /// What the plan tells the recorder.
 #[derive(Debug, Deserialize)]
 struct Orders {
-    label: String,
-    depth: u32,
-    whole: bool,
-    context: Vec<String>,
+    #[serde(flatten)]
+    rule: Rule,
     decoys: Vec<std::path::PathBuf>,
-    typed: bool,
     linger_ms: u64,
     limit_ms: u64,
     init: bool,
@@ -189,6 +127,10 @@ impl Watch {
         for trigger in self.behavior.apply(event) {
             self.tell(trigger.process);
         }
+        // The first dozens of files of a storm, whether or not they are worth judging yet: a model has to know both.
+        if matches!(event.body, EventBody::FileRates(_)) {
+            self.tell(event.process);
+        }
     }
 
     /// What happened too often to be told at once, as the agent's judge is told it.
@@ -221,7 +163,7 @@ impl Watch {
             return;
         }
         scrub(&mut story, self.orders.init);
-        let label = self.label(&story, depth);
+        let label = self.orders.rule.label(&story, depth);
         story.id = String::new();
         let Ok(text) = serde_json::to_string(&story) else {
             return;
@@ -233,34 +175,6 @@ impl Watch {
         *alike += 1;
         self.told.insert(process);
         self.stories.push((label, story));
-    }
-
-    /// What a story is. Below the work's root all is the scenario's; what happened above it is context.
-    fn label(&self, story: &Story, depth: u32) -> String {
-        let orders = &self.orders;
-        if depth < orders.depth || is_greeting(story) {
-            return "context".to_owned();
-        }
-        if orders.label == "benign" {
-            return orders.label.clone();
-        }
-        let image = image_of(story);
-        let name = image.rsplit('/').next().unwrap_or(&image);
-        let quiet = is_quiet(story);
-        let plain = (PLAIN.contains(&name) && !takes_secrets(story))
-            || orders.context.iter().any(|known| known == name);
-        let login_shell = orders.typed && depth == orders.depth && quiet;
-        if quiet && is_veiled(story) {
-            return "context".to_owned();
-        }
-        // A login shell runs `id` and the like by itself before anything is typed.
-        let spared = plain && (!orders.whole || (orders.typed && depth <= orders.depth + 1));
-        let label = if login_shell || spared {
-            "context"
-        } else {
-            orders.label.as_str()
-        };
-        label.to_owned()
     }
 
     /// A process whose story grew since it was told is told once more when all is over.
@@ -320,57 +234,6 @@ fn shape_of(story: &Story) -> String {
         usize::from(!facts.is_empty()),
     ];
     format!("{words}{:?}", steps.map(step))
-}
-
-/// It has done nothing yet. What it was lent by its makers (the connection that a service took) is no doing.
-fn is_quiet(story: &Story) -> bool {
-    let facts = Facts {
-        logins: Vec::new(),
-        ..story.facts.clone()
-    };
-    let reaches_out = |connection: &Connection| connection.direction == "out";
-    story.children.is_empty()
-        && !story.connections.iter().any(reaches_out)
-        && story.dns.is_empty()
-        && story.files.is_empty()
-        && facts.is_empty()
-}
-
-/// What a server's own greeting runs whenever somebody logs in.
-fn is_greeting(story: &Story) -> bool {
-    let own = story.process.iter().flat_map(|own| &own.argv);
-    let above = story.ancestors.iter().flat_map(|above| &above.argv);
-    own.chain(above)
-        .any(|argument| argument.contains("/etc/update-motd.d"))
-}
-
-/// A plain tool is more than a plain tool when it reads a secret or touches a decoy.
-fn takes_secrets(story: &Story) -> bool {
-    let is_telling = |sensitivity: &str| matches!(sensitivity, "secret" | "decoy");
-    story.files.iter().any(|file| is_telling(&file.sensitivity))
-}
-
-/// An interpreter that was handed a file or its standard input, and has done nothing yet: what it will do is
-/// nowhere in its story.
-fn is_veiled(story: &Story) -> bool {
-    let Some(own) = &story.process else {
-        return false;
-    };
-    let sockets = [own.stdin, own.stdout, own.stderr].contains(&StdioKind::Socket);
-    let told = own.argv.iter().any(|argument| {
-        matches!(argument.as_str(), "-c" | "-lc" | "-i" | "-p") || argument.len() > 80
-    });
-    let name = own.exe.rsplit('/').next().unwrap_or_default();
-    let interpreter = matches!(name, "bash" | "dash" | "sh") || name.starts_with("python3");
-    interpreter && !sockets && !told && !own.deleted_exe && !own.memfd
-}
-
-fn image_of(story: &Story) -> String {
-    story
-        .process
-        .as_ref()
-        .map(|process| process.exe.clone())
-        .unwrap_or_default()
 }
 
 /// What belongs to the recording itself.
