@@ -58,8 +58,11 @@ while IFS= read -r path; do
 done < "$dir/links"
 
 hostname "$(cat "$dir/hostname")"
-cat "$dir/passwd" >> "$root/etc/passwd"
-cat "$dir/group" >> "$root/etc/group"
+# The people of the machine are not those of the node.
+for file in passwd group; do
+    awk -F: '$3 < 1000 || $3 >= 60000' "/etc/$file" > "$base/$file"
+    cat "$base/$file" "$dir/$file" > "$root/etc/$file"
+done
 cat "$dir/shadow" >> "$root/etc/shadow"
 cat "$dir/hosts" > "$root/etc/hosts"
 printf 'nameserver 127.0.0.1\noptions timeout:1 attempts:1\n' > "$base/resolv"
