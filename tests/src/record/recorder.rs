@@ -205,7 +205,7 @@ impl Watch {
 }
 
 /// At most `most` of them, evenly from beginning to end.
-fn thinned<'a, T>(lines: &'a [T], most: usize) -> impl Iterator<Item = &'a T> {
+fn thinned<T>(lines: &[T], most: usize) -> impl Iterator<Item = &T> {
     lines.iter().step_by(lines.len().div_ceil(most).max(1))
 }
 
