@@ -239,8 +239,10 @@ fn a_file_system_of_another_namespace_is_found() {
 /// whether this kernel tells what is written there.
 fn on_overlay(watch: &mut Watch, place: &Path, line: &str) -> (Ended, bool) {
     let name = mark("overlay");
+    fs::create_dir(place.join("u")).unwrap();
+    fs::write(place.join("u/probe"), "").unwrap();
     // Only what has the mark among its arguments is on the overlay.
-    let outer = "cd \"$0\" && mkdir l u w m && : > u/probe && \
+    let outer = "cd \"$0\" && mkdir l w m && \
                  mount -t overlay o -o lowerdir=l,upperdir=u,workdir=w m && exec sh -c \"$LINE\" \"$0\" \"$NAME\"";
     let child = Command::new("unshare")
         .args(["--mount", "sh", "-c", outer])
