@@ -139,7 +139,7 @@ pub(crate) fn probe() -> Result<Attached, SensorError> {
     Ok(Attached {
         left_out,
         coverage,
-        set_ids: None,
+        set_ids: SetIds::of(&skel),
     })
 }
 

@@ -72,9 +72,12 @@ pub(crate) fn start(config: &SensorConfig, out: &Out, set_ids: Option<SetIds>) -
 }
 
 /// What a source started here would see: marks everything and lets go of it.
-pub(crate) fn probe() -> Vec<Coverage> {
+pub(crate) fn probe(set_ids: Option<SetIds>) -> Vec<Coverage> {
     match Marks::new(FilesConfig::default()) {
-        Ok(marks) => marks.coverage(),
+        Ok(mut marks) => {
+            marks.watch.set_ids = set_ids;
+            marks.coverage()
+        }
         Err(error) => marks::refused(&error),
     }
 }

@@ -252,16 +252,19 @@ impl Sensor {
             Mode::Proc => Err(None),
             _ => ebpf::probe().map_err(|error| Some(error.chain())),
         };
-        let (mut rows, sockets) = match main {
-            Ok(attached) => (attached.rows(), Vec::new()),
+        let (mut rows, sockets, set_ids) = match main {
+            Ok(mut attached) => {
+                let set_ids = attached.set_ids.take();
+                (attached.rows(), Vec::new(), set_ids)
+            }
             Err(why) => {
                 let rows = coverage::of(Mode::Proc, why.as_deref(), &[]);
-                (rows, proc::sockets::seen())
+                (rows, proc::sockets::seen(), None)
             }
         };
         let probes = [
             sockets,
-            files::probe(),
+            files::probe(set_ids),
             sideband::probe(),
             changes::probe(),
             mounts::probe(config),

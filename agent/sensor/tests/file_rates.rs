@@ -180,19 +180,19 @@ fn unpacking_text_is_told_as_that() {
     fs::remove_dir_all(place.join("in")).unwrap();
     let mut watch = Watch::with(config(nothing_watched()));
     let pid = tar(&["-xf", "all.tar"]);
-    // Removes them again: that is told too.
-    let mut child = Command::new("rm")
-        .arg("-r")
-        .arg(place.join("in"))
-        .spawn()
-        .unwrap();
-    assert!(child.wait().unwrap().success());
     let all = sum_of(&mut watch, pid, |sum| sum.created >= 300);
     assert_eq!((all.created, all.written, all.unlinked), (300, 300, 0));
     assert!(
         all.entropy.unwrap() < 5.0 && (8..=30).contains(&all.directories),
         "{all:?}"
     );
+    // Only now, because what is gone cannot be looked at.
+    let mut child = Command::new("rm")
+        .arg("-r")
+        .arg(place.join("in"))
+        .spawn()
+        .unwrap();
+    assert!(child.wait().unwrap().success());
     let removed = sum_of(&mut watch, child.id(), |sum| sum.unlinked >= 300);
     assert_eq!(
         (removed.unlinked, removed.written, removed.entropy),

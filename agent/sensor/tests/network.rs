@@ -21,7 +21,7 @@ use cordon_sensor::{EventBody, Mode, Scope};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockProtocol, SockType, setsockopt, socket, sockopt,
 };
-use support::{Watch, mark};
+use support::{Watch, has_tracepoint, mark};
 
 type Row = fn(&mut Watch);
 
@@ -413,16 +413,10 @@ fn open(family: AddressFamily, protocol: SockProtocol) -> OwnedFd {
     socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol).unwrap()
 }
 
-/// Whether the kernel has a hook that tells of packet sockets at once: since Linux 6.14.
-fn has_packet_hook() -> bool {
-    let types = std::fs::read("/sys/kernel/btf/vmlinux").unwrap();
-    let name = b"\0btf_trace_cap_capable\0";
-    types.windows(name.len()).any(|bytes| bytes == name)
-}
-
 /// raw_socket: raw sockets of both families, and packet sockets, also short ones where there is a hook.
 fn raw_socket(watch: &mut Watch) {
-    let is_hooked = has_packet_hook();
+    // Since Linux 6.14.
+    let is_hooked = has_tracepoint("cap_capable");
     let mut rows = watch.sensor.coverage().iter();
     let row = rows.find(|row| row.class == "raw_socket").unwrap();
     assert_eq!(row.source.contains("cap_capable"), is_hooked, "{row:?}");

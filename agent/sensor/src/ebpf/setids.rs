@@ -10,11 +10,13 @@ use crate::clock;
 /// A change is read from fanotify's queue long before it is so old.
 const RECENT_NS: u64 = 5_000_000_000;
 
-/// The programs' notes. Empty where a kernel lacks their hooks (before Linux 6.13).
+/// The programs' notes.
 pub(crate) struct SetIds(OwnedFd);
 
 impl SetIds {
+    /// `None` where the kernel lacks their hooks (before Linux 6.13).
     pub(super) fn of(skel: &SensorSkel<'_>) -> Option<Self> {
+        skel.links.on_coarse_ctime.as_ref()?;
         let map = skel.maps.set_ids.as_fd().try_clone_to_owned();
         map.map(Self).ok()
     }

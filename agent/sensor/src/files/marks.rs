@@ -30,6 +30,9 @@ const SOURCE: &str = "fanotify";
 const GIVE_RIGHTS: &str =
     "run on Linux 5.17 or newer, as root or with CAP_SYS_ADMIN in the first user namespace";
 const GIVE_HANDLES: &str = "give CAP_DAC_READ_SEARCH";
+const NO_SET_IDS: &str =
+    "set-id rights on a file that is removed before it was looked at are missed";
+const GIVE_SET_IDS: &str = "run on Linux 6.13 or newer with eBPF";
 const GIVE_OVERLAYS: &str = "run on Linux 6.6 or newer: there overlays are watched too";
 const NOT_BELOW: &str = "what is written to files on overlays, those of containers, is not seen, only what is made, \
     renamed and removed: this kernel does not tell it of the file systems below them";
@@ -134,13 +137,21 @@ impl Marks {
     }
 
     fn of_files(&self) -> Coverage {
-        if self.refused.is_empty() {
+        let mut why = Vec::new();
+        let mut remedy = None;
+        if self.watch.set_ids.is_none() {
+            why.push(NO_SET_IDS.to_owned());
+            remedy = Some(GIVE_SET_IDS);
+        }
+        if !self.refused.is_empty() {
+            why.push(format!("cannot watch {}", some_of(&self.refused)));
+            // An overlay may be among them.
+            remedy = (!self.systems.tells_below_overlays).then_some(GIVE_OVERLAYS);
+        }
+        if why.is_empty() {
             return Coverage::full("file", SOURCE);
         }
-        let why = format!("cannot watch {}", some_of(&self.refused));
-        // An overlay may be among them.
-        let remedy = (!self.systems.tells_below_overlays).then_some(GIVE_OVERLAYS);
-        Coverage::part("file", SOURCE, why, remedy)
+        Coverage::part("file", SOURCE, why.join("; "), remedy)
     }
 
     fn of_rates(&self) -> Coverage {

@@ -120,6 +120,13 @@ pub fn watching(place: &Path, mask: u64) -> Option<File> {
     (done == 0).then(|| group.into())
 }
 
+/// Whether the running kernel has a tracepoint.
+pub fn has_tracepoint(name: &str) -> bool {
+    let types = std::fs::read("/sys/kernel/btf/vmlinux").unwrap();
+    let name = format!("\0btf_trace_{name}\0").into_bytes();
+    types.windows(name.len()).any(|bytes| bytes == name)
+}
+
 /// Where cgroup2 is mounted.
 pub fn cgroup_root() -> &'static Path {
     let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
