@@ -3,6 +3,7 @@
 //! In the folder: Sigma rules in `*.yml` and `*.yaml`, indicators in `indicators/*`, exceptions in
 //! `exceptions.json`. What cannot be read is a problem that is told, and costs nothing beside it.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -161,7 +162,7 @@ impl RulesStatus {
             "{rules} rules, {indicators} indicators, {exceptions} exceptions ({excepted} uses)"
         );
         if self.problems > 0 {
-            line += &format!(", {} do not count", self.problems);
+            let _written = write!(line, ", {} do not count", self.problems);
         }
         line
     }

@@ -170,26 +170,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     check_parts(&arguments.only)?;
     let _lock = claim()?;
     let report = measure(arguments)?;
-    let table = report.table() + "\n";
-    std::io::Write::write_all(&mut std::io::stdout(), table.as_bytes())?;
-    if let Some(path) = &arguments.json {
-        report.write(path)?;
-    }
-    let missed: Vec<&str> = report
-        .rows
-        .iter()
-        .filter(|row| row.goal != "none" && !row.holds)
-        .map(|row| row.metric.as_str())
-        .collect();
-    if missed.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    Err(anyhow!(
-        "{} of {} rows do not hold: {}",
-        missed.len(),
-        report.rows.len(),
-        missed.join(", ")
-    ))
+    report.conclude(arguments.json.as_deref())
 }
 
 fn measure(arguments: &Arguments) -> Result<Report> {

@@ -36,7 +36,7 @@ pub struct Arguments {
 const JUDGES: [&str; 3] = ["rules", "model", "both"];
 
 #[derive(Clone, Debug, Deserialize)]
-struct Story {
+struct Labelled {
     label: String,
     source: String,
     origin: usize,
@@ -78,7 +78,7 @@ impl Case<'_> {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let text = fs::read_to_string(&arguments.stories)
         .with_context(|| format!("cannot read {}", arguments.stories.display()))?;
-    let stories: Vec<Story> = text
+    let stories: Vec<Labelled> = text
         .lines()
         .map(serde_json::from_str)
         .collect::<Result<_, _>>()
@@ -88,22 +88,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         let said = judged(arguments, judge, &stories)?;
         rows(judge, &cases(&stories, &said), &mut report);
     }
-    println!("{}", report.table());
-    if let Some(path) = &arguments.json {
-        report.write(path)?;
-    }
-    let missed = report
-        .rows
-        .iter()
-        .filter(|row| row.goal != "none" && !row.holds);
-    Ok(match missed.count() {
-        0 => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    })
+    report.conclude(arguments.json.as_deref())
 }
 
 /// What the agent's own command says of each story.
-fn judged(arguments: &Arguments, with: &str, stories: &[Story]) -> Result<Vec<Said>> {
+fn judged(arguments: &Arguments, with: &str, stories: &[Labelled]) -> Result<Vec<Said>> {
     let own = std::env::current_exe()?;
     let agent = own.with_file_name("cordon-agent");
     let mut command = Command::new(&agent);
@@ -143,7 +132,7 @@ fn judged(arguments: &Arguments, with: &str, stories: &[Story]) -> Result<Vec<Sa
     Ok(said)
 }
 
-fn cases<'a>(stories: &'a [Story], said: &'a [Said]) -> Vec<Case<'a>> {
+fn cases<'a>(stories: &'a [Labelled], said: &'a [Said]) -> Vec<Case<'a>> {
     let mut cases: BTreeMap<usize, Case> = BTreeMap::new();
     for (story, said) in stories.iter().zip(said) {
         let case = cases.entry(story.origin).or_insert(Case {
@@ -286,7 +275,7 @@ mod tests {
         }
     }
 
-    fn case<'a>(said: &'a [Said], is_attack: bool) -> Case<'a> {
+    fn case(said: &[Said], is_attack: bool) -> Case<'_> {
         Case {
             source: "pack:x",
             is_attack,

@@ -44,6 +44,8 @@ pub struct Cascade {
     model: Option<Judge>,
     floor: Option<Floor>,
     fingerprints: Fingerprints,
+    /// What the floor said of the story that was left to others last: it is asked, and counts, once.
+    left: Option<(StoryPrint, Word)>,
 }
 
 impl From<Judge> for Cascade {
@@ -59,6 +61,7 @@ impl Cascade {
             model,
             floor,
             fingerprints: Fingerprints::default(),
+            left: None,
         }
     }
 
@@ -89,7 +92,7 @@ impl Cascade {
 
     /// What is read of the story.
     pub fn fingerprint(&self, story: &Story, around: &Around) -> StoryPrint {
-        let of_floor = |floor: &Floor| floor.fingerprint(&self.fingerprints, story, around);
+        let of_floor = |_: &Floor| Floor::fingerprint(&self.fingerprints, story, around);
         StoryPrint {
             model: self.model.as_ref().map(|model| model.fingerprint(story)),
             floor: self.floor.as_ref().map(of_floor),
@@ -122,7 +125,10 @@ impl Cascade {
         thresholds: Option<Thresholds>,
         around: &Around,
     ) -> Verdict {
-        let word = self.word(story, print, around);
+        let word = match self.left.take() {
+            Some((of, word)) if of == print => word,
+            _ => self.word(story, print, around),
+        };
         let is_certain = word.kind == Some(VerdictKind::Malicious);
         let model = self.model.as_mut().filter(|_| !is_certain);
         let model = model
@@ -150,6 +156,7 @@ impl Cascade {
         }
         let word = self.word(story, print, around);
         if word.kind.is_some() {
+            self.left = Some((print, word));
             return None;
         }
         Some(self.together(story, word, model, thresholds, around))

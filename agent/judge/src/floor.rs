@@ -105,9 +105,8 @@ impl Floor {
         self.exceptions.uses()
     }
 
-    /// All that the floor reads of a story, in eight bytes.
+    /// All that a floor reads of a story, in eight bytes.
     pub(crate) fn fingerprint(
-        &self,
         fingerprints: &Fingerprints,
         story: &Story,
         around: &Around,

@@ -1,5 +1,7 @@
 //! Rules, indicators and exceptions beside a model: whose word counts, and what is told of the others.
 
+#![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
+
 mod support;
 
 use std::sync::Arc;
@@ -298,4 +300,25 @@ fn rules_alone_need_no_model_and_do_not_call_benign_what_they_cannot_see() {
         model.judge(&text("ls badline"), None, &now()).verdict,
         VerdictKind::Benign
     );
+}
+
+#[test]
+fn what_is_left_to_others_is_asked_once() {
+    let mut cascade = both(&SHELLS);
+    let typed = |word: &str| {
+        let json = format!(
+            r#"{{"id":"1","process":{{"exe":"/bin/ls","argv":["ls","{word}"],"stdin":"tty"}}}}"#
+        );
+        story(&json)
+    };
+    let (quiet, loud) = (typed("-l"), typed("badline"));
+    let print = cascade.fingerprint(&quiet, &now());
+    let verdict = cascade.judge_quickly(&quiet, print, None, &now());
+    assert_eq!(verdict.unwrap().verdict, VerdictKind::Benign);
+    let print = cascade.fingerprint(&loud, &now());
+    assert!(cascade.judge_quickly(&loud, print, None, &now()).is_none());
+    let asked = cascade.floor_counters();
+    let verdict = cascade.judge_printed(&loud, print, None, &now());
+    assert_eq!(verdict.verdict, VerdictKind::Malicious);
+    assert_eq!(cascade.floor_counters(), asked);
 }

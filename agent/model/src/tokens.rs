@@ -3,12 +3,14 @@
 //! The stream is bounded ([`Limits`]) and the process itself comes first when room is short: every section may take
 //! its share, what is left goes to sections that had more to say, in the order of [`PRIORITY`].
 
+mod net;
 mod words;
 
-use cordon_behavior::story::{Connection, Process, Relative, StdioKind, Story};
+use cordon_behavior::story::{Process, Relative, StdioKind, Story};
 
 use crate::reads::Reads;
 use crate::{hash, place, text};
+use net::{connections, names};
 
 pub use words::{stdio_name, user_class};
 
@@ -351,56 +353,6 @@ fn children(children: &[Relative], sink: &mut Sink) {
         if sink.is_full() {
             break;
         }
-    }
-}
-
-/// Each class of connection once, however often it was made: how often is a typed fact.
-fn connections<'a>(connections: impl Iterator<Item = &'a Connection>, sink: &mut Sink) {
-    let mut told: Vec<[&str; 4]> = Vec::new();
-    for connection in connections.take(256) {
-        let class = connection
-            .address
-            .parse()
-            .map_or("@unknown", place::address);
-        let direction = if connection.direction == "in" {
-            "in"
-        } else {
-            "out"
-        };
-        let protocol = if connection.protocol == "udp" {
-            "udp"
-        } else {
-            "tcp"
-        };
-        let one = [direction, protocol, class, place::port(connection.port)];
-        if !told.contains(&one) {
-            told.push(one);
-            for piece in one {
-                sink.put(Field::Connection, piece);
-            }
-        }
-    }
-}
-
-fn names(names: &[String], sink: &mut Sink) {
-    for name in names.iter().take(16) {
-        let labels = name.split('.').count();
-        let longest = name.split('.').map(str::len).max().unwrap_or(0);
-        sink.put(
-            Field::Dns,
-            ["name", "name", "name2", "name3"]
-                .get(labels)
-                .copied()
-                .unwrap_or("name4"),
-        );
-        sink.put(
-            Field::Dns,
-            match longest {
-                ..=16 => "short",
-                17..=30 => "middling",
-                _ => "long",
-            },
-        );
     }
 }
 

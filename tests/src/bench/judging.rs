@@ -90,10 +90,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     );
     let rounds = if arguments.quick { 20 } else { 400 };
     let longest = longest(&model, stories)?;
-    let times = network(&model, &vec![longest; rounds]);
+    let took = network(&model, &vec![longest; rounds]);
     add(
         "network_longest_story",
-        times,
+        took,
         [Goal::None, Goal::Below(10_000.0)],
     );
     add(
@@ -110,15 +110,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     );
     let loaded = loaded.context("this system does not tell the memory of a process");
     report.add("rss_of_model", "MB", Goal::None, loaded);
-    println!("{}", report.table());
-    if let Some(path) = &arguments.json {
-        report.write(path)?;
-    }
-    let missed = report
-        .rows
-        .iter()
-        .filter(|row| row.goal != "none" && !row.holds);
-    Ok(ExitCode::from(u8::from(missed.count() > 0)))
+    report.conclude(arguments.json.as_deref())
 }
 
 /// The same question again, word for word.

@@ -1,9 +1,11 @@
 //! The result: rows of what was measured, what was wanted, and whether that holds.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
+use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 /// What is wanted of a value.
@@ -187,8 +189,30 @@ impl Report {
         lines.join("\n")
     }
 
+    /// Tells it to the user, and to `json` where that is wanted. Success: what was to hold, holds.
+    pub fn conclude(&self, json: Option<&Path>) -> Result<ExitCode> {
+        let table = self.table() + "\n";
+        std::io::stdout().write_all(table.as_bytes())?;
+        if let Some(path) = json {
+            self.write(path)?;
+        }
+        let missed = self
+            .rows
+            .iter()
+            .filter(|row| row.goal != "none" && !row.holds);
+        let missed: Vec<&str> = missed.map(|row| row.metric.as_str()).collect();
+        ensure!(
+            missed.is_empty(),
+            "{} of {} rows do not hold: {}",
+            missed.len(),
+            self.rows.len(),
+            missed.join(", ")
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+
     /// For a program.
-    pub fn write(&self, path: &Path) -> Result<()> {
+    fn write(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)? + "\n";
         fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
     }

@@ -2,8 +2,9 @@
 
 use crate::event::FileRates;
 
-/// Fewer changes than this are no reason to judge again, whatever their rate.
-const LEAST_CHANGES: u64 = 50;
+/// Fewer changes than this are no reason to judge again, whatever their rate. The sensor first reports a process after
+/// 16 files; who replaces files makes two changes of each, and is to be judged then, not a report later.
+const LEAST_CHANGES: u64 = 30;
 /// Nor are slower ones, changes a second.
 const LEAST_RATE: f32 = 10.0;
 const SECOND_NS: u64 = 1_000_000_000;

@@ -122,7 +122,7 @@ impl ByHand {
             let unit = DIM + n;
             set(
                 "hidden.weight",
-                unit * shape.pooled() + DIM + position(fact),
+                (unit + 1) * shape.pooled() - FACTS + position(fact),
                 1.0,
             );
             set("heads.weight", unit, *adds);

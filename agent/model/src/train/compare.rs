@@ -103,14 +103,14 @@ fn table(
     weights: usize,
     seconds: u64,
 ) -> Vec<Row> {
-    let scored = |kind: Kind| -> Vec<(f32, bool)> {
+    let of_kind = |kind: Kind| -> Vec<(f32, bool)> {
         let all = held_out.iter().zip(logits);
         all.filter(|((source, _), _)| Kind::of(source) == kind)
             .map(|((_, example), logit)| (*logit, example.malicious))
             .collect()
     };
     let rows = Kind::ALL.iter().filter_map(|kind| {
-        let scores = scored(*kind);
+        let scores = of_kind(*kind);
         Some(Row {
             architecture: architecture.to_owned(),
             weights,

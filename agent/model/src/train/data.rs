@@ -4,6 +4,8 @@
 //! says nothing.
 
 mod context;
+mod own;
+mod recorded;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -17,6 +19,8 @@ use super::{TrainError, dress, recording, scrub, shell, vary};
 use crate::artifact::sha256;
 use crate::hash;
 use context::is_context;
+use own::{PACKS, pack_side};
+use recorded::{carries, leaf, recorded_side};
 
 /// Which side an item is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,22 +77,6 @@ const TLDR: usize = 12_000;
 const NL2BASH: usize = 4_000;
 /// Stories of one recorded scenario that are kept: a loop must not outweigh everything else.
 const PER_SCENARIO: usize = 160;
-
-/// Our packs, each written without sight of the others.
-const PACKS: [(&str, &str); 12] = [
-    ("automation", include_str!("packs/automation.txt")),
-    ("crews", include_str!("packs/crews.txt")),
-    ("hands", include_str!("packs/hands.txt")),
-    ("hardening", include_str!("packs/hardening.txt")),
-    ("intruder", include_str!("packs/intruder.txt")),
-    ("left-out-one", include_str!("packs/left-out-one.txt")),
-    ("left-out-two", include_str!("packs/left-out-two.txt")),
-    ("lolbin", include_str!("packs/lolbin.txt")),
-    ("operations", include_str!("packs/operations.txt")),
-    ("opportunist", include_str!("packs/opportunist.txt")),
-    ("tinker", include_str!("packs/tinker.txt")),
-    ("upkeep", include_str!("packs/upkeep.txt")),
-];
 
 impl Item {
     /// A fresh story of it.
@@ -379,68 +367,6 @@ impl Data {
             subject: None,
             side,
         });
-    }
-}
-
-/// The side of a pack. Of those that are left out one calibrates and one is reported: each was written by itself.
-fn pack_side(name: &str) -> Side {
-    match name {
-        "left-out-one" => Side::Calibrate,
-        "left-out-two" => Side::Test,
-        _ => Side::Train,
-    }
-}
-
-/// Families whose single commands are judged by what is above them: an intruder's shell.
-const TELLING_LINEAGE: [&str; 4] = ["bound-shell", "hidden-image", "remote-shell", "web-shell"];
-
-/// The arguments of a process that made and reached nothing, numbers taken out.
-fn leaf(story: &Story) -> Option<String> {
-    let own = story.process.as_ref()?;
-    let quiet = story.children.is_empty() && story.connections.is_empty();
-    let words = own.argv.join(" ");
-    (quiet && !words.is_empty()).then(|| words.chars().filter(|c| !c.is_ascii_digit()).collect())
-}
-
-/// A single command that honest work runs too is no attack by itself, whatever it was a part of.
-fn carries(one: &Recording, honest: &BTreeSet<String>) -> bool {
-    TELLING_LINEAGE.contains(&one.family.as_str())
-        || leaf(&one.story).is_none_or(|words| !honest.contains(&words))
-}
-
-/// Families that only the report sees, and families that only calibration sees: of both labels, and among them
-/// the benign work that is most often mistaken.
-const TEST_FAMILIES: [&str; 6] = [
-    "bound-shell",
-    "config-management",
-    "evasion",
-    "resource-theft",
-    "service-care",
-    "version-control",
-];
-const CALIBRATION_FAMILIES: [&str; 5] = [
-    "database",
-    "debugging",
-    "hidden-image",
-    "lateral",
-    "scheduled",
-];
-
-/// The side of a recording and what it is reported as. The last runs of a family that is trained on are kept apart:
-/// they tell less than a family left out, and have work that no other family has.
-fn recorded_side(family: &str, variant: u32) -> (Side, String) {
-    let left_out = format!("recorded:{family}");
-    let runs = format!("runs:{family}");
-    if TEST_FAMILIES.contains(&family) {
-        (Side::Test, left_out)
-    } else if CALIBRATION_FAMILIES.contains(&family) {
-        (Side::Calibrate, left_out)
-    } else {
-        match variant % 10 {
-            8 => (Side::Calibrate, runs),
-            9 => (Side::Test, runs),
-            _ => (Side::Train, left_out),
-        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Seeded choices of training: the same seed draws the same values.
 
+use std::fmt::Write as _;
+
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -319,9 +321,10 @@ impl Draw {
     /// Bytes as a shell or an interpreter reads them.
     fn escaped(&mut self) -> String {
         let bytes = self.between(4, 32);
-        (0..bytes)
-            .map(|_| format!("\\x{:02x}", self.below(256)))
-            .collect()
+        (0..bytes).fold(String::new(), |mut text, _| {
+            let _written = write!(text, "\\x{:02x}", self.below(256));
+            text
+        })
     }
 
     fn password(&mut self) -> String {

@@ -80,9 +80,9 @@ impl std::fmt::Display for Share {
 }
 
 /// False positives that the default thresholds may cost on the calibration side.
-pub const MALICIOUS_BUDGET: f64 = 1e-2;
+pub const MALICIOUS_BUDGET: f64 = 5e-3;
 /// The same for suspicious.
-pub const SUSPICIOUS_BUDGET: f64 = 3e-2;
+pub const SUSPICIOUS_BUDGET: f64 = 2e-2;
 /// Share of what the network would call suspicious that the gate must let through.
 const GATE_RECALL: f64 = 0.995;
 /// The gate never stops more than this, however sure it seems on what was measured: it is linear and has seen less.
@@ -171,6 +171,9 @@ pub fn calibrate(scored: &[Scored]) -> Calibration {
 /// A slope that is not positive would turn the order around.
 const FLATTEST: f32 = 0.05;
 
+/// False positives at which network and gate are weighed against each other: with fewer, a single story decides.
+const BLEND_BUDGET: f64 = 1e-2;
+
 /// What network and gate weigh in stories of one form: the share of the gate with which most attacks are found where
 /// one in a hundred benign stories is mistaken, then the scale that makes probabilities of it. To fit the shares as
 /// well would make the middle right and the ends wrong, and thresholds are at the ends.
@@ -180,10 +183,9 @@ fn blend(scored: &[Scored], form: Form) -> Blend {
     let found = |share: f32| -> f64 {
         let kinds = Kind::ALL.iter().filter_map(|kind| {
             let of = mine.iter().filter(|one| Kind::of(&one.source) == *kind);
-            let scores: Vec<(f32, bool)> =
-                of.map(|one| (mixed(share, one), one.malicious)).collect();
-            let benign = scores.iter().filter(|(_, malicious)| !malicious).count();
-            let found = recall_at(&scores, MALICIOUS_BUDGET).filter(|_| benign >= FEWEST)?;
+            let sums: Vec<(f32, bool)> = of.map(|one| (mixed(share, one), one.malicious)).collect();
+            let benign = sums.iter().filter(|(_, malicious)| !malicious).count();
+            let found = recall_at(&sums, BLEND_BUDGET).filter(|_| benign >= FEWEST)?;
             Some(found.hits as f64 / found.of.max(1) as f64)
         });
         kinds.sum()

@@ -131,8 +131,8 @@ pub(super) fn fit_network(
     Ok(FittedNetwork {
         network,
         last,
-        counts,
         checkpoint,
+        counts,
     })
 }
 

@@ -94,10 +94,11 @@ fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Option<Vec<f64>> {
         }
         matrix.swap(column, pivot);
         right.swap(column, pivot);
+        let pivot = matrix[column].clone();
         for row in column + 1..size {
-            let share = matrix[row][column] / matrix[column][column];
-            for index in column..size {
-                matrix[row][index] -= share * matrix[column][index];
+            let share = matrix[row][column] / pivot[column];
+            for (value, above) in matrix[row].iter_mut().zip(&pivot) {
+                *value -= share * above;
             }
             right[row] -= share * right[column];
         }

@@ -1,0 +1,78 @@
+//! Which recordings carry their label by themselves, and which side each is on.
+
+use std::collections::BTreeSet;
+
+use cordon_behavior::story::Story;
+
+use super::Side;
+use crate::train::recording::Recording;
+
+/// Families whose single commands are judged by what is above them: an intruder's shell.
+const TELLING_LINEAGE: [&str; 8] = [
+    "bound-shell",
+    "covert-shell",
+    "hidden-image",
+    "interpreter-shell",
+    "listening-shell",
+    "native-shell",
+    "remote-shell",
+    "web-shell",
+];
+
+/// The arguments of a process that made and reached nothing, numbers taken out.
+pub(super) fn leaf(story: &Story) -> Option<String> {
+    let own = story.process.as_ref()?;
+    let quiet = story.children.is_empty() && story.connections.is_empty();
+    let words = own.argv.join(" ");
+    (quiet && !words.is_empty()).then(|| words.chars().filter(|c| !c.is_ascii_digit()).collect())
+}
+
+/// A single command that honest work runs too is no attack by itself, whatever it was a part of.
+pub(super) fn carries(one: &Recording, honest: &BTreeSet<String>) -> bool {
+    TELLING_LINEAGE.contains(&one.family.as_str())
+        || leaf(&one.story).is_none_or(|words| !honest.contains(&words))
+}
+
+/// Families that only the report sees, and families that only calibration sees: of both labels, and among them
+/// the benign work that is most often mistaken.
+const TEST_FAMILIES: [&str; 10] = [
+    "bound-shell",
+    "config-management",
+    "evasion",
+    "resource-theft",
+    "service-care",
+    "store-intrusion",
+    "store-work",
+    "tree-encryption",
+    "tree-packing",
+    "version-control",
+];
+const CALIBRATION_FAMILIES: [&str; 9] = [
+    "database",
+    "debugging",
+    "hidden-image",
+    "lateral",
+    "listening-shell",
+    "offsite",
+    "scheduled",
+    "small-listeners",
+    "staged-exfiltration",
+];
+
+/// The side of a recording and what it is reported as. The last runs of a family that is trained on are kept apart:
+/// they tell less than a family left out, and have work that no other family has.
+pub(super) fn recorded_side(family: &str, variant: u32) -> (Side, String) {
+    let left_out = format!("recorded:{family}");
+    let runs = format!("runs:{family}");
+    if TEST_FAMILIES.contains(&family) {
+        (Side::Test, left_out)
+    } else if CALIBRATION_FAMILIES.contains(&family) {
+        (Side::Calibrate, left_out)
+    } else {
+        match variant % 10 {
+            8 => (Side::Calibrate, runs),
+            9 => (Side::Test, runs),
+            _ => (Side::Train, left_out),
+        }
+    }
+}
