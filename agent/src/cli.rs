@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
+use clap::CommandFactory as _;
 use cordon_contain::{Containment, Recovered};
 use cordon_history::Format;
 use cordon_proto::AGENT_SOCKET_MARK;
@@ -168,9 +169,10 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
             by,
         } => {
             if !judge && by.is_given() {
-                anyhow::bail!(
-                    "what to judge with was given, and not --judge: give both or neither"
-                );
+                let said = "what to judge with was given, and not --judge: give both or neither\n";
+                Arguments::command()
+                    .error(clap::error::ErrorKind::MissingRequiredArgument, said)
+                    .exit();
             }
             let judge = judge.then(|| judge::open(&by, config.as_deref()));
             replay::run(&file, format, judge.transpose()?, json)
