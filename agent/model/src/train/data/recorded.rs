@@ -37,14 +37,14 @@ pub(super) fn carries(one: &Recording, honest: &BTreeSet<String>) -> bool {
 /// the benign work that is most often mistaken.
 const TEST_FAMILIES: [&str; 10] = [
     "bound-shell",
-    "config-management",
     "evasion",
+    "playbook-runs",
     "resource-theft",
-    "service-care",
     "store-intrusion",
     "store-work",
     "tree-encryption",
     "tree-packing",
+    "troubleshooting",
     "version-control",
 ];
 const CALIBRATION_FAMILIES: [&str; 9] = [
