@@ -308,7 +308,7 @@ impl Bench {
         if verdict.verdict < VerdictKind::Suspicious {
             return Ok(());
         }
-        raise(&mut verdict, risk, own);
+        tell_risk(&mut verdict, risk);
         let judged = Judged {
             process: trigger.process,
             tree,
@@ -343,10 +343,9 @@ impl Bench {
         let Some(judge) = &mut self.judge else {
             return Ok(());
         };
-        let own = judge.thresholds(thresholds);
         let mut verdict = judge.judge(&story, thresholds, &around);
         verdict.micros = micros;
-        raise(&mut verdict, risk, own);
+        tell_risk(&mut verdict, risk);
         self.send(Finding::Explained(Box::new(Explained {
             verdict,
             exe_sha256,
@@ -372,15 +371,12 @@ impl Bench {
     }
 }
 
-/// What is suspicious in a tree that is over the line is malicious, and says so first.
-///
-/// The score follows the name, as it does for a rule: whoever compares it later must come to the same.
-fn raise(verdict: &mut Verdict, risk: TreeRisk, thresholds: Thresholds) {
+/// What is suspicious in a tree that is over the line says so first. It stays suspicious: how often honest trees get
+/// there has to be measured on whole days of work before a host may be cut off for it.
+fn tell_risk(verdict: &mut Verdict, risk: TreeRisk) {
     if !risk.is_over || verdict.verdict != VerdictKind::Suspicious {
         return;
     }
-    verdict.verdict = VerdictKind::Malicious;
-    verdict.score = verdict.score.max(thresholds.malicious);
     let text = format!(
         "{} different suspicious steps in this process tree, shortly after each other",
         risk.signs
