@@ -37,7 +37,7 @@ pub use run::run;
 #[command(name = "cordon-train", version)]
 pub struct Arguments {
     /// Directory of the public text (see docs/model.md for its sources)
-    #[arg(long, required_unless_present = "held_out", default_value = "")]
+    #[arg(long, default_value = "corpus")]
     pub corpus: PathBuf,
     /// Only write the stories that are left out and are not public text, a labelled one a line, to this file
     #[arg(long)]
