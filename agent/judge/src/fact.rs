@@ -27,9 +27,10 @@ pub(crate) enum Fact {
     Mounts,
     RawSockets,
     Logins,
+    Listeners,
 }
 
-const ALL: [Fact; 20] = [
+const ALL: [Fact; 21] = [
     Fact::Script,
     Fact::Environment,
     Fact::Package,
@@ -50,6 +51,7 @@ const ALL: [Fact; 20] = [
     Fact::Mounts,
     Fact::RawSockets,
     Fact::Logins,
+    Fact::Listeners,
 ];
 
 /// Those that `story` has.
@@ -57,6 +59,7 @@ pub(crate) fn of(story: &Story) -> impl Iterator<Item = Fact> {
     let facts = Story {
         process: story.process.clone(),
         facts: story.facts.clone(),
+        connections: story.connections.clone(),
         ..Story::default()
     };
     ALL.into_iter().filter(move |fact| {
@@ -83,6 +86,7 @@ impl Fact {
             Self::Mounts => facts.mounts.clear(),
             Self::RawSockets => facts.raw_sockets.clear(),
             Self::Logins => facts.logins.clear(),
+            Self::Listeners => story.connections.retain(|one| one.direction != "listen"),
             _ => {}
         }
     }
@@ -182,6 +186,7 @@ impl Fact {
                 "属于某用户的登录会话"
             ),
             Self::Container => say!(language, "runs in a container", "在容器中运行"),
+            Self::Listeners => listeners(story, language),
             _ => self.words_of(&story.facts, language),
         }
     }
@@ -232,6 +237,22 @@ fn list(language: Language, en: &str, zh: &str, items: &[String]) -> String {
     let head = if language == Language::En { en } else { zh };
     let mut words = format!("{head}{}", quoted(items.first().map_or("", String::as_str)));
     more(&mut words, items.len(), language);
+    words
+}
+
+fn listeners(story: &Story, language: Language) -> String {
+    let listening = || {
+        let all = story.connections.iter();
+        all.filter(|one| one.direction == "listen")
+    };
+    let port = listening().next().map_or(0, |one| one.port);
+    let mut words = say!(
+        language,
+        "waits for connections on port {}",
+        "在端口 {} 上等待连接",
+        port
+    );
+    more(&mut words, listening().count(), language);
     words
 }
 
@@ -302,7 +323,7 @@ mod tests {
     #[test]
     fn each_fact_is_found_named_and_left_out() {
         let story = Story::from_json(
-            br#"{"id":"f","process":{"exe":"/tmp/x","script":"a.sh","env":["LD_PRELOAD"],"package":"","first_seen":true,
+            br#"{"id":"f","connections":[{"direction":"listen","protocol":"tcp","address":"::","port":99}],"process":{"exe":"/tmp/x","script":"a.sh","env":["LD_PRELOAD"],"package":"","first_seen":true,
             "world_writable":true,"by_descriptor":true,"uid_raised":{"from":33,"to":0},"capabilities_gained":["CAP_SYS_ADMIN"],
             "namespaces":["mnt"],"login_uid":1000,"container":{"id":"c"}},
             "facts":{"file_rates":{"written":5,"entropy":7.9},"beacons":[{"address":"h","times":6,"every_ms":60000}],

@@ -178,9 +178,11 @@ impl Floor {
         }
         self.counters.rules += 1;
         let kind = match rule.level {
-            Level::Critical | Level::High => VerdictKind::Malicious,
-            Level::Medium => VerdictKind::Suspicious,
-            Level::Low | Level::Informational => return word.notes.push(text),
+            // As Sigma's own words have it: an incident, an alert, something to look at some time. A host may be cut
+            // off for what is malicious, and by no rule that means less than that.
+            Level::Critical => VerdictKind::Malicious,
+            Level::High => VerdictKind::Suspicious,
+            Level::Medium | Level::Low | Level::Informational => return word.notes.push(text),
         };
         word.techniques.extend_from_slice(&rule.techniques);
         word.decided(kind, Stage::Rule, text);

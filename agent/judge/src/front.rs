@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn the_bound_holds_and_what_is_asked_for_stays() {
-        let (fingerprints, reads) = (Fingerprints::default(), Reads::default());
+        let (fingerprints, reads) = (Fingerprints::default(), Reads::everything());
         let of = |number: u32| {
             let story = Story {
                 command: Some(number.to_string()),

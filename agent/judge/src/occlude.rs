@@ -22,7 +22,7 @@ pub(crate) fn excerpt(story: &Story, reads: &Reads) -> Story {
         exe: clip(&process.exe),
         cwd: clip(&process.cwd),
         argv: clip_all(&process.argv, &mut clip),
-        ..scalars(process, reads)
+        ..rest(process, reads, &mut clip)
     });
     Story {
         id: String::new(),
@@ -30,10 +30,15 @@ pub(crate) fn excerpt(story: &Story, reads: &Reads) -> Story {
         dns: clip_all(reads.dns(story), &mut clip),
         ancestors: kin(&story.ancestors, &mut clip),
         children: kin(&story.children, &mut clip),
-        connections: reads.connections(story).take(MOST_ITEMS).cloned().collect(),
+        connections: reads
+            .connections(story)
+            .take(MOST_ITEMS)
+            .chain(reads.listeners(story).take(MOST_ITEMS))
+            .cloned()
+            .collect(),
         files: files(reads.files(story), &mut clip),
         facts: if reads.facts() {
-            facts(&story.facts)
+            facts(&story.facts, &mut clip)
         } else {
             Facts::default()
         },
@@ -45,19 +50,22 @@ pub(crate) fn excerpt(story: &Story, reads: &Reads) -> Story {
 /// Most items of one list of facts: what is beyond changes nothing that a model reads.
 const MOST_FACTS: usize = 64;
 
-fn facts(facts: &Facts) -> Facts {
-    fn few<T: Clone>(list: &[T]) -> Vec<T> {
-        list.iter().take(MOST_FACTS).cloned().collect()
-    }
+fn few<T: Clone>(list: &[T]) -> Vec<T> {
+    list.iter().take(MOST_FACTS).cloned().collect()
+}
+
+/// Of what is only counted, so many; of texts, what there is room for.
+fn facts(facts: &Facts, clip: &mut dyn FnMut(&str) -> String) -> Facts {
+    let mut texts = |list: &[String]| clip_all(&few(list), clip);
     Facts {
+        executable_memory: texts(&facts.executable_memory),
+        ptraced: texts(&facts.ptraced),
+        modules: texts(&facts.modules),
+        bpf: texts(&facts.bpf),
+        raw_sockets: texts(&facts.raw_sockets),
         file_rates: facts.file_rates.clone(),
         beacons: few(&facts.beacons),
-        executable_memory: few(&facts.executable_memory),
-        ptraced: few(&facts.ptraced),
-        modules: few(&facts.modules),
-        bpf: few(&facts.bpf),
         mounts: few(&facts.mounts),
-        raw_sockets: few(&facts.raw_sockets),
         logins: few(&facts.logins),
     }
 }
@@ -76,20 +84,9 @@ fn clip_all(texts: &[String], clip: &mut dyn FnMut(&str) -> String) -> Vec<Strin
         .collect()
 }
 
-/// Those that a model reads.
-fn scalars(process: &Process, reads: &Reads) -> Process {
-    let more = if reads.facts() {
-        Process {
-            argv: Vec::new(),
-            env: process.env.iter().take(MOST_FACTS).cloned().collect(),
-            ..process.clone()
-        }
-    } else {
-        Process::default()
-    };
-    Process {
-        exe: String::new(),
-        cwd: String::new(),
+/// Of the rest what a model reads.
+fn rest(process: &Process, reads: &Reads, clip: &mut dyn FnMut(&str) -> String) -> Process {
+    let seen = Process {
         uid: process.uid,
         euid: process.euid,
         tty: process.tty,
@@ -98,7 +95,25 @@ fn scalars(process: &Process, reads: &Reads) -> Process {
         stderr: process.stderr,
         deleted_exe: process.deleted_exe,
         memfd: process.memfd,
-        ..more
+        ..Process::default()
+    };
+    if !reads.facts() {
+        return seen;
+    }
+    Process {
+        argv_truncated: process.argv_truncated,
+        script: clip(&process.script),
+        env: clip_all(&few(&process.env), clip),
+        package: process.package.as_deref().map(&mut *clip),
+        first_seen: process.first_seen,
+        world_writable: process.world_writable,
+        by_descriptor: process.by_descriptor,
+        uid_raised: process.uid_raised,
+        capabilities_gained: clip_all(&few(&process.capabilities_gained), clip),
+        namespaces: clip_all(&few(&process.namespaces), clip),
+        login_uid: process.login_uid,
+        container: process.container.clone(),
+        ..seen
     }
 }
 

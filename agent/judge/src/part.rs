@@ -168,7 +168,8 @@ fn items(count: usize) -> impl Iterator<Item = Range<usize>> {
 /// The first connection of each class.
 fn classes(connections: &[Connection]) -> Vec<usize> {
     let mut firsts: Vec<usize> = Vec::new();
-    for (index, one) in connections.iter().enumerate().take(256) {
+    let reached = connections.iter().enumerate().take(256);
+    for (index, one) in reached.filter(|(_, one)| one.direction != "listen") {
         if !firsts
             .iter()
             .any(|first| is_like(&connections[*first], one))
@@ -185,7 +186,7 @@ pub(crate) fn is_like(a: &Connection, b: &Connection) -> bool {
     let class = |one: &Connection| {
         let address = one.address.parse().map_or("", place::address);
         (
-            one.direction == "in",
+            ["in", "listen"].map(|direction| one.direction == direction),
             one.protocol == "udp",
             address,
             place::port(one.port),

@@ -15,8 +15,8 @@ use support::{ByHand, SHELLS, shell, story};
 
 const RULES: &str = r"
 title: Bad line
-id: r-high
-level: high
+id: r-critical
+level: critical
 tags: [attack.t1059.004]
 logsource: {category: process_creation}
 detection:
@@ -24,8 +24,8 @@ detection:
   condition: s
 ---
 title: Odd line
-id: r-medium
-level: medium
+id: r-high
+level: high
 tags: [attack.t1105]
 logsource: {category: process_creation}
 detection:
@@ -42,7 +42,7 @@ detection:
 ---
 title: Noted name
 id: r-name
-level: medium
+level: high
 logsource: {category: dns_query}
 detection:
   s: {QueryName: odd.example}
@@ -50,7 +50,7 @@ detection:
 ";
 
 const EXCEPTIONS: &str = r#"{"version":1,"exceptions":[
-  {"id":"e-rule","scope":{"rule":"r-high"},"when":{"exe":"/opt/known"},"reason":"ours","author":"op",
+  {"id":"e-rule","scope":{"rule":"r-critical"},"when":{"exe":"/opt/known"},"reason":"ours","author":"op",
    "created":"2026-05-01T00:00:00Z","expires":"2026-07-01T00:00:00Z"},
   {"id":"e-ioc","scope":{"ioc":"203.0.113.9"},"when":{"exe":"/opt/known"},"reason":"ours","author":"op",
    "created":"2026-05-01T00:00:00Z","expires":"2026-07-01T00:00:00Z"},
@@ -112,7 +112,7 @@ fn the_worse_of_rule_and_model_is_the_verdict_with_the_reasons_of_both() {
             "ls badline",
             Malicious,
             Stage::Rule,
-            &["rule \"Bad line\" (high, r-high): ls badline"][..],
+            &["rule \"Bad line\" (critical, r-critical): ls badline"][..],
         ),
         ("ls oddline", Suspicious, Stage::Rule, &["Odd line"]),
         ("ls notedline", Benign, Stage::Model, &["Noted line"]),

@@ -167,9 +167,7 @@ fn connections(story: &Story, reads: &Reads, out: &mut Writer) {
     out.count(read().filter_map(|one| one.times).max().unwrap_or(0).into());
     out.count(read().filter_map(|one| one.lasted_ms).max().unwrap_or(0));
     out.count(read().filter(|one| one.protocol == "udp").count() as u64);
-    let listens = story.connections.iter().take(256);
-    let listens = listens.filter(|one| one.direction == "listen");
-    out.count(listens.count() as u64);
+    out.count(reads.listeners(story).take(256).count() as u64);
 }
 
 fn files(files: &[FileOperation], out: &mut Writer) {
@@ -292,6 +290,6 @@ mod tests {
     #[test]
     fn who_reads_no_facts_sees_no_level() {
         let json = r#"{"id":"l","process":{"exe":"/tmp/x","first_seen":true}}"#;
-        assert_eq!(of(&story(json), &Reads::default()), [0; COUNT]);
+        assert_eq!(of(&story(json), &Reads::new(Vec::new())), [0; COUNT]);
     }
 }

@@ -30,4 +30,4 @@ pub mod train;
 pub use artifact::ModelError;
 pub use calibration::Thresholds;
 pub use model::{Assessment, Model, Part};
-pub use reads::Reads;
+pub use reads::{Reads, Section};

@@ -3,7 +3,7 @@
 //! A sensor learns to see before a model learns to read. What a model was never shown carries no
 //! meaning for its weights, only noise, so it is kept from tokens and facts here, and nowhere else.
 //! The artifact says what its model reads (`reads` in `tokenizer.json`); training writes there what
-//! it trained on, and adding a [`Section`] to [`Reads::default`] is how the next one begins to.
+//! it trained on ([`crate::shape::Shape::standard`]).
 
 use std::hash::{Hash as _, Hasher};
 
@@ -40,20 +40,15 @@ pub struct Reads(Vec<Section>);
 const ENTRY: u8 = 1;
 const END: u8 = 0;
 
-impl Default for Reads {
-    /// What an artifact reads that does not say: no recording it was trained on has anything else.
-    /// Accepted connections were in composed stories alone, most of them honest. Shown beside what
-    /// a sensor records they hid attacks: of 117 recorded bound shells 61 were called malicious
-    /// without them and 42 with them, of 136 visits to look around 122 and 91.
-    fn default() -> Self {
-        Self(vec![Section::ConnectionsOut])
-    }
-}
-
 impl Reads {
+    /// These sections.
+    pub fn new(sections: Vec<Section>) -> Self {
+        Self(sections)
+    }
+
     /// All there is.
     pub fn everything() -> Self {
-        Self(vec![
+        Self::new(vec![
             Section::ConnectionsOut,
             Section::ConnectionsIn,
             Section::ConnectionsUdp,
@@ -72,6 +67,16 @@ impl Reads {
     pub fn connections<'a>(&'a self, story: &'a Story) -> impl Iterator<Item = &'a Connection> {
         let is_read = |one: &&Connection| section(one).is_some_and(|section| self.has(section));
         story.connections.iter().filter(is_read)
+    }
+
+    /// What waits for others, where facts are read: how often is one of them, and nothing else of it is read.
+    pub fn listeners<'a>(&self, story: &'a Story) -> impl Iterator<Item = &'a Connection> {
+        let all: &[Connection] = if self.facts() {
+            &story.connections
+        } else {
+            &[]
+        };
+        all.iter().filter(|one| one.direction == "listen")
     }
 
     /// The names that are read.
@@ -134,7 +139,7 @@ impl Reads {
     }
 }
 
-/// What listens has no place in tokens and facts.
+/// What listens is only counted ([`Reads::listeners`]).
 fn section(connection: &Connection) -> Option<Section> {
     match (connection.direction.as_str(), connection.protocol.as_str()) {
         ("listen", _) => None,
@@ -221,6 +226,10 @@ mod tests {
     const STORY: &str = r#"{"id":"r","process":{"exe":"/bin/sh","argv":["sh"],"uid":33},
         "connections":[{"direction":"out","protocol":"tcp","address":"203.0.113.9","port":443}]}"#;
 
+    fn connections_out() -> Reads {
+        Reads::new(vec![Section::ConnectionsOut])
+    }
+
     fn story(json: &str) -> Story {
         Story::from_json(json.as_bytes()).unwrap()
     }
@@ -233,7 +242,7 @@ mod tests {
 
     #[test]
     fn what_is_not_read_changes_no_digest_and_what_is_read_does() {
-        let (reads, plain) = (Reads::default(), story(STORY));
+        let (reads, plain) = (connections_out(), story(STORY));
         let mut more = plain.clone();
         more.connections.push(Connection {
             direction: "listen".to_owned(),
@@ -290,6 +299,6 @@ mod tests {
     fn a_section_that_this_agent_cannot_read_is_refused() {
         assert!(serde_json::from_str::<Reads>(r#"["connections_out","dreams"]"#).is_err());
         let known: Reads = serde_json::from_str(r#"["connections_out"]"#).unwrap();
-        assert_eq!(known, Reads::default());
+        assert_eq!(known, connections_out());
     }
 }

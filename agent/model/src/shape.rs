@@ -38,7 +38,6 @@ pub struct Shape {
     /// Technique ids, in the order of the outputs after the first.
     pub techniques: Vec<String>,
     /// What of a story was trained on, and is read.
-    #[serde(default)]
     pub reads: Reads,
 }
 

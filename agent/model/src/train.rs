@@ -124,7 +124,9 @@ pub enum TrainError {
     #[error("no source is called {0}: see the sources of the model card")]
     NoSource(String),
     /// Weights of an earlier run were fitted on other data.
-    #[error("the weights in {0} were fitted on other data: train again")]
+    #[error(
+        "the weights in {0} were fitted on other data, or with other sources left out: train again"
+    )]
     Changed(PathBuf),
     /// Nothing to learn from.
     #[error("no {0} stories to train on")]

@@ -14,7 +14,7 @@ use cordon_model::artifact::Writer;
 use cordon_model::calibration::{Blend, Calibration, Platt, Thresholds};
 use cordon_model::facts::{FACTS, NAMES};
 use cordon_model::network::Rows;
-use cordon_model::reads::Reads;
+use cordon_model::reads::{Reads, Section};
 use cordon_model::shape::Shape;
 use cordon_model::tokens::Field;
 
@@ -76,7 +76,7 @@ impl ByHand {
             channels: DIM,
             hidden: 2 * DIM,
             gate_rows: 32,
-            reads: Reads::default(),
+            reads: Reads::new(vec![Section::ConnectionsOut]),
             ..Shape::standard(vec!["T1059.004".to_owned(), "T1105".to_owned()])
         };
         let dir = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::compare::Comparison;
-use super::measure::{Kind, MALICIOUS_BUDGET, SUSPICIOUS_BUDGET, Scored, Share, auc, recall_at};
+use super::measure::{Kind, MALICIOUS_BUDGET, Ranking, SUSPICIOUS_BUDGET, Scored, Share};
 use crate::calibration::Calibration;
 use crate::shape::Shape;
 
@@ -88,7 +88,7 @@ fn network(facts: &Facts, card: &mut String) {
 fn sources(facts: &Facts, calibrate: &[Scored], test: &[Scored], card: &mut String) {
     line!(
         card,
-        "\n## Sources\n\nWhat is fitted is on no other side, except `composed` (fresh draws of the same generator: optimistic, shown apart). `recorded:` families are left out as a whole, `runs:` are other runs of fitted scenarios.\n\n| source | label | side | stories |\n|---|---|---|---|"
+        "\n## Sources\n\nWhat is fitted is on no other side, except `composed` (fresh draws of the same generator: optimistic, shown apart). `recorded:` families are left out as a whole, `runs:` are other runs of fitted scenarios. An attack's text that is left out is drawn three times, so its rows count each text three times: intervals are wider than they say.\n\n| source | label | side | stories |\n|---|---|---|---|"
     );
     for ((source, malicious), count) in facts.fitted {
         line!(
@@ -197,36 +197,38 @@ fn budgets(calibration: &Calibration, test: &[Scored], card: &mut String) {
 }
 
 fn budget_row(kind: Kind, model: &str, scores: &[(f32, bool)], card: &mut String) {
-    let (Some(one), Some(tenth)) = (recall_at(scores, 1e-2), recall_at(scores, 1e-3)) else {
-        return;
-    };
-    let benign = scores.iter().filter(|(_, malicious)| !malicious).count();
-    let (name, area) = (kind.name(), auc(scores));
-    line!(
-        card,
-        "| {name} | {benign} | {model} | {area:.4} | {one} | {tenth} |"
-    );
+    if let Some(ranking) = Ranking::of(scores) {
+        line!(
+            card,
+            "| {} | {} | {model} | {} |",
+            kind.name(),
+            ranking.benign,
+            recalls(&ranking)
+        );
+    }
+}
+
+fn recalls(ranking: &Ranking) -> String {
+    let (one, tenth) = (ranking.recall_1, ranking.recall_01);
+    format!("{:.4} | {one} | {tenth}", ranking.auc)
 }
 
 /// The architectures side by side.
 fn comparison(compared: &Comparison, card: &mut String) {
     line!(
         card,
-        "\n## Architectures side by side\n\nEach fitted on the same stories ({}) and measured in floating point on what was left out; by `cargo xtask train --compare`.\n\n| stories | benign | architecture | weights | fitted in | area under the curve | recall at 1 % | recall at 0.1 % |\n|---|---|---|---|---|---|---|---|",
+        "\n## Architectures side by side\n\nEach fitted on the same stories ({}) and measured in floating point on what was left out; by `cargo xtask train --compare`.\n\n| stories | benign | architecture | weights | area under the curve | recall at 1 % | recall at 0.1 % |\n|---|---|---|---|---|---|---|",
         compared.training
     );
     for row in &compared.rows {
         line!(
             card,
-            "| {} | {} | {} | {} | {} s | {:.4} | {} | {} |",
+            "| {} | {} | {} | {} | {} |",
             row.stories,
-            row.benign,
+            row.ranking.benign,
             row.architecture,
             row.weights,
-            row.seconds,
-            row.auc,
-            row.recall_1,
-            row.recall_01
+            recalls(&row.ranking)
         );
     }
 }

@@ -1,17 +1,17 @@
 //! Architectures side by side: fitted on the same stories, measured on the same sources and families left out.
 
-use std::time::Instant;
-
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::Checkpoint;
 use super::data::{Data, Side};
 use super::draw::Draw;
 use super::fit::{self, Example};
 use super::float::Architecture;
-use super::measure::{Kind, Share, auc, recall_at};
-use super::run::fit_network;
-use super::run::stories::{examples, held_out_stories, techniques};
+use super::measure::{Kind, Ranking};
+use super::run::stories::{examples, techniques};
+use super::run::{fit_network, left_out_stories};
 use super::{Arguments, TrainError};
+use crate::facts::FACTS;
 use crate::shape::Shape;
 
 /// What each architecture found of what was left out, and what it was fitted on.
@@ -32,16 +32,8 @@ pub struct Row {
     pub weights: usize,
     /// What it was measured on.
     pub stories: String,
-    /// Benign stories among them.
-    pub benign: usize,
-    /// Area under the ROC curve.
-    pub auc: f64,
-    /// Recall at 1 % of false positives.
-    pub recall_1: Share,
-    /// Recall at 0.1 % of false positives.
-    pub recall_01: Share,
-    /// Seconds that fitting took.
-    pub seconds: u64,
+    /// How it ranks them.
+    pub ranking: Ranking,
 }
 
 const ALL: [Architecture; 3] = [
@@ -50,42 +42,38 @@ const ALL: [Architecture; 3] = [
     Architecture::Attention,
 ];
 
-/// Fits each, and measures.
+/// Fits each, and measures. Each keeps its place until all are done, apart from that of a fit for an artifact.
 pub fn compare(arguments: &Arguments, data: &Data) -> Result<Comparison, TrainError> {
+    let arguments = &Arguments {
+        checkpoints: arguments.checkpoints.join("compare"),
+        ..arguments.clone()
+    };
     let shape = Shape::standard(techniques(data));
-    let held_out = held_out_stories(data, Side::Test, &mut Draw::new(arguments.seed));
+    let held_out = left_out_stories(arguments, data, Side::Test);
     let held_out: Vec<(String, Example)> = held_out
         .iter()
         .map(|one| one.source.clone())
         .zip(examples(&held_out, &shape))
         .collect();
-    let mut rows = Vec::new();
+    let only: Vec<&Example> = held_out.iter().map(|(_, example)| example).collect();
+    let (mut rows, mut done) = (Vec::new(), Vec::new());
     for architecture in ALL {
-        let begun = Instant::now();
         let fitted = fit_network(arguments, data, (architecture, &shape))?;
-        let network = fitted.network;
-        let seconds = begun.elapsed().as_secs();
-        fitted.checkpoint.forget();
-        let only: Vec<&Example> = held_out.iter().map(|(_, example)| example).collect();
-        let logits = fit::logits(&network, &only)?;
-        let mut add = |name: &str, logits: &[f32], weights, seconds| {
-            rows.extend(table(name, &held_out, logits, weights, seconds));
+        let logits = fit::logits(&fitted.network, &only)?;
+        let mut add = |name: &str, logits: &[f32], weights| {
+            rows.extend(table(name, &held_out, logits, weights));
         };
-        add(architecture.name(), &logits, network.size(), seconds);
+        add(architecture.name(), &logits, fitted.network.size());
         if architecture == Architecture::Convolution {
-            let begun = Instant::now();
-            let gate = fit::gate(
-                &fitted.last,
-                shape.gate_rows,
-                fit::GATE_PASSES,
-                &mut Draw::new(arguments.seed),
-            );
-            let seconds = begun.elapsed().as_secs();
+            let mut draw = Draw::new(arguments.seed);
+            let gate = fit::gate(&fitted.last, shape.gate_rows, fit::GATE_PASSES, &mut draw);
             let said = |one: &&Example| gate.logit_of(&one.gate, &one.facts);
             let logits: Vec<f32> = only.iter().map(said).collect();
-            add("gate (linear)", &logits, shape.gate_rows as usize, seconds);
+            add("gate (linear)", &logits, shape.gate_rows as usize + FACTS);
         }
+        done.push(fitted.checkpoint);
     }
+    done.iter().for_each(Checkpoint::forget);
     Ok(Comparison {
         training: format!(
             "seed {}, {} passes of at most {} stories",
@@ -101,7 +89,6 @@ fn table(
     held_out: &[(String, Example)],
     logits: &[f32],
     weights: usize,
-    seconds: u64,
 ) -> Vec<Row> {
     let of_kind = |kind: Kind| -> Vec<(f32, bool)> {
         let all = held_out.iter().zip(logits);
@@ -110,16 +97,11 @@ fn table(
             .collect()
     };
     let rows = Kind::ALL.iter().filter_map(|kind| {
-        let scores = of_kind(*kind);
         Some(Row {
             architecture: architecture.to_owned(),
             weights,
             stories: kind.name().to_owned(),
-            benign: scores.iter().filter(|(_, malicious)| !malicious).count(),
-            auc: auc(&scores),
-            recall_1: recall_at(&scores, 1e-2)?,
-            recall_01: recall_at(&scores, 1e-3)?,
-            seconds,
+            ranking: Ranking::of(&of_kind(*kind))?,
         })
     });
     rows.collect()

@@ -95,7 +95,7 @@ impl Item {
                 let filled = draw.fill(text);
                 dress::line(&vary::text(filled, draw), draw)
             }
-            Body::Block(block) if block.is_line() => {
+            Body::Block(block) if block.line().is_some() => {
                 let text = block.draw(draw).join("\n");
                 dress::line(&vary::text(text, draw), draw)
             }
@@ -148,7 +148,10 @@ impl Data {
     pub fn leave_out(&mut self, sources: &[String]) -> Result<(), TrainError> {
         for source in sources {
             let mut found = false;
-            for item in self.items.iter_mut().filter(|item| item.source == *source) {
+            // Other runs of a family are that family too.
+            let runs = source.replacen("recorded:", "runs:", 1);
+            let is_of = |item: &&mut Item| item.source == *source || item.source == runs;
+            for item in self.items.iter_mut().filter(is_of) {
                 item.side = Side::Test;
                 found = true;
             }
@@ -296,15 +299,24 @@ impl Data {
     }
 
     fn packs(&mut self) -> Result<(), TrainError> {
+        let mut all = Vec::new();
         for (name, text) in PACKS {
-            let source = format!("pack:{name}");
             self.hashes
                 .insert(format!("packs/{name}.txt"), sha256(text.as_bytes()));
             let blocks = packs::parse(text).map_err(|why| TrainError::Pack { name, why })?;
-            for block in blocks {
-                let side = pack_side(name);
+            all.push((name, pack_side(name), blocks));
+        }
+        // Two hands wrote a few lines word for word alike: those are not fitted.
+        let apart = all.iter().filter(|(_, side, _)| *side != Side::Train);
+        let apart: BTreeSet<&str> = apart
+            .flat_map(|(.., blocks)| blocks.iter().filter_map(Block::line))
+            .collect();
+        for (name, side, blocks) in all {
+            let is_kept = |block: &Block| side != Side::Train || !block.has_any(&apart);
+            for block in blocks.into_iter().filter(is_kept) {
                 let (malicious, subject) = (block.malicious, block.subject);
                 let technique = block.technique.map(str::to_owned);
+                let source = format!("pack:{name}");
                 self.push(Body::Block(block), malicious, technique, &source, side);
                 if let Some(item) = self.items.last_mut() {
                     item.subject = Some(subject);

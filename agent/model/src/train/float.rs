@@ -87,7 +87,12 @@ impl Float {
                 _ => 0.0,
             };
             let count = dims.iter().product();
-            let values: Vec<f32> = (0..count).map(|_| draw.normal(deviation)).collect();
+            let mut values: Vec<f32> = (0..count).map(|_| draw.normal(deviation)).collect();
+            // Facts come last of what enters; one that no story shows must weigh nothing, not something drawn.
+            if let ("hidden.weight", [_, inputs]) = (name.as_str(), dims.as_slice()) {
+                let rows = values.chunks_exact_mut(*inputs);
+                rows.for_each(|row| row[inputs - FACTS..].fill(0.0));
+            }
             let tensor = Tensor::from_vec(values, dims, &Device::Cpu)?;
             vars.insert(name, Var::from_tensor(&tensor)?);
         }

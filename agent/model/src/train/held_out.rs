@@ -18,12 +18,6 @@ struct Line<'a> {
     label: &'a str,
     /// Where it is from.
     source: &'a str,
-    /// What it is about.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<&'a str>,
-    /// The technique that it is labelled with.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    technique: Option<&'a str>,
     /// The text or the recording that it was made of: its forms are not independent of each other.
     origin: usize,
     /// What a judge reads.
@@ -60,8 +54,6 @@ pub fn write(path: &Path, arguments: &Arguments) -> Result<(), TrainError> {
             let line = Line {
                 label: if item.malicious { "attack" } else { "benign" },
                 source: &item.source,
-                subject: item.subject,
-                technique: item.technique.as_deref(),
                 origin,
                 story,
             };

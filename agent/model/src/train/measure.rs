@@ -1,7 +1,5 @@
 //! Measuring: calibration and thresholds on one side, recall and false positives with intervals on another.
 
-mod logistic;
-
 use serde::{Deserialize, Serialize};
 
 use crate::calibration::{Blend, Calibration, Form, Platt, Thresholds, sigmoid};
@@ -79,6 +77,44 @@ impl std::fmt::Display for Share {
     }
 }
 
+/// Platt scaling with both classes weighing the same: the probability under even odds, whatever mix was measured.
+fn platt(scores: &[(f32, bool)]) -> Platt {
+    let positives = scores.iter().filter(|(_, malicious)| *malicious).count();
+    let negatives = scores.len() - positives;
+    if positives == 0 || negatives == 0 {
+        return Platt::IDENTITY;
+    }
+    let weight = |malicious: bool| 0.5 / if malicious { positives } else { negatives } as f64;
+    let (mut slope, mut offset) = (1.0f64, 0.0f64);
+    for _ in 0..200 {
+        let (mut gs, mut go, mut hss, mut hso, mut hoo) =
+            (1e-3 * (slope - 1.0), 0.0, 1e-3, 0.0, 1e-6);
+        for (score, malicious) in scores {
+            let x = f64::from(*score);
+            let p = 1.0 / (1.0 + (-(slope * x + offset)).exp());
+            let error = weight(*malicious) * (p - f64::from(u8::from(*malicious)));
+            let curve = weight(*malicious) * p * (1.0 - p);
+            gs += error * x;
+            go += error;
+            hss += curve * x * x;
+            hso += curve * x;
+            hoo += curve;
+        }
+        let det = hss * hoo - hso * hso;
+        if det.abs() < 1e-12 {
+            break;
+        }
+        let (ds, d_offset) = ((gs * hoo - go * hso) / det, (go * hss - gs * hso) / det);
+        // Half steps keep Newton from leaving where the curve is flat.
+        slope = (slope - 0.5 * ds).clamp(0.05, 4.0);
+        offset = (offset - 0.5 * d_offset).clamp(-12.0, 12.0);
+    }
+    Platt {
+        slope: slope as f32,
+        offset: offset as f32,
+    }
+}
+
 /// False positives that the default thresholds may cost on the calibration side.
 pub const MALICIOUS_BUDGET: f64 = 5e-3;
 /// The same for suspicious.
@@ -145,14 +181,8 @@ pub fn calibrate(scored: &[Scored]) -> Calibration {
         reach(scored, Form::Seen, seen_blend, SUSPICIOUS_BUDGET).max(told_suspicious + seen - told);
     let malicious = sigmoid(seen).clamp(0.5, 0.9995);
     let suspicious = sigmoid(suspicious).clamp(0.2, malicious);
-    let gates: Vec<([f32; 1], bool)> = scored
-        .iter()
-        .map(|one| ([one.gate], one.malicious))
-        .collect();
-    let gate = logistic::fit(&gates).map_or(Platt::IDENTITY, |fitted| Platt {
-        slope: fitted.slopes[0].max(FLATTEST),
-        offset: fitted.offset,
-    });
+    let gates: Vec<(f32, bool)> = scored.iter().map(|one| (one.gate, one.malicious)).collect();
+    let gate = platt(&gates);
     let mut calibration = Calibration {
         seen: seen_blend,
         text,
@@ -167,9 +197,6 @@ pub fn calibrate(scored: &[Scored]) -> Calibration {
     calibration.thresholds.gate = gate_threshold(scored, &calibration);
     calibration
 }
-
-/// A slope that is not positive would turn the order around.
-const FLATTEST: f32 = 0.05;
 
 /// False positives at which network and gate are weighed against each other: with fewer, a single story decides.
 const BLEND_BUDGET: f64 = 1e-2;
@@ -199,18 +226,16 @@ fn blend(scored: &[Scored], form: Form) -> Blend {
         }
     }
     let share = best.0;
-    let rows: Vec<([f32; 1], bool)> = mine
+    let sums: Vec<(f32, bool)> = mine
         .iter()
-        .map(|one| ([mixed(share, one)], one.malicious))
+        .map(|one| (mixed(share, one), one.malicious))
         .collect();
-    logistic::fit(&rows).map_or(Blend::NETWORK, |fitted| {
-        let slope = fitted.slopes[0].max(FLATTEST);
-        Blend {
-            network: slope * (1.0 - share),
-            gate: slope * share,
-            offset: fitted.offset,
-        }
-    })
+    let scale = platt(&sums);
+    Blend {
+        network: scale.slope * (1.0 - share),
+        gate: scale.slope * share,
+        offset: scale.offset,
+    }
 }
 
 /// Kinds whose benign stories set the thresholds of a form. What a sensor sees is measured on what a sensor saw, not
@@ -267,6 +292,31 @@ fn gate_threshold(scored: &[Scored], calibration: &Calibration) -> f32 {
         .map_or(0.0, |lowest| (lowest * 0.5).min(MOST_GATE))
 }
 
+/// How a judge ranks stories.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ranking {
+    /// Benign stories among them.
+    pub benign: usize,
+    /// Area under the ROC curve.
+    pub auc: f64,
+    /// Recall at 1 % of false positives.
+    pub recall_1: Share,
+    /// Recall at 0.1 % of false positives.
+    pub recall_01: Share,
+}
+
+impl Ranking {
+    /// Of scores with their labels; `None` without stories of both labels.
+    pub fn of(scores: &[(f32, bool)]) -> Option<Self> {
+        Some(Self {
+            benign: scores.iter().filter(|(_, malicious)| !malicious).count(),
+            auc: auc(scores),
+            recall_1: recall_at(scores, 1e-2)?,
+            recall_01: recall_at(scores, 1e-3)?,
+        })
+    }
+}
+
 /// Recall where `share` of the benign stories is called an attack. The threshold is taken from the very stories, so it
 /// ranks models; it is not what a fleet would see. `None` without stories of both labels.
 pub fn recall_at(scores: &[(f32, bool)], share: f64) -> Option<Share> {
@@ -282,7 +332,7 @@ pub fn recall_at(scores: &[(f32, bool)], share: f64) -> Option<Share> {
 }
 
 /// Area under the ROC curve.
-pub fn auc(scored: &[(f32, bool)]) -> f64 {
+fn auc(scored: &[(f32, bool)]) -> f64 {
     let mut order = scored.to_vec();
     order.sort_by(|a, b| a.0.total_cmp(&b.0));
     let positives = order.iter().filter(|(_, malicious)| *malicious).count();
@@ -302,6 +352,22 @@ mod tests {
         assert!(none.interval().1 > 0.002);
         let (low, high) = Share { hits: 9, of: 10 }.interval();
         assert!(low < 0.6 && high > 0.98);
+    }
+
+    #[test]
+    fn platt_brings_overconfident_logits_down() {
+        let scores: Vec<(f32, bool)> = (0..1000)
+            .map(|index| {
+                (
+                    if index % 2 == 0 { 8.0 } else { -8.0 },
+                    (index % 2 == 0) != (index % 10 == 3 || index % 10 == 4),
+                )
+            })
+            .collect();
+        let platt = platt(&scores);
+        let high = platt.probability(8.0);
+        assert!((0.7..0.9).contains(&high), "{high}");
+        assert!(platt.slope > 0.0);
     }
 
     fn scored(form: Form, malicious: bool, network: f32) -> Scored {

@@ -13,6 +13,8 @@
 //! `@hostile SUBJECT TECHNIQUE` or `@honest SUBJECT` opens it, an empty line ends it. A line that begins with `? ` is
 //! left out half of the time, `«a¦b»` are alternatives, and holes have one value each in the whole block.
 
+use std::collections::BTreeSet;
+
 use super::draw::Draw;
 
 /// One session, script or line, with holes.
@@ -103,9 +105,17 @@ impl Block {
         lines
     }
 
-    /// Whether it is one line alone.
-    pub fn is_line(&self) -> bool {
-        self.lines.len() == 1
+    /// The line, with its holes, of a block that is one line alone.
+    pub fn line(&self) -> Option<&'static str> {
+        match self.lines[..] {
+            [line] => Some(line),
+            _ => None,
+        }
+    }
+
+    /// Whether one of its lines is among these.
+    pub fn has_any(&self, lines: &BTreeSet<&str>) -> bool {
+        self.lines.iter().any(|line| lines.contains(line))
     }
 
     /// How many choices it leaves open.
@@ -127,7 +137,7 @@ mod tests {
         let blocks = parse(PACK).unwrap();
         assert_eq!(blocks.len(), 2);
         assert_eq!(blocks[0].technique, Some("T1105"));
-        assert!(blocks[1].is_line() && !blocks[1].malicious);
+        assert!(blocks[1].line().is_some() && !blocks[1].malicious);
         assert_eq!(blocks[0].choices(), 2);
         let mut draw = Draw::new(4);
         for _ in 0..50 {

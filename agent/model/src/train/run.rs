@@ -154,6 +154,7 @@ fn fit_all(arguments: &Arguments, data: &Data) -> Result<Fitted, TrainError> {
         ("seed".to_owned(), arguments.seed.to_string()),
         ("epochs".to_owned(), arguments.epochs.to_string()),
         ("stories an epoch".to_owned(), last.len().to_string()),
+        (LEFT_OUT.to_owned(), left_out(arguments)),
     ]);
     let fitted = Fitted {
         weights: network.gguf(&gate)?,
@@ -180,7 +181,8 @@ fn kept(dir: &Path, data: &Data, arguments: &Arguments) -> Result<Fitted, TrainE
     };
     let manifest: Manifest = serde_json::from_slice(&read(artifact::MANIFEST)?).map_err(parse)?;
     let shape: Shape = serde_json::from_slice(&read(artifact::TOKENIZER)?).map_err(parse)?;
-    if manifest.data != data.hashes {
+    if manifest.data != data.hashes || manifest.training.get(LEFT_OUT) != Some(&left_out(arguments))
+    {
         return Err(TrainError::Changed(dir.to_owned()));
     }
     let mut draw = Draw::new(arguments.seed);
@@ -202,10 +204,8 @@ fn measure(arguments: &Arguments, data: &Data, fitted: &Fitted) -> Result<Model,
         training: &fitted.training,
     };
     let model = writer.write(&uncalibrated(), "not measured yet\n")?;
-    // Draws of their own: the same stories are held out whatever was drawn while fitting.
-    let mut draw = Draw::new(arguments.seed ^ HELD_OUT);
-    let calibrating = held_out_stories(data, Side::Calibrate, &mut draw);
-    let testing = held_out_stories(data, Side::Test, &mut draw);
+    let calibrating = left_out_stories(arguments, data, Side::Calibrate);
+    let testing = left_out_stories(arguments, data, Side::Test);
     let (scored, _) = score(&model, &calibrating);
     let calibration = calibrate(&scored);
     let model = writer.write(&calibration, "not measured yet\n")?;
@@ -223,6 +223,11 @@ fn measure(arguments: &Arguments, data: &Data, fitted: &Fitted) -> Result<Model,
     let text = card::write(&facts, &scored, &tested);
     eprintln!("{text}");
     Ok(writer.write(&calibration, &text)?)
+}
+
+/// The stories of a side that is not fitted, the same whatever was drawn before.
+pub(super) fn left_out_stories(arguments: &Arguments, data: &Data, side: Side) -> Vec<Labelled> {
+    held_out_stories(data, side, &mut Draw::new(arguments.seed ^ HELD_OUT))
 }
 
 /// Until it is measured a model calls nothing anything.
@@ -278,6 +283,16 @@ fn percentiles(mut micros: Vec<u64>) -> (u64, u64) {
 
 /// What the card says of [`difference`].
 const DIFFERENCE: &str = "largest and mean difference of a raw logit, quantized against float";
+/// What the card says of [`Arguments::without`].
+const LEFT_OUT: &str = "left out beside what always is";
+
+fn left_out(arguments: &Arguments) -> String {
+    match arguments.without.as_slice() {
+        [] => "nothing".to_owned(),
+        sources => sources.join(" "),
+    }
+}
+
 /// How far the seeds of two passes are apart.
 const PASS: u64 = 0x9e37_79b9;
 /// Changes the seed for stories that are held out.

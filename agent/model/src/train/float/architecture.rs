@@ -7,7 +7,7 @@ use crate::facts::FACTS;
 use crate::shape::Shape;
 
 /// How a network reads its tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Architecture {
     /// Convolutions of several widths, each pooled by its maximum.
     Convolution,
