@@ -21,6 +21,7 @@ pub mod shell;
 pub mod sockets;
 pub mod vary;
 
+mod calibrate;
 mod held_out;
 mod run;
 

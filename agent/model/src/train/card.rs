@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use super::calibrate::{MALICIOUS_BUDGET, SUSPICIOUS_BUDGET};
 use super::compare::Comparison;
-use super::measure::{Kind, MALICIOUS_BUDGET, Ranking, SUSPICIOUS_BUDGET, Scored, Share};
+use super::measure::{Kind, Ranking, Scored, Share};
 use crate::calibration::Calibration;
 use crate::shape::Shape;
 

@@ -1,8 +1,8 @@
-//! Measuring: calibration and thresholds on one side, recall and false positives with intervals on another.
+//! Measuring: recall and false positives with intervals, on stories that nothing was fitted or calibrated on.
 
 use serde::{Deserialize, Serialize};
 
-use crate::calibration::{Blend, Calibration, Form, Platt, Thresholds, sigmoid};
+use crate::calibration::Form;
 
 /// What the model said of one held-out story.
 #[derive(Clone, Debug)]
@@ -77,53 +77,6 @@ impl std::fmt::Display for Share {
     }
 }
 
-/// Platt scaling with both classes weighing the same: the probability under even odds, whatever mix was measured.
-fn platt(scores: &[(f32, bool)]) -> Platt {
-    let positives = scores.iter().filter(|(_, malicious)| *malicious).count();
-    let negatives = scores.len() - positives;
-    if positives == 0 || negatives == 0 {
-        return Platt::IDENTITY;
-    }
-    let weight = |malicious: bool| 0.5 / if malicious { positives } else { negatives } as f64;
-    let (mut slope, mut offset) = (1.0f64, 0.0f64);
-    for _ in 0..200 {
-        let (mut gs, mut go, mut hss, mut hso, mut hoo) =
-            (1e-3 * (slope - 1.0), 0.0, 1e-3, 0.0, 1e-6);
-        for (score, malicious) in scores {
-            let x = f64::from(*score);
-            let p = 1.0 / (1.0 + (-(slope * x + offset)).exp());
-            let error = weight(*malicious) * (p - f64::from(u8::from(*malicious)));
-            let curve = weight(*malicious) * p * (1.0 - p);
-            gs += error * x;
-            go += error;
-            hss += curve * x * x;
-            hso += curve * x;
-            hoo += curve;
-        }
-        let det = hss * hoo - hso * hso;
-        if det.abs() < 1e-12 {
-            break;
-        }
-        let (ds, d_offset) = ((gs * hoo - go * hso) / det, (go * hss - gs * hso) / det);
-        // Half steps keep Newton from leaving where the curve is flat.
-        slope = (slope - 0.5 * ds).clamp(0.05, 4.0);
-        offset = (offset - 0.5 * d_offset).clamp(-12.0, 12.0);
-    }
-    Platt {
-        slope: slope as f32,
-        offset: offset as f32,
-    }
-}
-
-/// False positives that the default thresholds may cost on the calibration side.
-pub const MALICIOUS_BUDGET: f64 = 5e-3;
-/// The same for suspicious.
-pub const SUSPICIOUS_BUDGET: f64 = 1e-2;
-/// Share of what the network would call suspicious that the gate must let through.
-const GATE_RECALL: f64 = 0.995;
-/// The gate never stops more than this, however sure it seems on what was measured: it is linear and has seen less.
-const MOST_GATE: f32 = 0.1;
-
 /// Kinds of held-out stories that are measured apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -161,135 +114,6 @@ impl Kind {
             Self::Composed => "composed (same generator: optimistic)",
         }
     }
-}
-
-/// Calibration and default thresholds from the calibration side.
-pub fn calibrate(scored: &[Scored]) -> Calibration {
-    let seen_blend = blend(scored, Form::Seen);
-    let mut text = blend(scored, Form::Text);
-    // Text is moved to where one threshold costs both forms the same.
-    let ends = |budget| {
-        (
-            reach(scored, Form::Seen, seen_blend, budget),
-            reach(scored, Form::Text, text, budget),
-        )
-    };
-    let (seen, told) = ends(MALICIOUS_BUDGET);
-    let (_, told_suspicious) = ends(SUSPICIOUS_BUDGET);
-    text.offset += seen - told;
-    let suspicious =
-        reach(scored, Form::Seen, seen_blend, SUSPICIOUS_BUDGET).max(told_suspicious + seen - told);
-    let malicious = sigmoid(seen).clamp(0.5, 0.9995);
-    let suspicious = sigmoid(suspicious).clamp(0.2, malicious);
-    let gates: Vec<(f32, bool)> = scored.iter().map(|one| (one.gate, one.malicious)).collect();
-    let gate = platt(&gates);
-    let mut calibration = Calibration {
-        seen: seen_blend,
-        text,
-        gate,
-        thresholds: Thresholds {
-            gate: 0.0,
-            suspicious,
-            malicious,
-        },
-        technique: 0.2,
-    };
-    calibration.thresholds.gate = gate_threshold(scored, &calibration);
-    calibration
-}
-
-/// False positives at which network and gate are weighed against each other: with fewer, a single story decides.
-const BLEND_BUDGET: f64 = 1e-2;
-
-/// What network and gate weigh in stories of one form: the share of the gate with which most attacks are found where
-/// one in a hundred benign stories is mistaken, then the scale that makes probabilities of it. To fit the shares as
-/// well would make the middle right and the ends wrong, and thresholds are at the ends.
-fn blend(scored: &[Scored], form: Form) -> Blend {
-    let mine: Vec<&Scored> = scored.iter().filter(|one| one.form == form).collect();
-    let mixed = |share: f32, one: &Scored| (1.0 - share) * one.network + share * one.gate;
-    let found = |share: f32| -> f64 {
-        let kinds = Kind::ALL.iter().filter_map(|kind| {
-            let of = mine.iter().filter(|one| Kind::of(&one.source) == *kind);
-            let sums: Vec<(f32, bool)> = of.map(|one| (mixed(share, one), one.malicious)).collect();
-            let benign = sums.iter().filter(|(_, malicious)| !malicious).count();
-            let found = recall_at(&sums, BLEND_BUDGET).filter(|_| benign >= FEWEST)?;
-            Some(found.hits as f64 / found.of.max(1) as f64)
-        });
-        kinds.sum()
-    };
-    let mut best = (0.0, found(0.0));
-    for step in 1..=12u8 {
-        let share = f32::from(step) * 0.05;
-        let found = found(share);
-        if found > best.1 {
-            best = (share, found);
-        }
-    }
-    let share = best.0;
-    let sums: Vec<(f32, bool)> = mine
-        .iter()
-        .map(|one| (mixed(share, one), one.malicious))
-        .collect();
-    let scale = platt(&sums);
-    Blend {
-        network: scale.slope * (1.0 - share),
-        gate: scale.slope * share,
-        offset: scale.offset,
-    }
-}
-
-/// Kinds whose benign stories set the thresholds of a form. What a sensor sees is measured on what a sensor saw, not
-/// on sessions: those are drawn from a few dozen lines, and one mistaken line would be in a tenth of them. For text
-/// there is nothing better.
-fn kinds(form: Form) -> &'static [Kind] {
-    match form {
-        Form::Seen => &[Kind::Public, Kind::Recorded, Kind::Composed],
-        Form::Text => &[Kind::Public, Kind::Written],
-    }
-}
-
-/// Fewer stories than this tell nothing of one in a hundred.
-const FEWEST: usize = 100;
-
-/// The log-odds that at most `budget` of each kind of benign story of one form reach. Public one-liners outnumber
-/// everything else: each kind has to keep the budget by itself.
-fn reach(scored: &[Scored], form: Form, blend: Blend, budget: f64) -> f32 {
-    kinds(form)
-        .iter()
-        .filter_map(|kind| {
-            let benign = scored
-                .iter()
-                .filter(|one| !one.malicious && one.form == form);
-            let mine = benign.filter(|one| Kind::of(&one.source) == *kind);
-            let mut said: Vec<f32> = mine
-                .map(|one| blend.log_odds(one.network, one.gate))
-                .collect();
-            if said.len() < FEWEST {
-                return None;
-            }
-            said.sort_by(|a, b| b.total_cmp(a));
-            said.get((said.len() as f64 * budget) as usize)
-                .map(|least| least + 1e-3)
-        })
-        .fold(0.0, f32::max)
-}
-
-/// Well below the lowest story that must pass, so that the gate only stops what is far from suspicion.
-fn gate_threshold(scored: &[Scored], calibration: &Calibration) -> f32 {
-    let mut heard: Vec<f32> = scored
-        .iter()
-        .filter(|one| one.malicious)
-        .filter(|one| {
-            let said = calibration.of(one.form).probability(one.network, one.gate);
-            said >= calibration.thresholds.suspicious
-        })
-        .map(|one| calibration.gate.probability(one.gate))
-        .collect();
-    heard.sort_by(f32::total_cmp);
-    let lost = (heard.len() as f64 * (1.0 - GATE_RECALL)) as usize;
-    heard
-        .get(lost)
-        .map_or(0.0, |lowest| (lowest * 0.5).min(MOST_GATE))
 }
 
 /// How a judge ranks stories.
@@ -352,56 +176,5 @@ mod tests {
         assert!(none.interval().1 > 0.002);
         let (low, high) = Share { hits: 9, of: 10 }.interval();
         assert!(low < 0.6 && high > 0.98);
-    }
-
-    #[test]
-    fn platt_brings_overconfident_logits_down() {
-        let scores: Vec<(f32, bool)> = (0..1000)
-            .map(|index| {
-                (
-                    if index % 2 == 0 { 8.0 } else { -8.0 },
-                    (index % 2 == 0) != (index % 10 == 3 || index % 10 == 4),
-                )
-            })
-            .collect();
-        let platt = platt(&scores);
-        let high = platt.probability(8.0);
-        assert!((0.7..0.9).contains(&high), "{high}");
-        assert!(platt.slope > 0.0);
-    }
-
-    fn scored(form: Form, malicious: bool, network: f32) -> Scored {
-        let source = "dockerfiles".to_owned();
-        Scored {
-            source,
-            malicious,
-            technique: None,
-            form,
-            network,
-            gate: network,
-            named: None,
-        }
-    }
-
-    #[test]
-    fn one_threshold_keeps_the_budget_of_both_forms() {
-        let mut all = Vec::new();
-        for index in 0..2000 {
-            let at = index as f32 / 500.0;
-            all.push(scored(Form::Seen, false, at - 4.0));
-            all.push(scored(Form::Text, false, at - 1.0));
-            all.push(scored(Form::Seen, true, at));
-            all.push(scored(Form::Text, true, at + 1.0));
-        }
-        let calibration = calibrate(&all);
-        calibration.check().unwrap();
-        for form in [Form::Seen, Form::Text] {
-            let benign = all.iter().filter(|one| one.form == form && !one.malicious);
-            let called = benign.filter(|one| {
-                calibration.of(form).probability(one.network, one.gate)
-                    >= calibration.thresholds.malicious
-            });
-            assert!(called.count() <= 20, "{form:?}");
-        }
     }
 }

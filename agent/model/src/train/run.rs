@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
+use super::calibrate::calibrate;
 use super::card::{self, Facts};
 use super::checkpoint::Checkpoint;
 use super::compare::{Comparison, compare};
@@ -13,7 +14,7 @@ use super::data::{self, Data, Side};
 use super::draw::Draw;
 use super::fit::{self, Example, Fitting};
 use super::float::{Architecture, Float};
-use super::measure::{Scored, calibrate};
+use super::measure::Scored;
 use super::{Arguments, TrainError, held_out};
 use crate::artifact::{self, Manifest};
 use crate::calibration::{Blend, Calibration, Platt, Thresholds};
