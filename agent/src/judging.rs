@@ -23,7 +23,7 @@ use std::time::Instant;
 use cordon_behavior::event::FileIdentity;
 use cordon_behavior::story::Story;
 use cordon_behavior::{Behavior, Limits, Trigger};
-use cordon_judge::{Around, Cascade, FloorCounters, Risks, StoryPrint, TreeRisk};
+use cordon_judge::{Around, Cascade, Risks, StoryPrint, TreeRisk};
 use cordon_proto::policy::Thresholds;
 use cordon_proto::verdict::{Reason, Verdict, VerdictKind};
 use cordon_rules::Use;
@@ -87,7 +87,8 @@ pub struct Counts {
     pub unjudged: AtomicU64,
     /// How late stories reach the judge.
     pub lag: Lag,
-    excepting: Mutex<(FloorCounters, Vec<Use>)>,
+    quiet: Gauge,
+    excepting: Mutex<(u64, Vec<Use>)>,
     graph: Gauge,
     verdicts: Gauge,
     last_judged: Gauge,
@@ -98,7 +99,7 @@ pub struct Counts {
 
 impl Counts {
     /// How full the judging thread's caches are.
-    pub fn caches(&self) -> [CacheStatus; 6] {
+    pub fn caches(&self) -> [CacheStatus; 7] {
         let verdicts = cordon_judge::Options::default().cache_bytes;
         let last_judged = Recent::<ProcessKey, StoryPrint>::bytes_of(REMEMBERED + 1);
         let images = Recent::<ProcessKey, FileIdentity>::bytes_of(REMEMBERED + 1);
@@ -109,12 +110,13 @@ impl Counts {
             self.images.read("judged_images", images),
             self.trees
                 .read("tree_risks", Risks::<ProcessKey>::bytes_of(TREES)),
+            self.quiet.read("quiet_stories", cordon_judge::QUIET_BYTES),
             self.digests.usage().into(),
         ]
     }
 
-    /// What rules, indicators and exceptions did, and how often each exception was used.
-    pub fn floor(&self) -> (FloorCounters, Vec<Use>) {
+    /// What exceptions kept from counting, and how often each was used.
+    pub fn excepting(&self) -> (u64, Vec<Use>) {
         let excepting = self.excepting.lock();
         excepting.unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -162,6 +164,9 @@ struct Bench {
     counts: Arc<Counts>,
     out: mpsc::Sender<Finding>,
 }
+
+/// SHA-256 of an image, or why there is none.
+type Digest = Result<[u8; 32], String>;
 
 /// The engine is gone.
 struct Closed;
@@ -228,6 +233,7 @@ impl Bench {
             last_judged,
             images,
             trees,
+            quiet,
             ..
         } = &*self.counts;
         graph.set(self.behavior.bytes(), self.behavior.len(), 0);
@@ -241,32 +247,39 @@ impl Bench {
         let bytes = Risks::<ProcessKey>::bytes_of(remembered);
         trees.set(bytes, remembered, self.risks.forgotten());
         if let Some(judge) = &self.judge {
-            let (floor, uses) = (judge.floor_counters(), judge.uses());
+            let (bytes, entries) = judge.quiet();
+            quiet.set(bytes, entries, 0);
             let excepting = self.counts.excepting.lock();
-            *excepting.unwrap_or_else(PoisonError::into_inner) = (floor, uses);
+            let mut excepting = excepting.unwrap_or_else(PoisonError::into_inner);
+            // There may be thousands of exceptions: they are told anew when one was used.
+            if excepting.0 != judge.excepted() {
+                *excepting = (judge.excepted(), judge.uses());
+            }
             let judge = judge.counters();
             verdicts.set(judge.cache_bytes, judge.cache_entries, judge.forgotten);
         }
     }
 
     fn judge(&mut self, trigger: Trigger, hurry: Hurry) -> Result<(), Closed> {
-        let Some(story) = self.behavior.story(trigger.process) else {
-            return Ok(());
-        };
-        let Some(judge) = &mut self.judge else {
-            self.counts.unjudged.fetch_add(1, Ordering::Relaxed);
-            return Ok(());
-        };
-        let wants_hash = judge.wants_hashes();
+        let wants_hash = self.judge.as_ref().is_some_and(Cascade::wants_hashes);
         if wants_hash && hurry == Hurry::Sensor {
             self.left.push_back(trigger);
             return Ok(());
         }
+        let Some(story) = self.behavior.story(trigger.process) else {
+            return Ok(());
+        };
+        if self.judge.is_none() {
+            self.counts.unjudged.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        let digest = wants_hash.then(|| self.digest(trigger.process, &story));
         let around = Around {
             now: Timestamp::now(),
-            sha256: wants_hash
-                .then(|| self.digest(trigger.process, &story))
-                .flatten(),
+            sha256: digest
+                .as_ref()
+                .and_then(|digest| digest.as_ref().ok())
+                .copied(),
         };
         let Some(judge) = &mut self.judge else {
             return Ok(());
@@ -279,13 +292,13 @@ impl Bench {
         }
         let thresholds = *self.thresholds.borrow();
         let began = Instant::now();
-        let excepted = judge.floor_counters().excepted;
+        let excepted = judge.excepted();
         let verdict = match hurry {
             Hurry::None => Some(judge.judge_printed(&story, fingerprint, thresholds, &around)),
             Hurry::Sensor => judge.judge_quickly(&story, fingerprint, thresholds, &around),
         };
         let own = judge.thresholds(thresholds);
-        let is_excepted = judge.floor_counters().excepted > excepted;
+        let is_excepted = judge.excepted() > excepted;
         let Some(mut verdict) = verdict else {
             self.left.push_back(trigger);
             return Ok(());
@@ -316,7 +329,7 @@ impl Bench {
             verdict,
             cause_mono_ns: trigger.cause_mono_ns,
         };
-        self.tell(judged, risk, thresholds, around)
+        self.tell(judged, risk, thresholds, (around, digest))
     }
 
     /// How late it was judged, unless it was to wait.
@@ -332,14 +345,16 @@ impl Bench {
         judged: Judged,
         risk: TreeRisk,
         thresholds: Option<Thresholds>,
-        around: Around,
+        (around, digest): (Around, Option<Digest>),
     ) -> Result<(), Closed> {
         let (process, story, micros) =
             (judged.process, judged.story.clone(), judged.verdict.micros);
         self.send(Finding::Judged(Box::new(judged)))?;
         // Before the reasons: a process that ends meanwhile may leave no image behind.
-        let sha256 = around.sha256.or_else(|| self.digest(process, &story));
-        let exe_sha256 = sha256.map(hex::encode);
+        let digest = digest.unwrap_or_else(|| self.digest(process, &story));
+        let exe_sha256 = digest.map(hex::encode).map_err(|why| {
+            tracing::info!(story = %story.id, %why, "the detection has no digest of its image");
+        });
         let Some(judge) = &mut self.judge else {
             return Ok(());
         };
@@ -348,21 +363,15 @@ impl Bench {
         tell_risk(&mut verdict, risk);
         self.send(Finding::Explained(Box::new(Explained {
             verdict,
-            exe_sha256,
+            exe_sha256: exe_sha256.ok(),
         })))
     }
 
-    fn digest(&self, process: ProcessKey, story: &Story) -> Option<[u8; 32]> {
-        let exe = &story.process.as_ref()?.exe;
+    fn digest(&self, process: ProcessKey, story: &Story) -> Digest {
+        let own = story.process.as_ref().ok_or("no process is known")?;
         let identity = self.images.get(&process);
-        match self.counts.digests.sha256_of(process, exe, identity) {
-            Ok(digest) => Some(digest),
-            Err(error) => {
-                let error = crate::chain(&error);
-                tracing::info!(%exe, error, "the detection has no digest of its image");
-                None
-            }
-        }
+        let found = self.counts.digests.sha256_of(process, &own.exe, identity);
+        found.map_err(|error| crate::chain(&error))
     }
 
     /// Waits when the engine is behind: the queue before this thread fills, and that is counted.
@@ -445,11 +454,10 @@ mod tests {
         let event = exec(&path);
         assert!(bench.apply(&event, Hurry::None).is_ok());
         let story = bench.behavior.story(event.process).unwrap();
-        let digest = bench.digest(event.process, &story).unwrap();
-        let digest = hex::encode(digest);
+        let digest = hex::encode(bench.digest(event.process, &story).unwrap());
         assert!(digest.starts_with("ba7816bf"), "{digest}");
         std::fs::write(&path, "other").unwrap();
-        assert_eq!(bench.digest(event.process, &story), None);
+        assert!(bench.digest(event.process, &story).is_err());
         let names: Vec<String> = bench.counts.caches().map(|cache| cache.name).into();
         assert!(names.contains(&"digests".to_owned()), "{names:?}");
     }

@@ -87,8 +87,8 @@ impl Vitals {
     pub fn rules(&self) -> RulesStatus {
         let read = self.watching.get().map(|watching| watching.rules.clone());
         let mut status = read.unwrap_or_default();
-        let (counters, uses) = self.counts.floor();
-        status.excepted = counters.excepted;
+        let (excepted, uses) = self.counts.excepting();
+        status.excepted = excepted;
         // Before the first story nothing is known of uses.
         if uses.len() == status.exceptions.len() {
             status.exceptions = uses;

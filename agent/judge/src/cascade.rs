@@ -8,7 +8,7 @@ use cordon_rules::Use;
 
 use crate::evaluable;
 use crate::fingerprint::{Fingerprint, Fingerprints};
-use crate::floor::{Around, Floor, FloorCounters, Word};
+use crate::floor::{Around, Floor, Word};
 use crate::judge::{Counters, Judge, makes_sense};
 
 /// What names a verdict where there is neither a policy nor a model: nothing but rules has a say then.
@@ -44,8 +44,6 @@ pub struct Cascade {
     model: Option<Judge>,
     floor: Option<Floor>,
     fingerprints: Fingerprints,
-    /// What the floor said of the story that was left to others last: it is asked, and counts, once.
-    left: Option<(StoryPrint, Word)>,
 }
 
 impl From<Judge> for Cascade {
@@ -61,7 +59,6 @@ impl Cascade {
             model,
             floor,
             fingerprints: Fingerprints::default(),
-            left: None,
         }
     }
 
@@ -75,9 +72,14 @@ impl Cascade {
         self.model.as_ref().map(Judge::counters).unwrap_or_default()
     }
 
-    /// What rules, indicators and exceptions did so far.
-    pub fn floor_counters(&self) -> FloorCounters {
-        self.floor.as_ref().map(Floor::counters).unwrap_or_default()
+    /// What exceptions kept from counting so far, explanations aside.
+    pub fn excepted(&self) -> u64 {
+        self.floor.as_ref().map_or(0, Floor::excepted)
+    }
+
+    /// Bytes and number of the stories in which no rule and no indicator matched that are remembered.
+    pub fn quiet(&self) -> (usize, usize) {
+        self.floor.as_ref().map_or((0, 0), Floor::quiet)
     }
 
     /// How often each exception was used.
@@ -99,7 +101,8 @@ impl Cascade {
         }
     }
 
-    /// Judges one story, and looks for all reasons. `thresholds` are the policy's; without them, or with senseless
+    /// Judges one story, and looks for all reasons; what is excepted in it is told and not counted: it explains what
+    /// [`Cascade::judge_printed`] has counted. `thresholds` are the policy's; without them, or with senseless
     /// ones, the model's own are used. [`Verdict::micros`] is 0: the caller has the clock.
     pub fn judge(
         &mut self,
@@ -113,7 +116,7 @@ impl Cascade {
             .model
             .as_mut()
             .map(|model| model.judge(story, thresholds));
-        self.together(story, word, model, thresholds, around)
+        self.together(story, word, model, thresholds, around).0
     }
 
     /// [`Cascade::judge`] without the model's reasons, of a story whose print is known: for who has to act
@@ -125,16 +128,13 @@ impl Cascade {
         thresholds: Option<Thresholds>,
         around: &Around,
     ) -> Verdict {
-        let word = match self.left.take() {
-            Some((of, word)) if of == print => word,
-            _ => self.word(story, print, around),
-        };
+        let word = self.word(story, print, around);
         let is_certain = word.kind == Some(VerdictKind::Malicious);
         let model = self.model.as_mut().filter(|_| !is_certain);
         let model = model
             .zip(print.model)
             .map(|(model, print)| model.judge_fingerprinted(story, print, thresholds));
-        self.together(story, word, model, thresholds, around)
+        self.told(story, word, model, thresholds, around)
     }
 
     /// [`Cascade::judge_printed`] of what takes no time and is harmless; `None` where only a run of the network would
@@ -156,10 +156,9 @@ impl Cascade {
         }
         let word = self.word(story, print, around);
         if word.kind.is_some() {
-            self.left = Some((print, word));
             return None;
         }
-        Some(self.together(story, word, model, thresholds, around))
+        Some(self.told(story, word, model, thresholds, around))
     }
 
     /// What verdicts are named by: `offered` by a policy when they make sense, else the model's own.
@@ -178,26 +177,44 @@ impl Cascade {
         }
     }
 
-    fn together(
+    /// The verdict, what was excepted in it counted.
+    fn told(
         &mut self,
+        story: &Story,
+        word: Word,
+        model: Option<Verdict>,
+        thresholds: Option<Thresholds>,
+        around: &Around,
+    ) -> Verdict {
+        let (verdict, used) = self.together(story, word, model, thresholds, around);
+        if let Some(floor) = &mut self.floor {
+            floor.told(&used);
+        }
+        verdict
+    }
+
+    /// The verdict, and the places of the exceptions that were used for it.
+    fn together(
+        &self,
         story: &Story,
         mut word: Word,
         model: Option<Verdict>,
         thresholds: Option<Thresholds>,
         around: &Around,
-    ) -> Verdict {
+    ) -> (Verdict, Vec<usize>) {
         let thresholds = self.thresholds(thresholds);
         let mut verdict = model.unwrap_or_else(|| self.without_model(story));
         if verdict.verdict >= VerdictKind::Suspicious {
             self.except(&mut verdict, story, &mut word, thresholds, around);
         }
+        let used = std::mem::take(&mut word.used);
         add(&mut verdict, word, thresholds);
-        verdict
+        (verdict, used)
     }
 
     /// The model has no say in what somebody excepted from it; what it said stays as a note.
     fn except(
-        &mut self,
+        &self,
         verdict: &mut Verdict,
         story: &Story,
         word: &mut Word,
@@ -205,11 +222,10 @@ impl Cascade {
         around: &Around,
     ) {
         let said = format!("the model's verdict, score {:.2}", verdict.score);
-        let floor = self.floor.as_mut();
-        let Some(note) = floor.and_then(|floor| floor.excepted(&said, story, around)) else {
+        let floor = self.floor.as_ref();
+        if !floor.is_some_and(|floor| floor.excepts_model(&said, story, around, word)) {
             return;
-        };
-        word.notes.push(note);
+        }
         word.notes
             .extend(verdict.reasons.drain(..).map(|reason| reason.text));
         verdict.verdict = VerdictKind::Benign;

@@ -1,6 +1,5 @@
 //! What is certain without a model: rules, indicators, and exceptions from both and from the model.
 
-use std::collections::HashSet;
 use std::hash::{Hash as _, Hasher};
 use std::sync::Arc;
 
@@ -13,9 +12,10 @@ use cordon_rules::{
 use jiff::Timestamp;
 
 use crate::fingerprint::{Fingerprint, Fingerprints};
+use crate::front::Front;
 
-/// Stories in which nothing matched that are remembered, in two halves: some 600 KiB.
-const MOST_QUIET: usize = 16 * 1024;
+/// Most bytes of the memory for stories in which nothing matched.
+pub const QUIET_BYTES: usize = 512 * 1024;
 
 /// What a judgement needs to know beside the story.
 #[derive(Clone, Copy, Debug)]
@@ -26,31 +26,15 @@ pub struct Around {
     pub sha256: Option<[u8; 32]>,
 }
 
-/// What a [`Floor`] did since it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FloorCounters {
-    /// Stories that were matched against rules and indicators.
-    pub matched: u64,
-    /// Of those, stories too large to be read whole.
-    pub cut: u64,
-    /// Rules that matched, and were not excepted.
-    pub rules: u64,
-    /// Indicators that were there, and were not excepted.
-    pub indicators: u64,
-    /// What exceptions kept from counting: rules, indicators and verdicts of the model.
-    pub excepted: u64,
-}
-
 /// Rules, indicators and exceptions of one host.
-#[derive(Default)]
 pub struct Floor {
     rules: Arc<RuleSet>,
     indicators: Arc<Indicators>,
     exceptions: Exceptions,
     host: String,
     group: String,
-    quiet: [HashSet<Fingerprint>; 2],
-    counters: FloorCounters,
+    quiet: Front<()>,
+    excepted: u64,
 }
 
 /// What the floor says of a story.
@@ -64,6 +48,8 @@ pub(crate) struct Word {
     pub(crate) reasons: Vec<String>,
     /// What matched and did not decide: what is only noted, what was excepted.
     pub(crate) notes: Vec<String>,
+    /// Places of the exceptions that kept something from counting.
+    pub(crate) used: Vec<usize>,
 }
 
 impl Floor {
@@ -73,7 +59,10 @@ impl Floor {
             rules,
             indicators,
             exceptions,
-            ..Self::default()
+            host: String::new(),
+            group: String::new(),
+            quiet: Front::new(QUIET_BYTES),
+            excepted: 0,
         }
     }
 
@@ -95,9 +84,14 @@ impl Floor {
         self.indicators.has_hashes() || self.exceptions.wants_hashes()
     }
 
-    /// What it did so far.
-    pub fn counters(&self) -> FloorCounters {
-        self.counters
+    /// What exceptions kept from counting in what was told so far: rules, indicators and verdicts of the model.
+    pub fn excepted(&self) -> u64 {
+        self.excepted
+    }
+
+    /// Bytes and number of the stories in which nothing matched that are remembered.
+    pub fn quiet(&self) -> (usize, usize) {
+        (self.quiet.bytes(), self.quiet.len())
     }
 
     /// How often each exception was used.
@@ -118,16 +112,15 @@ impl Floor {
         })
     }
 
+    /// What it says of a story. Whoever tells somebody of it counts it ([`Floor::told`]).
     pub(crate) fn word(&mut self, story: &Story, print: Fingerprint, around: &Around) -> Word {
-        if self.is_quiet(print) {
+        if self.quiet.get(print).is_some() {
             return Word::default();
         }
-        self.counters.matched += 1;
-        let (rules, indicators) = (Arc::clone(&self.rules), Arc::clone(&self.indicators));
-        let matches = rules.matches(story);
-        let hits = indicators.hits(story, around.sha256.as_ref());
+        let matches = self.rules.matches(story);
+        let hits = self.indicators.hits(story, around.sha256.as_ref());
         if matches.found.is_empty() && hits.is_empty() && !matches.is_cut {
-            self.remember(print);
+            self.quiet.put(print, ());
             return Word::default();
         }
         let mut word = Word::default();
@@ -138,45 +131,50 @@ impl Floor {
             self.rule(found, story, around, &mut word);
         }
         if matches.is_cut {
-            self.counters.cut += 1;
             let note = "the story is too large: rules have read only its beginning";
             word.notes.push(note.to_owned());
         }
         word
     }
 
-    /// The exception from the model's verdict, told as a note.
-    pub(crate) fn excepted(
-        &mut self,
+    /// Counts what was excepted in a word that is told.
+    pub(crate) fn told(&mut self, used: &[usize]) {
+        self.excepted += used.len() as u64;
+        for place in used {
+            self.exceptions.used(*place);
+        }
+    }
+
+    /// Whether the model's verdict, told as `what`, is excepted; then that is noted.
+    pub(crate) fn excepts_model(
+        &self,
         what: &str,
         story: &Story,
         around: &Around,
-    ) -> Option<String> {
-        self.exception(&Scope::Model, About::Process, what, story, around)
+        word: &mut Word,
+    ) -> bool {
+        self.excepts(&Scope::Model, About::Process, what, story, around, word)
     }
 
-    fn hit(&mut self, hit: &Hit, story: &Story, around: &Around, word: &mut Word) {
+    fn hit(&self, hit: &Hit, story: &Story, around: &Around, word: &mut Word) {
         let text = format!(
             "indicator {} ({}): {}",
             hit.indicator, hit.source, hit.found
         );
         let scope = Scope::Ioc(hit.indicator.clone());
-        if let Some(note) = self.exception(&scope, About::Process, &text, story, around) {
-            return word.notes.push(note);
+        if !self.excepts(&scope, About::Process, &text, story, around, word) {
+            word.decided(VerdictKind::Malicious, Stage::Ioc, text);
         }
-        self.counters.indicators += 1;
-        word.decided(VerdictKind::Malicious, Stage::Ioc, text);
     }
 
-    fn rule(&mut self, found: &Match<'_>, story: &Story, around: &Around, word: &mut Word) {
+    fn rule(&self, found: &Match<'_>, story: &Story, around: &Around, word: &mut Word) {
         let rule = found.rule;
         let (title, level, id) = (&rule.title, rule.level.name(), &rule.id);
         let text = format!("rule \"{title}\" ({level}, {id}): {}", found.evidence);
         let scope = Scope::Rule(id.clone());
-        if let Some(note) = self.exception(&scope, found.about, &text, story, around) {
-            return word.notes.push(note);
+        if self.excepts(&scope, found.about, &text, story, around, word) {
+            return;
         }
-        self.counters.rules += 1;
         let kind = match rule.level {
             // As Sigma's own words have it: an incident, an alert, something to look at some time. A host may be cut
             // off for what is malicious, and by no rule that means less than that.
@@ -188,34 +186,27 @@ impl Floor {
         word.decided(kind, Stage::Rule, text);
     }
 
-    fn exception(
-        &mut self,
+    fn excepts(
+        &self,
         scope: &Scope,
         about: About,
         what: &str,
         story: &Story,
         around: &Around,
-    ) -> Option<String> {
+        word: &mut Word,
+    ) -> bool {
         let subject = Subject {
             host: &self.host,
             group: &self.group,
             sha256: around.sha256.as_ref().filter(|_| about == About::Process),
             ..Subject::of(story, about)
         };
-        let used = self.exceptions.excepting(scope, &subject, around.now)?;
-        self.counters.excepted += 1;
-        Some(in_words(used, what))
-    }
-
-    fn is_quiet(&self, print: Fingerprint) -> bool {
-        self.quiet.iter().any(|half| half.contains(&print))
-    }
-
-    fn remember(&mut self, print: Fingerprint) {
-        if self.quiet[0].len() >= MOST_QUIET / 2 {
-            self.quiet[1] = std::mem::take(&mut self.quiet[0]);
+        let found = self.exceptions.excepting(scope, &subject, around.now);
+        if let Some((place, one)) = found {
+            word.used.push(place);
+            word.notes.push(in_words(one, what));
         }
-        self.quiet[0].insert(print);
+        found.is_some()
     }
 }
 

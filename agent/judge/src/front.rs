@@ -1,41 +1,43 @@
-//! In front of the verdict cache: which entry of it answers a story that is asked again word for word.
+//! What is known of a story that is asked again word for word: which entry of the verdict cache answers it, or that no
+//! rule matches it.
 //!
 //! Bounded in entries, in two generations as the cache itself.
 
 use std::collections::HashMap;
 
-use crate::cache::Key;
 use crate::fingerprint::Fingerprint;
 
 /// A slot with the free one beside it that the map may have.
-const ENTRY_BYTES: usize = 2 * (size_of::<Fingerprint>() + size_of::<Key>() + 1);
-
-pub(crate) struct Front {
-    most: usize,
-    young: HashMap<Fingerprint, Key>,
-    old: HashMap<Fingerprint, Key>,
+const fn entry_bytes<V>() -> usize {
+    2 * (size_of::<Fingerprint>() + size_of::<V>() + 1)
 }
 
-impl Front {
+pub(crate) struct Front<V> {
+    most: usize,
+    young: HashMap<Fingerprint, V>,
+    old: HashMap<Fingerprint, V>,
+}
+
+impl<V: Copy> Front<V> {
     /// Holds at most `bytes`.
     pub(crate) fn new(bytes: usize) -> Self {
         Self {
-            most: bytes / ENTRY_BYTES,
+            most: bytes / entry_bytes::<V>(),
             young: HashMap::new(),
             old: HashMap::new(),
         }
     }
 
-    pub(crate) fn get(&mut self, fingerprint: Fingerprint) -> Option<Key> {
-        if let Some(key) = self.young.get(&fingerprint) {
-            return Some(*key);
+    pub(crate) fn get(&mut self, fingerprint: Fingerprint) -> Option<V> {
+        if let Some(value) = self.young.get(&fingerprint) {
+            return Some(*value);
         }
-        let key = self.old.remove(&fingerprint)?;
-        self.put(fingerprint, key);
-        Some(key)
+        let value = self.old.remove(&fingerprint)?;
+        self.put(fingerprint, value);
+        Some(value)
     }
 
-    pub(crate) fn put(&mut self, fingerprint: Fingerprint, key: Key) {
+    pub(crate) fn put(&mut self, fingerprint: Fingerprint, value: V) {
         let half = self.most / 2;
         if half == 0 {
             return;
@@ -43,11 +45,15 @@ impl Front {
         if self.young.len() >= half {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(fingerprint, key);
+        self.young.insert(fingerprint, value);
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        (self.young.len() + self.old.len()) * ENTRY_BYTES
+        self.len() * entry_bytes::<V>()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.young.len() + self.old.len()
     }
 }
 
@@ -57,6 +63,7 @@ mod tests {
     use cordon_model::Reads;
 
     use super::*;
+    use crate::cache::Key;
     use crate::fingerprint::Fingerprints;
 
     #[test]
@@ -69,7 +76,7 @@ mod tests {
             };
             fingerprints.of(&story, &reads)
         };
-        let bound = 64 * ENTRY_BYTES;
+        let bound = 64 * entry_bytes::<Key>();
         let mut front = Front::new(bound);
         let asked = of(0);
         front.put(asked, Key::numbered(0));

@@ -77,7 +77,7 @@ pub struct Judge {
     options: Options,
     cache: Cache,
     fingerprints: Fingerprints,
-    front: Front,
+    front: Front<Key>,
     counters: Counters,
 }
 

@@ -33,6 +33,6 @@ mod wording;
 
 pub use cascade::{Cascade, StoryPrint};
 pub use fingerprint::Fingerprint;
-pub use floor::{Around, Floor, FloorCounters};
+pub use floor::{Around, Floor, QUIET_BYTES};
 pub use judge::{Counters, Judge, Options};
 pub use risk::{Risks, TreeRisk};

@@ -235,11 +235,13 @@ fn what_the_model_does_not_read_is_news_to_rules() {
         VerdictKind::Suspicious
     );
     // What is quiet is remembered, and neither of the two is taken for the other.
+    let quiet = cascade.quiet();
+    assert_eq!(quiet.1, 1);
     assert_eq!(
         cascade.judge(&before, None, &now()).verdict,
         VerdictKind::Benign
     );
-    assert_eq!(cascade.floor_counters().matched, 2);
+    assert_eq!(cascade.quiet(), quiet);
 }
 
 #[test]
@@ -248,8 +250,12 @@ fn what_is_excepted_does_not_count_and_is_told() {
         "connections":[{"direction":"out","protocol":"tcp","address":"203.0.113.9","port":44444}]}"#;
     let other = known.replace("/opt/known", "/opt/known2");
     let mut cascade = both(&SHELLS);
-    let verdict = cascade.judge(&story(known), None, &now());
+    let story_of_it = story(known);
+    let print = cascade.fingerprint(&story_of_it, &now());
+    let verdict = cascade.judge_printed(&story_of_it, print, None, &now());
     assert_eq!(verdict.verdict, VerdictKind::Benign, "{verdict:?}");
+    // Who asks for the reasons later counts nothing again.
+    cascade.judge(&story_of_it, None, &now());
     let told = texts(&verdict);
     for wanted in [
         "excepted by e-rule until 2026-07-01T00:00:00Z (ours; op): rule \"Bad line\"",
@@ -261,10 +267,7 @@ fn what_is_excepted_does_not_count_and_is_told() {
     assert!(verdict.reasons.iter().all(|reason| reason.weight <= 0.0));
     assert!(verdict.score < 0.5, "{verdict:?}");
     let uses: Vec<u64> = cascade.uses().iter().map(|used| used.uses).collect();
-    assert_eq!(
-        (uses, cascade.floor_counters().excepted),
-        (vec![1, 1, 1], 3)
-    );
+    assert_eq!((uses, cascade.excepted()), (vec![1, 1, 1], 3));
     assert_eq!(
         cascade.judge(&story(&other), None, &now()).stage,
         Stage::Ioc
@@ -290,7 +293,14 @@ fn rules_alone_need_no_model_and_do_not_call_benign_what_they_cannot_see() {
         rules.judge(&text(" \t"), None, &now()).verdict,
         VerdictKind::NotEvaluable
     );
-    let mut nothing = Cascade::new(None, Some(Floor::default()));
+    let mut nothing = Cascade::new(
+        None,
+        Some(Floor::new(
+            Arc::default(),
+            Arc::default(),
+            Exceptions::default(),
+        )),
+    );
     assert_eq!(
         nothing.judge(&text("ls"), None, &now()).verdict,
         VerdictKind::NotEvaluable
@@ -303,22 +313,29 @@ fn rules_alone_need_no_model_and_do_not_call_benign_what_they_cannot_see() {
 }
 
 #[test]
-fn what_is_left_to_others_is_asked_once() {
+fn what_somebody_has_to_be_told_is_left_and_counts_where_it_is_told() {
     let mut cascade = both(&SHELLS);
-    let typed = |word: &str| {
+    let typed = |exe: &str, word: &str| {
         let json = format!(
-            r#"{{"id":"1","process":{{"exe":"/bin/ls","argv":["ls","{word}"],"stdin":"tty"}}}}"#
+            r#"{{"id":"1","process":{{"exe":"{exe}","argv":["ls","{word}"],"stdin":"tty"}}}}"#
         );
         story(&json)
     };
-    let (quiet, loud) = (typed("-l"), typed("badline"));
-    let print = cascade.fingerprint(&quiet, &now());
-    let verdict = cascade.judge_quickly(&quiet, print, None, &now());
-    assert_eq!(verdict.unwrap().verdict, VerdictKind::Benign);
-    let print = cascade.fingerprint(&loud, &now());
-    assert!(cascade.judge_quickly(&loud, print, None, &now()).is_none());
-    let asked = cascade.floor_counters();
-    let verdict = cascade.judge_printed(&loud, print, None, &now());
-    assert_eq!(verdict.verdict, VerdictKind::Malicious);
-    assert_eq!(cascade.floor_counters(), asked);
+    for (exe, word, is_told, excepted) in [
+        ("/bin/ls", "-l", true, 0),
+        ("/bin/ls", "badline", false, 0),
+        ("/opt/known", "badline", true, 1),
+        ("/opt/known", "badline oddline", false, 1),
+    ] {
+        let one = typed(exe, word);
+        let print = cascade.fingerprint(&one, &now());
+        let verdict = cascade.judge_quickly(&one, print, None, &now());
+        assert_eq!(verdict.is_some(), is_told, "{exe} {word}: {verdict:?}");
+        assert_eq!(cascade.excepted(), excepted, "{exe} {word}");
+    }
+    let left = typed("/opt/known", "badline oddline");
+    let print = cascade.fingerprint(&left, &now());
+    let verdict = cascade.judge_printed(&left, print, None, &now());
+    assert_eq!(verdict.verdict, VerdictKind::Suspicious);
+    assert_eq!(cascade.excepted(), 2);
 }

@@ -171,19 +171,22 @@ impl Exceptions {
         self.list.iter().any(|one| one.form.when.sha256.is_some())
     }
 
-    /// The first one in force at `now` that excepts `subject` from `scope`; it counts as used.
+    /// The first one in force at `now` that excepts `subject` from `scope`, and its place for [`Exceptions::used`].
     pub fn excepting(
-        &mut self,
+        &self,
         scope: &Scope,
         subject: &Subject<'_>,
         now: Timestamp,
-    ) -> Option<&Exception> {
-        let one = self
-            .list
-            .iter_mut()
-            .find(|one| one.covers(scope, subject, now))?;
-        one.uses += 1;
-        Some(one)
+    ) -> Option<(usize, &Exception)> {
+        let mut all = self.list.iter().enumerate();
+        all.find(|(_, one)| one.covers(scope, subject, now))
+    }
+
+    /// Counts a use of the one in this place: what was excepted has been told.
+    pub fn used(&mut self, place: usize) {
+        if let Some(one) = self.list.get_mut(place) {
+            one.uses += 1;
+        }
     }
 }
 

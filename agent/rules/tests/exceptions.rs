@@ -56,7 +56,7 @@ fn time_scope_and_uses() {
         ..Subject::default()
     };
     let rule = |id: &str| Scope::Rule(id.to_owned());
-    let mut excepts = |scope: &Scope, subject: &Subject<'_>, at: &str| {
+    let excepts = |scope: &Scope, subject: &Subject<'_>, at: &str| {
         exceptions.excepting(scope, subject, time(at)).is_some()
     };
     assert!(excepts(&rule("r1"), &subject, "2026-06-01T00:00:00Z"));
@@ -104,8 +104,12 @@ fn time_scope_and_uses() {
             "{other:?}"
         );
     }
+    // To look for one is not to use it.
+    assert_eq!(exceptions.uses()[0].uses, 0);
+    exceptions.used(0);
+    exceptions.used(7);
     let used = exceptions.uses();
-    assert_eq!((used[0].id.as_str(), used[0].uses), ("e1", 2));
+    assert_eq!((used[0].id.as_str(), used[0].uses), ("e1", 1));
 }
 
 #[test]
@@ -209,7 +213,7 @@ fn arguments_that_are_not_all_known_fulfil_nothing() {
     };
     let mut exceptions = Exceptions::default();
     exceptions.add(form("e", Scope::Model, when)).unwrap();
-    let mut excepts = |story: &Story| {
+    let excepts = |story: &Story| {
         exceptions
             .excepting(&Scope::Model, &Subject::of(story, About::Process), now())
             .is_some()

@@ -16,8 +16,8 @@ use super::{Bench, Counts};
 const GATHER: Duration = Duration::from_millis(2);
 /// How often a story that was put off is looked after while nothing happens.
 const PUT_OFF: Duration = Duration::from_millis(250);
-/// Most events that the sensor's thread takes on: at some 30 microseconds each. It has 4 ms between two
-/// looks at its ring, which holds half a second.
+/// Most events that the sensor's thread takes on before it looks at its ring again; more are left to the bench's own
+/// thread.
 const A_REST: usize = 128;
 
 thread_local! {
