@@ -9,11 +9,18 @@
 #define S_ISGID 02000
 #define S_IXGRP 00010
 
-/* By pid as the scope sees it: when, of CLOCK_MONOTONIC. */
+/* Who changed which file: pid as the scope sees it, and inode number. */
+struct set_id_key {
+	__u32 pid;
+	__u32 hole;
+	__u64 inode;
+};
+
+/* When, of CLOCK_MONOTONIC. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 1024);
-	__type(key, __u32);
+	__uint(max_entries, 4096);
+	__type(key, struct set_id_key);
 	__type(value, __u64);
 } set_ids SEC(".maps");
 
@@ -23,6 +30,7 @@ static __always_inline int on_changed(const struct inode *inode)
 	__u16 mode = inode->i_mode;
 	bool runs_as_group = (mode & S_ISGID) && (mode & S_IXGRP);
 	struct record_key process;
+	struct set_id_key key;
 	__u64 now;
 
 	if ((mode & S_IFMT) != S_IFREG || !((mode & S_ISUID) || runs_as_group))
@@ -30,8 +38,11 @@ static __always_inline int on_changed(const struct inode *inode)
 	key_of(&process, (void *)bpf_get_current_task());
 	if (!process.pid)
 		return 0;
+	key.pid = process.pid;
+	key.hole = 0;
+	key.inode = inode->i_ino;
 	now = bpf_ktime_get_ns();
-	bpf_map_update_elem(&set_ids, &process.pid, &now, BPF_ANY);
+	bpf_map_update_elem(&set_ids, &key, &now, BPF_ANY);
 	return 0;
 }
 

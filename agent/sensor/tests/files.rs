@@ -234,7 +234,8 @@ fn on_an_overlay() {
     let all = place.join("merged");
     mount_overlay(&place, &all);
     if watching(&all, libc::FAN_CREATE).is_some() {
-        return check(&all, &[ROWS]);
+        check(&all, &[ROWS]);
+        return files_that_vanish(&all);
     }
     fs::create_dir(all.join("w")).unwrap();
     let watch = Watch::with(config(&all));
@@ -243,6 +244,38 @@ fn on_an_overlay() {
     let (why, remedy) = (row.why.as_ref().unwrap(), row.remedy.as_ref().unwrap());
     assert!(why.contains(all.join("w").to_str().unwrap()), "{row:?}");
     assert!(remedy.contains("overlays"), "{row:?}");
+}
+
+/// Class `file`: of the files that one process changed and removed at once only that one is told as set-id
+/// that was.
+#[test]
+fn of_files_that_vanish_only_the_set_id_one_is_told() {
+    for place in [on_tmpfs(), on_disk()] {
+        fs::create_dir(place.path().join("w")).unwrap();
+        files_that_vanish(place.path());
+    }
+}
+
+fn files_that_vanish(place: &Path) {
+    if !tells_set_ids() {
+        return;
+    }
+    let [granted, plain] = ["w/granted", "w/plain"].map(|name| place.join(name));
+    for path in [&granted, &plain] {
+        fs::write(path, "x").unwrap();
+    }
+    let mut watch = Watch::with(config(place));
+    let line = "chmod 04755, $ARGV[0]; chmod 0644, $ARGV[1]; unlink @ARGV";
+    let command = ["perl", "-e", line, "{}/w/granted", "{}/w/plain"];
+    let mut child = start(place, &command);
+    assert!(child.wait().unwrap().success());
+    for path in [&granted, &plain] {
+        wait_for(&mut watch, child.id(), Unlink, path);
+    }
+    let changes = watch.seen.iter().filter_map(change_of);
+    let chmods = changes.filter(|change| change.op == Chmod);
+    let told: Vec<&str> = chmods.map(|change| change.path.as_str()).collect();
+    assert_eq!(told, [granted.to_str().unwrap()]);
 }
 
 /// In this process's mount namespace, which ends with it.

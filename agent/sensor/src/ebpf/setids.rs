@@ -10,6 +10,14 @@ use crate::clock;
 /// A change is read from fanotify's queue long before it is so old.
 const RECENT_NS: u64 = 5_000_000_000;
 
+/// `struct set_id_key`.
+#[repr(C)]
+struct Key {
+    pid: u32,
+    hole: u32,
+    inode: u64,
+}
+
 /// The programs' notes.
 pub(crate) struct SetIds(OwnedFd);
 
@@ -21,14 +29,20 @@ impl SetIds {
         map.map(Self).ok()
     }
 
-    /// Whether the process with this pid changed a set-id program in the last seconds.
-    pub(crate) fn changed_by(&self, pid: u32) -> bool {
+    /// Whether the process with this pid changed the file with this inode number in the last seconds, and
+    /// that ran with its owner's or group's rights then.
+    pub(crate) fn changed_by(&self, pid: u32, inode: u64) -> bool {
+        let key = Key {
+            pid,
+            hole: 0,
+            inode,
+        };
         let mut mono_ns = 0_u64;
         // SAFETY: key and value have the sizes that the map was made with, and live through the call.
         let code = unsafe {
             libbpf_sys::bpf_map_lookup_elem(
                 self.0.as_raw_fd(),
-                (&raw const pid).cast(),
+                (&raw const key).cast(),
                 (&raw mut mono_ns).cast(),
             )
         };

@@ -16,6 +16,16 @@ const MAX_HANDLE: usize = 128;
 /// fsid, length and type stand before the bytes of a handle.
 const FSID: usize = 8;
 
+/// `FILEID_INO32_GEN` of `include/linux/exportfs.h`.
+const INODE_32: i32 = 1;
+/// `shmem_encode_fh()` of `mm/shmem.c` uses the same type for a generation and a number in two words.
+const SHMEM: usize = 12;
+/// `OVL_FILEID_V1`; `struct ovl_fh` of `fs/overlayfs/overlayfs.h` has the type and the bytes of the handle
+/// of the file below there.
+const OVERLAY: i32 = 0xf8;
+const BELOW_TYPE: usize = 7;
+const BELOW: usize = 24;
+
 /// Identity of a file or directory in the form in which events carry it: fsid, then length, type and
 /// bytes of its handle.
 pub(super) type Handle = Box<[u8]>;
@@ -157,6 +167,27 @@ pub(super) fn fsid(handle: &[u8]) -> &[u8] {
     handle.get(..FSID).unwrap_or_default()
 }
 
+/// The inode number that an identity has in it; of a file on an overlay, that of the file below. `None` where
+/// it is too short to have one. What a file system writes that is not known here (ZFS) answers another number.
+pub(super) fn inode_of(identity: &[u8]) -> Option<u64> {
+    let kind = identity.get(FSID + 4..FSID + 8)?.try_into().ok()?;
+    inode_in(i32::from_ne_bytes(kind), &identity[FSID + 8..])
+}
+
+fn inode_in(kind: i32, data: &[u8]) -> Option<u64> {
+    let word = |at: usize| -> Option<u64> {
+        let bytes = data.get(at..at + 4)?.try_into().ok()?;
+        Some(u32::from_ne_bytes(bytes).into())
+    };
+    match kind {
+        OVERLAY => inode_in(i32::from(*data.get(BELOW_TYPE)?), data.get(BELOW..)?),
+        INODE_32 if data.len() == SHMEM => Some(word(4)? | word(8)? << 32),
+        INODE_32 => word(0),
+        // XFS, btrfs, bcachefs, and what the kernel makes for those that make none.
+        _ => Some(u64::from_ne_bytes(data.get(..8)?.try_into().ok()?)),
+    }
+}
+
 /// Opens what an identity names; `mount` is anything on its file system that is open for reading.
 pub(super) fn open_handle(mount: &OwnedFd, handle: &[u8], flags: i32) -> io::Result<OwnedFd> {
     let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
@@ -177,4 +208,54 @@ pub(super) fn open_handle(mount: &OwnedFd, handle: &[u8], flags: i32) -> io::Res
     }
     // SAFETY: the descriptor was just made and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_inode_number_is_found_in_what_the_kernel_writes() {
+        for place in ["/dev/shm", "/var/tmp"] {
+            let file = tempfile::NamedTempFile::new_in(place).unwrap();
+            let identity = handle_of(&look(file.path(), false).unwrap()).unwrap();
+            let inode = file.path().metadata().unwrap().ino();
+            assert_eq!(inode_of(&identity), Some(inode), "{place}: {identity:?}");
+        }
+    }
+
+    #[test]
+    fn each_way_to_write_an_inode_number_is_known() {
+        let words = |kind: i32, data: &[u32]| {
+            let head = [0, 0, data.len() as u32 * 4, kind.cast_unsigned()];
+            let all = head.iter().chain(data);
+            all.flat_map(|word| word.to_ne_bytes()).collect::<Vec<u8>>()
+        };
+        let long = [7_u32, 1];
+        let number = u64::from_ne_bytes(words(0, &long)[16..].try_into().unwrap());
+        let mut overlay = words(OVERLAY, &[0, 0, 0, 0, 0, 0, 7, 99]);
+        overlay[16 + BELOW_TYPE] = 1;
+        let table = [
+            ("ext4", words(1, &[7, 99]), Some(7)),
+            ("tmpfs", words(1, &[99, 7, 1]), Some(7 | 1 << 32)),
+            ("xfs", words(0x81, &[7, 1, 99]), Some(number)),
+            ("btrfs", words(0x4d, &[7, 1, 256, 0, 99]), Some(number)),
+            ("overlay of ext4", overlay, Some(7)),
+            ("none", words(1, &[]), None),
+        ];
+        for (what, identity, inode) in table {
+            assert_eq!(inode_of(&identity), inode, "{what}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_answered(bytes in proptest::collection::vec(any::<u8>(), 0..150)) {
+            inode_of(&bytes);
+        }
+    }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use cordon_behavior::event::FileOp;
 
 use super::decode::{FileNotice, NamedFile};
-use super::fanotify::{Group, Handle, by_descriptor, handle_of, look, open_handle};
+use super::fanotify::{Group, Handle, by_descriptor, handle_of, inode_of, look, open_handle};
 use super::filesystems::FileSystems;
 use super::gauge::Gauge;
 use super::meaning::{Facts, operations};
@@ -266,8 +266,7 @@ impl Watch {
         let metadata = std::fs::symlink_metadata(path).ok();
         let mut facts = Facts::of(metadata.as_ref());
         if !facts.exists && notice.mask & libc::FAN_ATTRIB != 0 {
-            let by = |set_ids: &SetIds| set_ids.changed_by(notice.pid);
-            facts.is_set_id = self.set_ids.as_ref().is_some_and(by);
+            facts.is_set_id = self.was_set_id(notice);
         }
         for op in operations(notice.mask, tell, facts) {
             // A process that goes on to change times or owner is not told again.
@@ -278,6 +277,13 @@ impl Watch {
                 told.push(Told::new(notice.pid, op, path, None, tell));
             }
         }
+    }
+
+    /// Whether a file that is gone ran with its owner's or group's rights when this process changed it.
+    fn was_set_id(&self, notice: &FileNotice<'_>) -> bool {
+        let inode = notice.file.and_then(inode_of);
+        let noted = |(notes, inode): (&SetIds, u64)| notes.changed_by(notice.pid, inode);
+        self.set_ids.as_ref().zip(inode).is_some_and(noted)
     }
 
     /// An event of a secret file under a name that is not watched, or under none: another name of it
