@@ -7,12 +7,12 @@
 mod support;
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use cordon_sensor::{Mode, Scope};
-use support::{DEADLINE, Watch, mark};
+use support::{DEADLINE, Watch, cgroup_root, mark};
 
 /// A cgroup that is named as docker names one, and a shell that is executed in it and executes another for each line
 /// it reads, which lives for long enough to be found in /proc. Both end with it.
@@ -24,15 +24,11 @@ struct Contained {
 
 impl Contained {
     fn start() -> Self {
-        let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
-        let root = roots
-            .into_iter()
-            .find(|root| Path::new(root).join("cgroup.procs").exists());
         let now = mark("").bytes().fold(0u64, |hash, byte| {
             hash.wrapping_mul(31).wrapping_add(byte.into())
         });
         let id = format!("{now:064x}");
-        let group = Path::new(root.unwrap()).join(format!("docker-{id}.scope"));
+        let group = cgroup_root().join(format!("docker-{id}.scope"));
         std::fs::create_dir(&group).unwrap();
         let script = format!(
             "echo $$ > {}/cgroup.procs; \

@@ -11,17 +11,10 @@ use std::process::{Command, Stdio};
 
 use cordon_behavior::story::StdioKind;
 use cordon_sensor::{EventBody, Mode, Scope, SensorConfig};
-use support::{DEADLINE, Watch, exec_of, mark};
+use support::{DEADLINE, Groups, Watch, exec_of, mark, marked};
 
 fn host() -> Watch {
     Watch::start(Scope::Host, Mode::Ebpf)
-}
-
-/// A command that ends at once and carries the mark.
-fn marked(program: &str, mark: &str) -> Command {
-    let mut command = Command::new(program);
-    command.args(["-c", ":", mark]);
-    command
 }
 
 #[test]
@@ -188,18 +181,15 @@ fn the_snapshot_has_what_was_running_and_the_same_key_as_its_end() {
         .spawn()
         .unwrap();
     let mut watch = host();
-    let found = watch.wait("snapshot", |event| {
-        let exec = exec_of(event)?;
-        (exec.argv.last() == Some(&mark)).then(|| (event.clone(), exec.clone()))
-    });
-    assert!(found.1.snapshot);
-    assert_eq!(found.1.stdio[0], StdioKind::Pipe);
-    assert_eq!(found.1.parent.unwrap().pid, std::process::id());
+    let (found, exec) = watch.exec_where("snapshot", |_, exec| exec.argv.last() == Some(&mark));
+    assert!(exec.snapshot);
+    assert_eq!(exec.stdio[0], StdioKind::Pipe);
+    assert_eq!(exec.parent.unwrap().pid, std::process::id());
     drop(child.stdin.take());
     child.wait().unwrap();
     watch.wait("exit", |event| {
         let is_it = matches!(event.body, EventBody::Exit { .. });
-        (is_it && event.process == found.0.process).then_some(())
+        (is_it && event.process == found.process).then_some(())
     });
 }
 
@@ -253,42 +243,14 @@ fn a_full_ring_is_counted_and_told() {
 #[test]
 fn a_cgroup_scope_sees_its_own_and_no_others() {
     let name = mark("cgroup");
-    let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
-    let root = roots
-        .into_iter()
-        .find(|root| std::path::Path::new(root).join("cgroup.procs").exists())
-        .unwrap();
-    let group = std::path::Path::new(root).join(&name);
-    let below = group.join("below");
-    std::fs::create_dir_all(&below).unwrap();
-    let _groups = Groups([below.clone(), group]);
-    let mut watch = Watch::start(Scope::Cgroup(name.clone().into()), Mode::Ebpf);
+    let groups = Groups::make(&name, &["below"]);
+    let mut watch = Watch::start(Scope::Cgroup(name.into()), Mode::Ebpf);
     let outside = mark("outside");
     marked("/bin/sh", &outside).status().unwrap();
     let inside = mark("inside");
-    let join = format!(
-        "echo $$ > {}/cgroup.procs; exec /bin/sh -c : {inside}",
-        below.display()
-    );
-    Command::new("/bin/sh")
-        .args(["-c", &join])
-        .status()
-        .unwrap();
+    groups.run("below", &format!("exec /bin/sh -c : {inside}"));
     let (event, _) = watch.exec(&inside);
     assert!(event.cgroup_id != 0);
     let is_outside = |event| exec_of(event).is_some_and(|exec| exec.argv.contains(&outside));
     assert!(!watch.seen.iter().any(is_outside));
-}
-
-/// Removes its cgroups also when the test fails.
-struct Groups([std::path::PathBuf; 2]);
-
-impl Drop for Groups {
-    fn drop(&mut self) {
-        for group in &self.0 {
-            if let Err(error) = std::fs::remove_dir(group) {
-                eprintln!("cannot remove {}: {error}", group.display());
-            }
-        }
-    }
 }

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use cordon_behavior::event::Protocol;
 use cordon_behavior::story::StdioKind;
 use cordon_sensor::{Coverage, EventBody, Mode, Scope, Sensor, SensorConfig, SensorError};
-use support::{Watch, exec_of, mark};
+use support::{Watch, mark};
 
 fn sees_a_process_come_and_go(scope: Scope) {
     let mut watch = Watch::start(scope, Mode::Proc);
@@ -61,10 +61,9 @@ fn inner() {
 fn the_fallbacks_snapshot_has_this_process() {
     let mut watch = Watch::start(Scope::Host, Mode::Proc);
     let own = std::env::current_exe().unwrap();
-    watch.wait("snapshot", |event| {
-        let exec = exec_of(event)?;
+    watch.exec_where("snapshot", |event, exec| {
         let is_own = event.process.pid == std::process::id();
-        (is_own && exec.snapshot && exec.exe == own.to_str()?).then_some(())
+        is_own && exec.snapshot && own.to_str() == Some(exec.exe.as_str())
     });
 }
 
@@ -102,13 +101,12 @@ fn the_fallback_sees_connections_and_listeners_that_last() {
 #[test]
 fn the_fallback_says_what_it_misses() {
     let watch = Watch::start(Scope::Host, Mode::Proc);
-    let rows = watch.sensor.coverage();
-    let row = |class| rows.iter().find(|row| row.class == class).unwrap();
-    for class in ["exec", "connect", "listen"] {
-        assert!(row(class).covered && row(class).why.is_some() && row(class).remedy.is_some());
-    }
-    for class in ["accept", "close", "udp", "dns", "raw_socket"] {
-        assert!(!row(class).covered && row(class).why.is_some() && row(class).remedy.is_some());
+    let in_part = ["exec", "connect", "listen"].map(|class| (class, true));
+    let not = ["accept", "close", "udp", "dns", "raw_socket"].map(|class| (class, false));
+    for (class, covered) in in_part.into_iter().chain(not) {
+        let row = watch.row(class);
+        assert_eq!(row.covered, covered, "{row:?}");
+        assert!(row.why.is_some() && row.remedy.is_some(), "{row:?}");
     }
 }
 

@@ -275,8 +275,7 @@ fn inside(child: &Ended, path: &Path) -> PathBuf {
 
 /// Where nothing tells what is written on an overlay, the sensor says so.
 fn is_said(watch: &Watch) {
-    let mut rows = watch.sensor.coverage().iter();
-    let row = rows.find(|row| row.class == "file_rates").unwrap();
+    let row = watch.row("file_rates");
     let why = row.why.as_deref().unwrap_or_default();
     assert!(row.covered && row.remedy.is_some(), "{row:?}");
     assert!(why.contains("written to files on overlays"), "{row:?}");

@@ -13,7 +13,7 @@ use std::process::{Child, Command};
 
 use cordon_behavior::event::{FileChange, FileOp, Sensitivity};
 use cordon_sensor::{Event, EventBody, FilesConfig, Mode, ProcessKey, Scope, SensorConfig};
-use support::{DEADLINE, Watch, has_tracepoint, mark, watching};
+use support::{DEADLINE, Watch, cgroup_root, has_tracepoint, mark, watching};
 
 /// A test's directory that its processes find here.
 const PLACE: &str = "CORDON_TEST_PLACE";
@@ -107,9 +107,9 @@ fn check(place: &Path, rows: &[&[(&str, Row)]]) {
         fs::set_permissions(place.join(file), mode).unwrap();
     }
     let mut watch = Watch::with(config(place));
-    let (is_covered, why) = row_of(&watch, "file");
-    assert!(is_covered);
-    assert_eq!(why.is_none(), tells_set_ids(), "{why:?}");
+    let row = watch.row("file");
+    assert!(row.covered, "{row:?}");
+    assert_eq!(row.why.is_none(), tells_set_ids(), "{row:?}");
     for (class, row) in rows.iter().copied().flatten() {
         assert_eq!(*class, "file");
         let mut child = start(place, row.command);
@@ -183,12 +183,6 @@ fn change_of(event: &Event) -> Option<&FileChange> {
     }
 }
 
-fn row_of(watch: &Watch, class: &str) -> (bool, Option<String>) {
-    let rows = watch.sensor.coverage();
-    let row = rows.iter().find(|row| row.class == class).unwrap();
-    (row.covered, row.why.clone())
-}
-
 /// Waits for an operation on a path below the test's directory by this pid.
 #[track_caller]
 fn wait_for(watch: &mut Watch, pid: u32, op: FileOp, path: &Path) -> Event {
@@ -235,12 +229,12 @@ fn on_an_overlay() {
     mount_overlay(&place, &all);
     if watching(&all, libc::FAN_CREATE).is_some() {
         check(&all, &[ROWS]);
-        return files_that_vanish(&all);
+        files_that_vanish(&all, ["w/granted", "w/plain"]);
+        return files_that_vanish(&all, ["single", "w/plain"]);
     }
     fs::create_dir(all.join("w")).unwrap();
     let watch = Watch::with(config(&all));
-    let rows = watch.sensor.coverage();
-    let row = rows.iter().find(|row| row.class == "file").unwrap();
+    let row = watch.row("file");
     let (why, remedy) = (row.why.as_ref().unwrap(), row.remedy.as_ref().unwrap());
     assert!(why.contains(all.join("w").to_str().unwrap()), "{row:?}");
     assert!(remedy.contains("overlays"), "{row:?}");
@@ -252,22 +246,23 @@ fn on_an_overlay() {
 fn of_files_that_vanish_only_the_set_id_one_is_told() {
     for place in [on_tmpfs(), on_disk()] {
         fs::create_dir(place.path().join("w")).unwrap();
-        files_that_vanish(place.path());
+        files_that_vanish(place.path(), ["w/granted", "w/plain"]);
     }
 }
 
-fn files_that_vanish(place: &Path) {
+fn files_that_vanish(place: &Path, names: [&str; 2]) {
     if !tells_set_ids() {
         return;
     }
-    let [granted, plain] = ["w/granted", "w/plain"].map(|name| place.join(name));
+    let [granted, plain] = names.map(|name| place.join(name));
     for path in [&granted, &plain] {
         fs::write(path, "x").unwrap();
     }
     let mut watch = Watch::with(config(place));
     let line = "chmod 04755, $ARGV[0]; chmod 0644, $ARGV[1]; unlink @ARGV";
-    let command = ["perl", "-e", line, "{}/w/granted", "{}/w/plain"];
-    let mut child = start(place, &command);
+    let mut command = Command::new("perl");
+    command.args(["-e", line]).args([&granted, &plain]);
+    let mut child = command.spawn().unwrap();
     assert!(child.wait().unwrap().success());
     for path in [&granted, &plain] {
         wait_for(&mut watch, child.id(), Unlink, path);
@@ -278,12 +273,13 @@ fn files_that_vanish(place: &Path) {
     assert_eq!(told, [granted.to_str().unwrap()]);
 }
 
-/// In this process's mount namespace, which ends with it.
+/// In this process's mount namespace, which ends with it. One file is there before.
 fn mount_overlay(place: &Path, all: &Path) {
     let layers = ["lower", "upper", "work"].map(|name| place.join(name));
     for folder in layers.iter().map(PathBuf::as_path).chain([all]) {
         fs::create_dir(folder).unwrap();
     }
+    fs::write(place.join("lower/single"), "x").unwrap();
     let [lower, upper, work] = layers.map(|path| path.to_str().unwrap().to_owned());
     let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
     let mounted = Command::new("mount")
@@ -397,14 +393,11 @@ fn a_container_is_told_by_its_processes_keys() {
         cgroup.0.display()
     );
     shell(place, &line);
-    let exec = watch.wait("the container's shell", |event| {
-        let exec = support::exec_of(event)?;
-        let is_it =
-            exec.argv.first()? == "sh" && exec.argv.last()? == &name && exec.argv.len() == 4;
-        is_it.then(|| event.clone())
+    let (shell, _) = watch.exec_where("the container's shell", |_, exec| {
+        exec.argv.len() == 4 && exec.argv[0] == "sh" && exec.argv[3] == name
     });
-    let told = wait_for(&mut watch, exec.process.pid, Create, &place.join("w/box"));
-    assert_eq!(told.process, exec.process);
+    let told = wait_for(&mut watch, shell.process.pid, Create, &place.join("w/box"));
+    assert_eq!(told.process, shell.process);
     assert_eq!(told.cgroup_id, cgroup.id());
     assert_eq!(fs::read_to_string(place.join("w/box")).unwrap(), "1\n");
 }
@@ -414,9 +407,7 @@ struct Cgroup(PathBuf);
 
 impl Cgroup {
     fn new(name: &str) -> Self {
-        let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
-        let root = roots.iter().find(|root| root.join("cgroup.procs").exists());
-        let path = root.unwrap().join(mark(name));
+        let path = cgroup_root().join(mark(name));
         fs::create_dir(&path).unwrap();
         Self(path)
     }
@@ -527,8 +518,7 @@ fn without_rights_the_rows_say_what_would_mend_it() {
 fn without_rights() {
     let watch = Watch::start(Scope::Host, Mode::Auto);
     for class in ["file", "file_rates"] {
-        let rows = watch.sensor.coverage();
-        let row = rows.iter().find(|row| row.class == class).unwrap();
+        let row = watch.row(class);
         assert!(!row.covered);
         assert!(
             row.why.as_ref().unwrap().contains("CAP_SYS_ADMIN"),

@@ -11,12 +11,10 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cordon_sensor::{Event, EventBody, Mode, ProcessKey, Scope, Sensor, SensorConfig};
-use support::{Groups, exec_of, mark, shell};
-
-const DEADLINE: Duration = Duration::from_mins(2);
+use support::{DEADLINE, Groups, exec_of, mark, shell};
 
 /// Class `snapshot`: processes come, go and become others while sensors start.
 #[test]

@@ -13,7 +13,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 
 use cordon_sensor::{EventBody, Mode, Scope};
-use support::{Watch, exec_of, mark};
+use support::{Watch, exec_of, mark, marked};
 
 const OUTSIDE: &str = "CORDON_TEST_OUTSIDE";
 
@@ -65,10 +65,7 @@ fn inner() {
     }
     nested(&mut watch);
     let last = mark("last");
-    Command::new("/bin/sh")
-        .args(["-c", ":", &last])
-        .status()
-        .unwrap();
+    marked("/bin/sh", &last).status().unwrap();
     let (event, exec) = watch.exec(&last);
     // In here pids are small: this test is the first process or near it.
     assert!(event.process.pid < 1000, "{event:?}");
@@ -91,9 +88,8 @@ fn nested(watch: &mut Watch) {
         .spawn()
         .unwrap();
     child.wait().unwrap();
-    let (event, _) = watch.wait("exec in the nested namespace", |event| {
-        let exec = exec_of(event)?;
-        (exec.argv.len() == 4 && exec.argv[3] == name).then(|| (event.clone(), exec.clone()))
+    let (event, _) = watch.exec_where("exec in the nested namespace", |_, exec| {
+        exec.argv.len() == 4 && exec.argv[3] == name
     });
     assert!(event.process.pid > child.id(), "{event:?}");
 }

@@ -21,7 +21,7 @@ use cordon_sensor::{EventBody, Mode, Scope};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockProtocol, SockType, setsockopt, socket, sockopt,
 };
-use support::{Watch, has_tracepoint, mark};
+use support::{Watch, has_tracepoint, mark, marked};
 
 type Row = fn(&mut Watch);
 
@@ -50,10 +50,7 @@ fn own() -> u32 {
 /// Everything that happened before this call is in `watch.seen` after it.
 fn settle(watch: &mut Watch) {
     let last = mark("last");
-    Command::new("/bin/sh")
-        .args(["-c", ":", &last])
-        .status()
-        .unwrap();
+    marked("/bin/sh", &last).status().unwrap();
     watch.exec(&last);
 }
 
@@ -417,8 +414,7 @@ fn open(family: AddressFamily, protocol: SockProtocol) -> OwnedFd {
 fn raw_socket(watch: &mut Watch) {
     // Since Linux 6.14.
     let is_hooked = has_tracepoint("cap_capable");
-    let mut rows = watch.sensor.coverage().iter();
-    let row = rows.find(|row| row.class == "raw_socket").unwrap();
+    let row = watch.row("raw_socket");
     assert_eq!(row.source.contains("cap_capable"), is_hooked, "{row:?}");
     drop(open(AddressFamily::Inet, SockProtocol::Icmp));
     drop(open(AddressFamily::Inet6, SockProtocol::IcmpV6));
@@ -474,12 +470,7 @@ fn every_class() {
     lo_up();
     let mut watch = Watch::start(scope(), Mode::Ebpf);
     for (class, row) in ROWS {
-        let covered = watch
-            .sensor
-            .coverage()
-            .iter()
-            .find(|row| row.class == *class);
-        assert!(covered.unwrap().covered, "{covered:?}");
+        assert!(watch.row(class).covered, "{:?}", watch.row(class));
         eprintln!("{class}");
         row(&mut watch);
         settle(&mut watch);

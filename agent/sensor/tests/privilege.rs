@@ -17,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 
 use cordon_behavior::event::{Credentials, Event, EventBody, Login, LoginMethod, Namespaces};
-use cordon_sensor::{Coverage, LoginFiles, Mode, ProcessKey, Scope, SensorConfig, UTMP_BYTES};
+use cordon_sensor::{LoginFiles, Mode, ProcessKey, Scope, SensorConfig, UTMP_BYTES};
 use libbpf_rs::libbpf_sys;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -340,21 +340,16 @@ fn child_asks_to_be_traced(watch: &mut Watch) {
 /// Class `module`. Loading one would change the machine for everybody, so where modules can be loaded
 /// at all this only holds the sensor to its word.
 fn modules_are_told_where_there_are_any(watch: &mut Watch) {
-    let row = coverage(watch, "module");
+    let row = watch.row("module");
     assert_eq!(row.source, "tp_btf/module_load");
     assert_eq!(row.covered, Path::new("/proc/modules").exists());
     assert_eq!(row.covered, row.why.is_none(), "{row:?}");
 }
 
-fn coverage(watch: &Watch, class: &str) -> Coverage {
-    let mut rows = watch.sensor.coverage().iter();
-    rows.find(|row| row.class == class).unwrap().clone()
-}
-
 /// Class `mount`.
 fn mount_and_unmount(watch: &mut Watch) {
     let names_who = names_who_mounts();
-    let row = coverage(watch, "mount");
+    let row = watch.row("mount").clone();
     assert_eq!(row.source == "fanotify", names_who, "{row:?}");
     let place = tempfile::tempdir().unwrap();
     let path = place.path().canonicalize().unwrap();
@@ -527,7 +522,7 @@ fn inside() {
 fn every_row(scope: Scope) {
     let mut watch = start(scope, Mode::Ebpf);
     for (class, act) in ROWS {
-        let row = coverage(&watch, class);
+        let row = watch.row(class);
         assert!(row.covered || *class == "module", "{row:?}");
         act(&mut watch);
     }
@@ -544,6 +539,6 @@ fn the_fallback_tells_of_them_too() {
     setuid_drops_root(&mut watch);
     tracer_attaches(&mut watch);
     failure_in_btmp(&mut watch);
-    let row = coverage(&watch, "module");
+    let row = watch.row("module");
     assert!(!row.covered && row.why.is_some());
 }

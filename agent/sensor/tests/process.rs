@@ -18,7 +18,7 @@ use std::process::{Command, Stdio};
 use cordon_behavior::event::Namespaces;
 use cordon_sensor::{Event, EventBody, Exec, Mode, Scope};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use support::{Groups, Watch, exec_of, mark};
+use support::{Groups, Watch, mark, marked};
 
 /// A class of events, and an action that must cause one with exactly what is expected of it.
 type Row = (&'static str, fn(&mut Watch));
@@ -45,21 +45,9 @@ const ROWS: &[Row] = &[
 fn every_row_is_told() {
     let mut watch = Watch::start(Scope::Host, Mode::Ebpf);
     for (class, cause) in ROWS {
-        let row = watch
-            .sensor
-            .coverage()
-            .iter()
-            .find(|row| row.class == *class);
-        assert!(row.is_some_and(|row| row.covered), "{class} is not covered");
+        assert!(watch.row(class).covered, "{class} is not covered");
         cause(&mut watch);
     }
-}
-
-/// A command that ends at once and carries the mark.
-fn marked(program: &str, mark: &str) -> Command {
-    let mut command = Command::new(program);
-    command.args(["-c", ":", mark]).stdin(Stdio::null());
-    command
 }
 
 /// Runs it and answers what was told of it.
@@ -193,9 +181,8 @@ fn other_namespaces_than_the_parents_are_told(watch: &mut Watch) {
         command.args(["/bin/sh", "-c", ":", &mark]);
         assert!(command.status().unwrap().success());
         // `unshare` itself has the mark too.
-        let is_it = |exec: &Exec| exec.argv.len() == 4 && exec.argv[3] == mark;
-        let exec = watch.wait("exec in the namespace", |event| {
-            exec_of(event).filter(|exec| is_it(exec)).cloned()
+        let (_, exec) = watch.exec_where("exec in the namespace", |_, exec| {
+            exec.argv.len() == 4 && exec.argv[3] == mark
         });
         assert_eq!(exec.namespaces, expected, "{options}");
     }
@@ -289,15 +276,12 @@ fn a_fork_names_parent_and_child(watch: &mut Watch) {
     let line = format!("(/bin/sh -c : {mark})");
     let mut outer = Command::new("/bin/sh").args(["-c", &line]).spawn().unwrap();
     outer.wait().unwrap();
-    let child = watch.wait("exec of the child", |event| {
-        let exec = exec_of(event).filter(|exec| exec.argv.last() == Some(&mark))?;
-        Some((event.process, exec.parent.unwrap()))
-    });
+    let (child, exec) = watch.exec(&mark);
     let parent = watch.wait("fork", |event| match event.body {
-        EventBody::Fork { child: it } if it == child.0 => Some(event.process),
+        EventBody::Fork { child: it } if it == child.process => Some(event.process),
         _ => None,
     });
-    assert_eq!(parent, child.1);
+    assert_eq!(exec.parent, Some(parent));
 }
 
 /// How the process of that mark ended.
@@ -329,11 +313,8 @@ fn what_ran_before_is_found(_: &mut Watch) {
         .spawn()
         .unwrap();
     let mut late = Watch::start(Scope::Host, Mode::Ebpf);
-    let found = late.wait("snapshot", |event| {
-        let exec = exec_of(event).filter(|_| event.process.pid == child.id())?;
-        Some(exec.snapshot)
-    });
-    assert!(found);
+    let (_, exec) = late.exec_where("snapshot", |event, _| event.process.pid == child.id());
+    assert!(exec.snapshot);
     drop(child.stdin.take());
     child.wait().unwrap();
 }
@@ -387,10 +368,7 @@ fn what_was_there_before_is_told_in_full() {
     // It runs the image that is to be found once it has said something.
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut [0]).unwrap();
     let mut watch = Watch::start(Scope::Host, Mode::Ebpf);
-    let (event, exec) = watch.wait("snapshot", |event| {
-        let exec = exec_of(event)?;
-        (exec.argv.last() == Some(&mark)).then(|| (event.clone(), exec.clone()))
-    });
+    let (event, exec) = watch.exec_where("snapshot", |_, exec| exec.argv.last() == Some(&mark));
     assert!(exec.snapshot);
     assert_eq!(event.process.pid, child.id());
     let file = fs::metadata("/bin/sh").unwrap();

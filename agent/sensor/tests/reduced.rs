@@ -9,7 +9,7 @@ mod support;
 
 use std::process::{Command, Stdio};
 
-use cordon_sensor::{CLASSES, Coverage, EventBody, Mode, Scope};
+use cordon_sensor::{CLASSES, EventBody, Mode, Scope};
 use support::{Watch, mark};
 
 /// What docker, containerd and podman leave a container by default.
@@ -42,11 +42,6 @@ fn sees_a_program(watch: &mut Watch) {
     child.wait().unwrap();
 }
 
-fn row<'a>(watch: &'a Watch, class: &str) -> &'a Coverage {
-    let mut rows = watch.sensor.coverage().iter();
-    rows.find(|row| row.class == class).unwrap()
-}
-
 /// Each class has its row, and one that is not seen in full says what is missing.
 fn is_honest(watch: &Watch, seen: &[&str]) {
     let classes = watch.sensor.coverage().iter().map(|row| row.class);
@@ -70,13 +65,8 @@ fn no_btf() {
     assert_eq!(watch.sensor.mode(), Mode::Proc);
     let reason = watch.sensor.fallback_reason().unwrap().to_owned();
     assert!(reason.contains("/sys/kernel/btf/vmlinux"), "{reason}");
-    assert!(
-        row(&watch, "accept")
-            .why
-            .as_ref()
-            .unwrap()
-            .contains(&reason)
-    );
+    let why = watch.row("accept").why.as_ref().unwrap();
+    assert!(why.contains(&reason), "{why}");
     is_honest(
         &watch,
         &[
@@ -142,7 +132,7 @@ fn contained() {
     assert_eq!(watch.sensor.mode(), Mode::Proc);
     let reason = watch.sensor.fallback_reason().unwrap();
     assert!(reason.contains("CAP_BPF"), "{reason}");
-    assert_eq!(row(&watch, "exec").source, "/proc, polled");
+    assert_eq!(watch.row("exec").source, "/proc, polled");
     is_honest(
         &watch,
         &[

@@ -13,7 +13,7 @@ use std::process::Command;
 use cordon_behavior::story::{StdioKind, Story};
 use cordon_behavior::{Behavior, Limits};
 use cordon_sensor::{Mode, Scope};
-use support::{DEADLINE, Watch, mark};
+use support::{DEADLINE, Watch, mark, marked};
 
 /// Runs a shell line that ends in `/bin/sh -c : MARK` on a socket, and answers that shell's story.
 fn story_of(program: &str, line: &dyn Fn(&str, u16, &str) -> String) -> (Story, u16) {
@@ -100,10 +100,7 @@ fn an_exec_reaches_the_callback_within_milliseconds() {
     .unwrap();
     let began = std::time::Instant::now();
     for _ in 0..41 {
-        Command::new("/bin/sh")
-            .args(["-c", ":", &mark])
-            .status()
-            .unwrap();
+        marked("/bin/sh", &mark).status().unwrap();
     }
     // Where a shell itself takes longer, as on an emulated machine, no more than that.
     let shell_ns = began.elapsed().as_nanos() as i64 / 41;

@@ -13,12 +13,11 @@ mod support;
 use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use cordon_sensor::{Event, EventBody, Mode, ProcessKey, Scope, Sensor, SensorConfig};
-use support::{Groups, Shell, exec_of, mark, shell};
+use support::{DEADLINE, Groups, Shell, exec_of, mark, shell};
 
-const DEADLINE: Duration = Duration::from_mins(2);
 const KINDS: [&str; 3] = ["exec", "fork", "exit"];
 
 /// xorshift64: what a seed gives never changes.

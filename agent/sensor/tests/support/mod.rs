@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use cordon_sensor::{Event, EventBody, Exec, Mode, Scope, Sensor, SensorConfig};
+use cordon_sensor::{Coverage, Event, EventBody, Exec, Mode, Scope, Sensor, SensorConfig};
 
 /// Generous: the machine may be compiling something else, or be emulated.
 pub const DEADLINE: Duration = Duration::from_mins(2);
@@ -75,11 +75,29 @@ impl Watch {
     /// The live exec that has `mark` among its arguments.
     #[track_caller]
     pub fn exec(&mut self, mark: &str) -> (Event, Exec) {
-        self.wait(&format!("exec of {mark}"), |event| {
-            exec_of(event)
-                .filter(|exec| !exec.snapshot && exec.argv.iter().any(|arg| arg == mark))
-                .map(|exec| (event.clone(), exec.clone()))
+        self.exec_where(&format!("exec of {mark}"), |_, exec| {
+            !exec.snapshot && exec.argv.iter().any(|arg| arg == mark)
         })
+    }
+
+    /// The first exec, or process of the snapshot, of which `is_it` is true.
+    #[track_caller]
+    pub fn exec_where(
+        &mut self,
+        what: &str,
+        is_it: impl Fn(&Event, &Exec) -> bool,
+    ) -> (Event, Exec) {
+        self.wait(what, |event| {
+            let exec = exec_of(event).filter(|exec| is_it(event, exec))?;
+            Some((event.clone(), exec.clone()))
+        })
+    }
+
+    /// What the sensor says of a class.
+    #[track_caller]
+    pub fn row(&self, class: &str) -> &Coverage {
+        let mut rows = self.sensor.coverage().iter();
+        rows.find(|row| row.class == class).unwrap()
     }
 }
 
@@ -88,6 +106,13 @@ pub fn exec_of(event: &Event) -> Option<&Exec> {
         EventBody::Exec(exec) => Some(exec),
         _ => None,
     }
+}
+
+/// A command that ends at once and carries the mark.
+pub fn marked(program: &str, mark: &str) -> Command {
+    let mut command = Command::new(program);
+    command.args(["-c", ":", mark]).stdin(Stdio::null());
+    command
 }
 
 /// An argument that no other process has.
