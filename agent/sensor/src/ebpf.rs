@@ -171,7 +171,7 @@ fn attach(skel: &mut SensorSkel<'_>) -> Result<(), SensorError> {
 
 /// The programs, what was left out of them for want of a hook, and why those that only some classes
 /// need were left out as well.
-type Loaded<'a> = (SensorSkel<'a>, Vec<String>, Option<String>);
+type Loaded<'a> = (SensorSkel<'a>, Vec<String>, Option<network::Refusal>);
 
 /// Loads all programs, or else those that the sensor cannot do without: one that an unknown kernel's
 /// verifier refuses must not cost the rest.
@@ -187,12 +187,13 @@ fn load<'a>(
     let Ok((skel, left_out)) = load_some(config, fewer, false) else {
         return Err(error);
     };
-    // It was no want of rights or of a new enough kernel: the others were taken.
-    let why =
-        std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-    let why = format!("this kernel refuses a program of sockets: {why}");
-    tracing::warn!(why, "going on without the programs of sockets");
-    Ok((skel, left_out, Some(why)))
+    // The others were taken: it was no want of the rights that all need, nor of a new enough kernel.
+    let refused = network::refused(&error);
+    tracing::warn!(
+        why = refused.why,
+        "going on without the programs of sockets"
+    );
+    Ok((skel, left_out, Some(refused)))
 }
 
 fn load_some<'a>(

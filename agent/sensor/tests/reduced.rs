@@ -149,3 +149,30 @@ fn contained() {
     );
     sees_a_program(&mut watch);
 }
+
+/// The kernel refuses the programs of sockets, and takes the others.
+#[test]
+fn without_the_programs_of_sockets_the_others_see_on() {
+    let rights = "-net_admin,-sys_admin";
+    let bounds = format!("--bounding-set={rights}");
+    let inherited = format!("--inh-caps={rights}");
+    again("no_sockets", &["setpriv", &bounds, &inherited]);
+}
+
+#[test]
+#[ignore = "run by the test above, without the rights for programs of sockets"]
+fn no_sockets() {
+    let mut watch = Watch::start(Scope::Host, Mode::Ebpf);
+    for class in ["udp", "dns", "raw_socket"] {
+        let row = watch.row(class);
+        assert!(!row.covered, "{row:?}");
+        let (why, remedy) = (row.why.as_ref().unwrap(), row.remedy.as_ref().unwrap());
+        assert!(why.contains("refuses a program of sockets"), "{row:?}");
+        assert!(remedy.contains("CAP_NET_ADMIN"), "{row:?}");
+    }
+    for class in ["listen", "snapshot"] {
+        let row = watch.row(class);
+        assert!(row.covered && row.why.is_some(), "{row:?}");
+    }
+    sees_a_program(&mut watch);
+}

@@ -5,21 +5,33 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use libbpf_rs::{Link, OpenProgramMut, ProgramMut};
+use libbpf_rs::{ErrorKind, Link, OpenProgramMut, ProgramMut};
 
 use super::skel::SensorSkel;
-use crate::{Coverage, cgroup_root};
+use crate::{Coverage, SensorError, cgroup_root};
 
 const MOUNT_CGROUP2: &str = "run as root where cgroup2 is mounted or can be, without another's exclusive program on its root";
 
 const OTHER_KERNEL: &str =
     "run on another kernel, and tell Cordon's makers of this one (`uname -r`)";
 
+const GIVE_NET_ADMIN: &str = "run as root, or give CAP_NET_ADMIN";
+
 /// Why a hook is not attached, and what would mend it.
 #[derive(Clone)]
-struct Refusal {
-    why: String,
+pub(super) struct Refusal {
+    pub why: String,
     remedy: &'static str,
+}
+
+/// How packet sockets are seen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PacketSockets {
+    /// As they are made.
+    Told,
+    /// Now and then.
+    LookedFor,
+    Unseen,
 }
 
 /// Beside those of cgroups.
@@ -29,7 +41,7 @@ const OPTIONAL: [&str; 2] = ["iter/task_file", "tp_btf/cap_capable"];
 pub(super) struct Network {
     _links: Vec<Link>,
     pub coverage: Vec<Coverage>,
-    /// No tracepoint tells of packet sockets: they have to be looked for.
+    /// No tracepoint tells of packet sockets: they have to be looked for, and can be.
     pub looks_for_packets: bool,
 }
 
@@ -47,14 +59,26 @@ pub(super) fn leave_out<'a>(programs: impl IntoIterator<Item = OpenProgramMut<'a
     left_out
 }
 
+/// Why the kernel did not take the programs that [`leave_out`] leaves out.
+pub(super) fn refused(error: &SensorError) -> Refusal {
+    let (why, remedy) = match error {
+        SensorError::Ebpf { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+            (source.to_string(), GIVE_NET_ADMIN)
+        }
+        SensorError::Ebpf { source, .. } => (source.to_string(), OTHER_KERNEL),
+        other => (other.to_string(), OTHER_KERNEL),
+    };
+    Refusal {
+        why: format!("this kernel refuses a program of sockets: {why}"),
+        remedy,
+    }
+}
+
 /// Attaches as much as this host allows. `refused`: why the kernel did not take the programs.
-pub(super) fn attach(skel: &SensorSkel<'_>, refused: Option<String>) -> Network {
+pub(super) fn attach(skel: &SensorSkel<'_>, refused: Option<Refusal>) -> Network {
     let progs = &skel.progs;
     let root = match refused {
-        Some(why) => Err(Refusal {
-            why,
-            remedy: OTHER_KERNEL,
-        }),
+        Some(refusal) => Err(refusal),
         None => cgroup_root::open()
             .map_err(|error| not_attached(format!("cannot open cgroup2: {error}"))),
     };
@@ -83,7 +107,11 @@ pub(super) fn attach(skel: &SensorSkel<'_>, refused: Option<String>) -> Network 
         (&progs.on_connect6, "cgroup/connect6"),
     ]);
     let sockets = all(&[(&progs.on_socket, "cgroup/sock_create")]);
-    let looks_for_packets = skel.links.on_capable.is_none();
+    let packet_sockets = match (&skel.links.on_capable, &skel.links.on_packet_socket) {
+        (Some(_), _) => PacketSockets::Told,
+        (None, Some(_)) => PacketSockets::LookedFor,
+        (None, None) => PacketSockets::Unseen,
+    };
     let connected = connects.and(packets.clone());
     let coverage = vec![
         Coverage::full("accept", TCP),
@@ -91,12 +119,12 @@ pub(super) fn attach(skel: &SensorSkel<'_>, refused: Option<String>) -> Network 
         listen_row(binds),
         udp_row(sends, connected),
         dns_row(packets),
-        raw_row(sockets, looks_for_packets),
+        raw_row(sockets, packet_sockets),
     ];
     Network {
         _links: links,
         coverage,
-        looks_for_packets,
+        looks_for_packets: packet_sockets == PacketSockets::LookedFor,
     }
 }
 
@@ -153,18 +181,32 @@ fn dns_row(packets: Result<(), Refusal>) -> Coverage {
     }
 }
 
-fn raw_row(sockets: Result<(), Refusal>, looks_for_packets: bool) -> Coverage {
-    let (source, mut why) = if looks_for_packets {
-        let why = "packet sockets are looked for every 2 s and those that live shorter missed";
-        ("cgroup/sock_create, iter/task_file", why.to_owned())
-    } else {
-        let why = "packet sockets made by io_uring or by 32-bit programs are missed";
-        ("cgroup/sock_create, tp_btf/cap_capable", why.to_owned())
+fn raw_row(sockets: Result<(), Refusal>, packets: PacketSockets) -> Coverage {
+    let (source, why, remedy) = match packets {
+        PacketSockets::Told => (
+            "cgroup/sock_create, tp_btf/cap_capable",
+            "packet sockets made by io_uring or by 32-bit programs are missed",
+            None,
+        ),
+        PacketSockets::LookedFor => (
+            "cgroup/sock_create, iter/task_file",
+            "packet sockets are looked for every 2 s and those that live shorter missed",
+            Some("run on Linux 6.14 or newer"),
+        ),
+        PacketSockets::Unseen => (
+            "cgroup/sock_create, iter/task_file",
+            "packet sockets are not told",
+            Some(OTHER_KERNEL),
+        ),
     };
-    let mut remedy = looks_for_packets.then_some("run on Linux 6.14 or newer");
-    if let Err(refusal) = sockets {
-        why = format!("raw sockets are not told: {}; {why}", refusal.why);
-        remedy = Some(refusal.remedy);
+    match sockets {
+        Ok(()) => Coverage::part("raw_socket", source, why, remedy),
+        Err(Refusal { why, remedy }) if packets == PacketSockets::Unseen => {
+            Coverage::missing("raw_socket", source, why, Some(remedy))
+        }
+        Err(refusal) => {
+            let why = format!("raw sockets are not told: {}; {why}", refusal.why);
+            Coverage::part("raw_socket", source, why, Some(refusal.remedy))
+        }
     }
-    Coverage::part("raw_socket", source, why, remedy)
 }
