@@ -137,51 +137,64 @@ impl Marks {
     }
 
     fn of_files(&self) -> Coverage {
-        let mut why = Vec::new();
-        let mut remedy = None;
+        let mut lacks = Lacks::default();
         if self.watch.set_ids.is_none() {
-            why.push(NO_SET_IDS.to_owned());
-            remedy = Some(GIVE_SET_IDS);
+            lacks.add(NO_SET_IDS.to_owned(), Some(GIVE_SET_IDS));
         }
         if !self.refused.is_empty() {
-            why.push(format!("cannot watch {}", some_of(&self.refused)));
             // An overlay may be among them.
-            remedy = (!self.systems.tells_below_overlays).then_some(GIVE_OVERLAYS);
+            let remedy = (!self.systems.tells_below_overlays).then_some(GIVE_OVERLAYS);
+            lacks.add(format!("cannot watch {}", some_of(&self.refused)), remedy);
         }
-        if why.is_empty() {
-            return Coverage::full("file", SOURCE);
-        }
-        Coverage::part("file", SOURCE, why.join("; "), remedy)
+        lacks.row("file")
     }
 
     fn of_rates(&self) -> Coverage {
         let class = "file_rates";
-        let mut why = Vec::new();
-        if !self.systems.refused.is_empty() {
-            why.push(format!("cannot watch {}", some_of(&self.systems.refused)));
-        }
-        let closed = self.systems.without_samples();
+        let refused = &self.systems.refused;
+        let why = (!refused.is_empty()).then(|| format!("cannot watch {}", some_of(refused)));
         if self.systems.is_empty() {
-            let why = why
-                .pop()
-                .unwrap_or_else(|| "no local file system is in reach".to_owned());
+            let why = why.unwrap_or_else(|| "no local file system is in reach".to_owned());
             return Coverage::missing(class, SOURCE, why, Some(GIVE_RIGHTS));
         }
+        let mut lacks = Lacks::default();
+        if let Some(why) = why {
+            lacks.add(why, None);
+        }
+        let closed = self.systems.without_samples();
         if !closed.is_empty() {
-            why.push(format!("no entropy of files on {}", some_of(&closed)));
+            let why = format!("no entropy of files on {}", some_of(&closed));
+            lacks.add(why, Some(GIVE_HANDLES));
         }
         if !self.systems.tells_below_overlays {
-            why.push(NOT_BELOW.to_owned());
+            lacks.add(NOT_BELOW.to_owned(), Some(GIVE_OVERLAYS));
         }
-        if why.is_empty() {
+        lacks.row(class)
+    }
+}
+
+/// What a class lacks, and what would mend each of it.
+#[derive(Default)]
+struct Lacks {
+    why: Vec<String>,
+    remedies: Vec<&'static str>,
+}
+
+impl Lacks {
+    fn add(&mut self, why: String, remedy: Option<&'static str>) {
+        self.why.push(why);
+        self.remedies.extend(remedy);
+    }
+
+    fn row(self, class: &'static str) -> Coverage {
+        if self.why.is_empty() {
             return Coverage::full(class, SOURCE);
         }
-        let remedy = if self.systems.tells_below_overlays {
-            (!closed.is_empty()).then_some(GIVE_HANDLES)
-        } else {
-            Some(GIVE_OVERLAYS)
-        };
-        Coverage::part(class, SOURCE, why.join("; "), remedy)
+        let remedy = (!self.remedies.is_empty()).then(|| self.remedies.join("; ").into());
+        Coverage {
+            remedy,
+            ..Coverage::part(class, SOURCE, self.why.join("; "), None)
+        }
     }
 }
 
@@ -205,5 +218,22 @@ fn some_of(all: &[String]) -> String {
     match all.len().saturating_sub(NAMED) {
         0 => named,
         more => format!("{named} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_remedy_is_told() {
+        let mut lacks = Lacks::default();
+        lacks.add("one".to_owned(), Some("mend one"));
+        lacks.add("two".to_owned(), None);
+        lacks.add("three".to_owned(), Some("mend three"));
+        let row = lacks.row("file");
+        assert_eq!(row.why.as_deref(), Some("one; two; three"));
+        assert_eq!(row.remedy.as_deref(), Some("mend one; mend three"));
+        assert_eq!(Lacks::default().row("file"), Coverage::full("file", SOURCE));
     }
 }
