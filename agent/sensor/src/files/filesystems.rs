@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -43,8 +43,8 @@ impl FileSystems {
     }
 
     /// Marks every local file system there is now but overlays: the kernel takes no such mark on most, and
-    /// what is done through them is told of the file system below, which has the files. To mark again changes nothing, so none is missed
-    /// that took the device number of one that is gone.
+    /// what is done through them is told of the file system below, which has the files. To mark again changes
+    /// nothing, so none is missed that took the device number of one that is gone.
     pub(super) fn refresh(&mut self, group: &Group, mask: u64, mounts: &Mounts) {
         let mut found = mounts.local.clone();
         found.extend(of_others());
@@ -54,7 +54,7 @@ impl FileSystems {
         self.refused.clear();
         for one in found.into_iter().take(MOST) {
             if one.kind == "overlay" {
-                self.refused.extend(out_of_reach(&one));
+                self.refused.extend(out_of_reach(&one, mounts));
                 continue;
             }
             match mark(group, mask, &one) {
@@ -106,9 +106,11 @@ fn mark(group: &Group, mask: u64, one: &FileSystem) -> io::Result<([u8; 8], bool
     Ok((fsid_of(&root)?, opens))
 }
 
-/// An overlay of which nobody says what is done to it. One without an upper directory has nothing to say.
-fn out_of_reach(one: &FileSystem) -> Option<String> {
-    let is_out = !one.upper.is_empty() && !one.upper.iter().any(|path| path.exists());
+/// An overlay of which nobody says what is done to it. One without an upper directory has nothing to say. It may
+/// have been mounted from this mount namespace, or the host's, under a name of it.
+fn out_of_reach(one: &FileSystem, mounts: &Mounts) -> Option<String> {
+    let upper = one.lost_upper.as_ref()?;
+    let is_out = !mounts.has(upper, Path::new("/"));
     is_out.then(|| {
         format!(
             "overlay at {}: its upper directory is out of reach",

@@ -27,8 +27,8 @@ pub(super) struct FileSystem {
     pub kind: String,
     /// A directory of it, reachable from here.
     pub at: PathBuf,
-    /// Where an overlay's upper directory may be reached, by the name that its mounter used.
-    pub upper: Vec<PathBuf>,
+    /// An overlay's upper directory, by the name that its mounter used, if where it is mounted there is no such.
+    pub lost_upper: Option<PathBuf>,
 }
 
 /// What is mounted in the own namespace.
@@ -70,7 +70,7 @@ impl Mounts {
             // The way there must not lead over one that may not answer.
             if is_local
                 && mount.mount_point.ancestors().all(|path| all.is_quiet(path))
-                && let Some(found) = file_system(mount, root)
+                && let Some(found) = all.file_system(mount, root)
                 && devices.insert(found.device.clone())
             {
                 all.local.push(found);
@@ -90,31 +90,39 @@ impl Mounts {
         }
         nearest.1
     }
+
+    /// Whether there is something at an absolute path, looked for below `root`, where these are mounted.
+    pub(super) fn has(&self, path: &Path, root: &Path) -> bool {
+        let there = || std::fs::symlink_metadata(below(root, path)).is_ok();
+        path.is_absolute() && self.is_quiet(path) && there()
+    }
+
+    /// The file system of a mount, unless it is a single file, out of reach, or a container's `/dev`, where
+    /// every write to `/dev/null` would count.
+    fn file_system(&self, mount: &MountInfo, root: &Path) -> Option<FileSystem> {
+        let at = below(root, &mount.mount_point);
+        if mount.mount_point.ends_with("dev") {
+            return None;
+        }
+        let facts = std::fs::symlink_metadata(&at).ok()?;
+        // Subvolumes of btrfs have device numbers of their own.
+        let is_covered = mount.fs_type != "btrfs" && device_of(facts.dev()) != mount.majmin;
+        if !facts.is_dir() || is_covered {
+            return None;
+        }
+        let upper = mount.super_options.get("upperdir").cloned().flatten();
+        let upper = upper.map(PathBuf::from);
+        Some(FileSystem {
+            device: mount.majmin.clone(),
+            kind: mount.fs_type.clone(),
+            at,
+            lost_upper: upper.filter(|path| !self.has(path, root)),
+        })
+    }
 }
 
-/// The file system of a mount, unless it is a single file, out of reach, or a container's `/dev`, where
-/// every write to `/dev/null` would count.
-fn file_system(mount: &MountInfo, root: &Path) -> Option<FileSystem> {
-    let below = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
-    let at = below(&mount.mount_point);
-    if mount.mount_point.ends_with("dev") {
-        return None;
-    }
-    let facts = std::fs::symlink_metadata(&at).ok()?;
-    // Subvolumes of btrfs have device numbers of their own.
-    let is_covered = mount.fs_type != "btrfs" && device_of(facts.dev()) != mount.majmin;
-    if !facts.is_dir() || is_covered {
-        return None;
-    }
-    let upper = mount.super_options.get("upperdir").cloned().flatten();
-    let upper = upper.map(PathBuf::from);
-    Some(FileSystem {
-        device: mount.majmin.clone(),
-        kind: mount.fs_type.clone(),
-        at,
-        // The mounter's namespace may have been this one's or the host's.
-        upper: upper.map_or(Vec::new(), |path| vec![below(&path), path]),
-    })
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
 fn device_of(number: u64) -> String {
@@ -157,5 +165,24 @@ fn of_process(pid: &str) -> Vec<FileSystem> {
         Ok(Ok(mounts)) => Mounts::of(&mounts.0, &root).local,
         // It has ended.
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_an_absolute_path_of_a_quiet_mount_names_is_looked_at() {
+        let place = tempfile::tempdir_in("/dev/shm").unwrap();
+        let (file, link) = (place.path().join("file"), place.path().join("link"));
+        std::fs::write(&file, "x").unwrap();
+        std::os::unix::fs::symlink("nowhere", &link).unwrap();
+        let mounts = Mounts::read();
+        let has = |path: &Path, root: &str| mounts.has(path, Path::new(root));
+        assert!(has(&file, "/") && has(&link, "/") && has(&file, "/proc/self/root"));
+        assert!(!has(&place.path().join("none"), "/"));
+        assert!(!has(file.strip_prefix("/").unwrap(), "/"));
+        assert!(!has(Path::new("/proc/self"), "/"));
     }
 }
