@@ -26,7 +26,7 @@ const GIVE_FIRST: &str = "run the agent in the machine's first PID, network and 
 /// Starts watching, as far as this host allows.
 pub(crate) fn start(config: &SensorConfig, out: &Out) -> Source {
     let mut source = match Connector::open(UID | GID | PTRACE, RECEIVE_BYTES) {
-        Ok(connector) => spawn(connector, config.scope.clone(), out.clone()),
+        Ok(connector) => spawn(connector, config.scope.clone(), out),
         Err(error) => Source::refused(refused(&error.to_string())),
     };
     source.coverage.extend(modules());
@@ -43,10 +43,15 @@ pub(crate) fn probe() -> Vec<Coverage> {
     rows
 }
 
-fn spawn(connector: Connector, scope: Scope, out: Out) -> Source {
-    out.ids_are_told();
-    let work = move |stopped: &PipeReader| watch(&connector, &scope, &out, stopped);
-    Source::spawn("cordon-changes", covered(), work)
+fn spawn(connector: Connector, scope: Scope, out: &Out) -> Source {
+    let told = out.clone();
+    let work = move |stopped: &PipeReader| watch(&connector, &scope, &told, stopped);
+    let source = Source::spawn("cordon-changes", covered(), work);
+    // Without the thread what an exec shows is all there is.
+    if source.task.is_some() {
+        out.ids_are_told();
+    }
+    source
 }
 
 fn covered() -> Vec<Coverage> {
