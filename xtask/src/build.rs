@@ -51,28 +51,18 @@ pub fn binary(name: &str) -> PathBuf {
     root().join(target).join("debug").join(name)
 }
 
-/// The test programs of one package, built with the features that it wants for itself.
+/// The test programs of a package that has no other programs, built with the features that it wants for itself.
 pub fn tests_of(package: &str) -> Result<Vec<PathBuf>, Failure> {
     let said = Step::new("cargo")
-        .args(["test", "--no-run", "--package", package])
+        .args(["test", "--no-run", "--lib", "--tests", "--package", package])
         .args(["--message-format=json"])
         .read()?;
-    // Examples are built beside them: their profile is not that of a test.
-    let is_test = |line: &str| {
-        let profile = line.split_once("\"profile\":{").map(|(_, rest)| rest);
-        let profile = profile.and_then(|rest| rest.split_once('}'));
-        profile.is_some_and(|(profile, _)| profile.contains("\"test\":true"))
-    };
     let path = |line: &str| {
         let (_, rest) = line.split_once("\"executable\":\"")?;
         let (path, _) = rest.split_once('"')?;
         Some(PathBuf::from(path))
     };
-    Ok(said
-        .lines()
-        .filter(|line| is_test(line))
-        .filter_map(path)
-        .collect())
+    Ok(said.lines().filter_map(path).collect())
 }
 
 /// Builds the console when a source is newer than what was built.

@@ -82,10 +82,11 @@ pub fn run(arguments: &[String]) -> Result<(), Failure> {
 fn sensor(wanted: &[String]) -> Result<(), Failure> {
     setup::install(Purpose::Guest)?;
     let programs = build::tests_of("cordon-sensor")?;
-    let names: Vec<String> = programs.iter().map(|path| name_of(path)).collect();
-    let runs = chosen(&names, wanted)?;
+    let named = programs.iter().map(|path| (name_of(path), path.as_path()));
+    let programs: Vec<Program<'_>> = named.collect();
+    let runs = chosen(&programs, wanted)?;
     let share = fresh(&folder().join("share"))?;
-    for (program, name) in programs.iter().zip(&names) {
+    for (name, program) in &programs {
         if runs.iter().any(|(run, _)| run == name) {
             lighten(program, &share.join(name))?;
         }
@@ -95,7 +96,8 @@ fn sensor(wanted: &[String]) -> Result<(), Failure> {
         .args(["-r".as_ref(), data.as_os_str(), share.as_os_str()])
         .run()?;
     // Where cargo has tests put their files: beside the folder of the profile.
-    let target = programs.first().and_then(|path| path.ancestors().nth(3));
+    let first = programs.first().map(|(_, path)| *path);
+    let target = first.and_then(|path| path.ancestors().nth(3));
     let places = [data.as_path(), &target.unwrap_or(&data).join("tmp")];
     write(&share.join("run"), script(&runs, places).as_bytes())?;
     executable(&share.join("run"))?;
@@ -109,24 +111,47 @@ fn name_of(program: &Path) -> String {
         .map_or_else(|| name.to_string(), |(name, _)| name.to_owned())
 }
 
+/// A test program's name and where it is.
+type Program<'a> = (String, &'a Path);
+
 /// Programs to run, each with the name of a test or nothing for all of its tests.
 type Runs = Vec<(String, String)>;
 
-fn chosen(names: &[String], wanted: &[String]) -> Result<Runs, Failure> {
+fn chosen(programs: &[Program<'_>], wanted: &[String]) -> Result<Runs, Failure> {
+    let names = programs.iter().map(|(name, _)| name.clone());
     if wanted.is_empty() {
-        return Ok(names.iter().map(|it| (it.clone(), String::new())).collect());
+        return Ok(names.map(|name| (name, String::new())).collect());
     }
+    let names: Vec<String> = names.collect();
     let one = |word: &String| {
         let (name, test) = word.split_once("::").unwrap_or((word, ""));
-        if names.iter().any(|known| known == name) {
+        let Some((_, path)) = programs.iter().find(|(known, _)| known == name) else {
+            return Err(Failure::new(format!(
+                "the sensor has no test program {name:?}, only {}",
+                names.join(" ")
+            )));
+        };
+        if runs_any(path, test)? {
             return Ok((name.to_owned(), test.to_owned()));
         }
         Err(Failure::new(format!(
-            "the sensor has no test program {name:?}, only {}",
-            names.join(" ")
+            "{name} runs no test that has {test:?} in its name: {} --list names them",
+            path.display()
         )))
     };
     wanted.iter().map(one).collect()
+}
+
+/// Whether a test program runs anything for a filter: it would pass with nothing too. Tests that it ignores
+/// are run by others of its tests.
+fn runs_any(program: &Path, filter: &str) -> Result<bool, Failure> {
+    let count = |more: &[&str]| -> Result<usize, Failure> {
+        let list = Step::new(program)
+            .args([filter, "--list", "--format", "terse"])
+            .args(more);
+        Ok(list.read()?.lines().count())
+    };
+    Ok(count(&[])? > count(&["--ignored"])?)
 }
 
 /// What the guest runs. `data` is where the tests look for files beside their source, `files` where they put theirs.
@@ -253,4 +278,30 @@ fn executable(path: &Path) -> Result<(), Failure> {
 
 fn failed(act: &str, path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(format!("cannot {act} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_would_run_is_chosen() {
+        let own = std::env::current_exe().expect("it runs");
+        let programs = [("own".to_owned(), own.as_path())];
+        let chosen = |word: &str| chosen(&programs, &[word.to_owned()]);
+        for word in ["own", "own::only_what_would_run"] {
+            let runs = chosen(word).expect("it is there");
+            assert_eq!(runs.len(), 1);
+        }
+        for (word, said) in [
+            ("owm", "no test program \"owm\", only own"),
+            (
+                "own::only_what_wuold",
+                "runs no test that has \"only_what_wuold\"",
+            ),
+        ] {
+            let failure = chosen(word).expect_err(word).to_string();
+            assert!(failure.contains(said), "{failure}");
+        }
+    }
 }
