@@ -19,7 +19,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cordon_sensor::{EventBody, Mode, Scope, Sensor, SensorConfig};
-use support::{Groups, mark};
+use support::{DEADLINE, Groups, mark};
 
 const EXECS: u32 = 5000;
 const CONNECTS: u32 = 2000;
@@ -119,7 +119,7 @@ fn of_execs_and_connects() {
         drop(stream);
     }
     let took = start.elapsed();
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + DEADLINE;
     while (execs.load(Ordering::Relaxed) < u64::from(EXECS)
         || connects.load(Ordering::Relaxed) < u64::from(CONNECTS))
         && Instant::now() < end
@@ -205,12 +205,12 @@ fn delays(count: u32, between: Duration) -> Vec<u64> {
         }
         command.status().unwrap();
         if !between.is_zero() {
-            all.push(delays.recv_timeout(Duration::from_secs(20)).unwrap());
+            all.push(delays.recv_timeout(DEADLINE).unwrap());
             assert!(pause.recv_timeout(between).is_err());
         }
     }
     while all.len() < count as usize {
-        all.push(delays.recv_timeout(Duration::from_secs(20)).unwrap());
+        all.push(delays.recv_timeout(DEADLINE).unwrap());
     }
     all.sort_unstable();
     all

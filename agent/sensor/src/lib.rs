@@ -17,6 +17,7 @@
 //! | `cgroup_skb/egress`, `cgroup_skb/ingress` | `(struct __sk_buff *)` | 4.10 | DNS, the first packet of connected UDP sockets |
 //! | `cgroup/sock_create` | `(struct bpf_sock *)` | 4.10 | raw sockets |
 //! | `tp_btf/cap_capable` | `(const struct cred *, struct user_namespace *target, const struct user_namespace *capable, int cap, int ret)` | 6.14 | packet sockets |
+//! | `tp_btf/ctime_ns_xchg`, `ctime_xchg_skip`, `inode_set_ctime_to_ts` | `(struct inode *inode, ..)` | 6.13 | set-id files that are gone again |
 //! | `iter/task_file` | `(struct bpf_iter_meta *meta, struct task_struct *task, u32 fd, struct file *file)` | 5.8 | sockets already there |
 //! | socket storage from tracepoints | | 5.11 | whose a socket is |
 //! | `tp_btf/cgroup_mkdir`, `_rmdir` | `(struct cgroup *cgrp, const char *path)` | 5.5 | cgroups |

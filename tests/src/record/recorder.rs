@@ -20,7 +20,8 @@ use serde::Deserialize;
 
 use super::label::{Rule, image_of};
 
-/// Most stories of one variant; a build would give thousands of the same kind.
+/// Most telling stories of one variant; a build would give thousands of the same kind. Of its context as many as
+/// are left of these, and at least a quarter of them.
 const STORIES: usize = 60;
 /// Stories of one variant that differ in numbers only and are as far along.
 const ALIKE: usize = 3;

@@ -5,7 +5,8 @@ use libbpf_rs::{Btf, OpenProgramMut};
 
 /// Leaves out every program whose tracepoint or iterator the running kernel lacks, by asking its BTF,
 /// and answers the sections left out, for example `tp_btf/cgroup_mkdir`. Coverage rows that name such
-/// a section as their source are not covered then. Programs of other types are left as they are.
+/// a section among their sources are covered in part then, or not at all without any of them. Programs
+/// of other types are left as they are.
 pub(super) fn leave_out<'a>(programs: impl IntoIterator<Item = OpenProgramMut<'a>>) -> Vec<String> {
     // Without BTF nothing loads: that error says what is wrong with the whole.
     let Ok(btf) = Btf::from_vmlinux() else {

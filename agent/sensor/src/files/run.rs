@@ -45,7 +45,7 @@ pub(super) struct Run {
     batch_at: Option<Instant>,
     kept: Kept,
     pace: Pace,
-    /// Too much was told: the marks are not looked at before.
+    /// Too much was told: what the watching group has is not waited for before.
     watch_at: Option<Instant>,
 }
 
