@@ -126,15 +126,21 @@ impl Loaded {
         rules.chain(indicators).chain(self.exceptions.problems())
     }
 
+    /// How many problems there are beyond [`Self::problems`], which are the first of each kind of file.
+    fn unlisted_problems(&self) -> usize {
+        self.rules.unlisted_problems()
+            + self.indicators.unlisted_problems()
+            + self.exceptions.unlisted_problems()
+    }
+
     /// How it stands, before anything was judged.
     pub fn status(&self) -> RulesStatus {
-        let unlisted = self.rules.unlisted_problems() + self.indicators.unlisted_problems();
         RulesStatus {
             rules: self.rules.rules().len(),
             indicators: self.indicators.len(),
             exceptions: self.exceptions.uses(),
             excepted: 0,
-            problems: self.problems().count() + unlisted,
+            problems: self.problems().count() + self.unlisted_problems(),
             told: self.problems().take(TOLD).map(Problem::to_string).collect(),
         }
     }
@@ -146,9 +152,10 @@ impl Loaded {
             .filter(|one| one.kind == ProblemKind::Broken);
         let broken: Vec<&Problem> = broken.collect();
         let first = broken.first()?;
-        let count = broken.len();
+        let (count, unlisted) = (broken.len(), self.unlisted_problems());
+        let more = if unlisted > 0 { " or more" } else { "" };
         Some(format!(
-            "{count} rules, indicators or exceptions do not count; the first: {first}"
+            "{count}{more} rules, indicators or exceptions do not count; the first: {first}"
         ))
     }
 }

@@ -15,12 +15,11 @@ use serde_json::Value as Json;
 
 pub use form::{Form, FormError, Glob, Matcher, Scope, When};
 
-use crate::problem::{Problem, ProblemKind, cut};
+use crate::problem::{Problem, ProblemKind, Problems, cut};
 use crate::sigma::About;
 
 const MOST_FILE_BYTES: usize = 4 << 20;
 const MOST_EXCEPTIONS: usize = 4096;
-const MOST_PROBLEMS: usize = 1000;
 
 /// A checked exception.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +83,7 @@ impl<'a> Subject<'a> {
 pub struct Exceptions {
     list: Vec<Exception>,
     ids: HashSet<String>,
-    problems: Vec<Problem>,
+    problems: Problems,
 }
 
 #[derive(Deserialize)]
@@ -100,18 +99,19 @@ impl Exceptions {
     pub fn file(&mut self, name: &str, bytes: &[u8]) {
         if bytes.len() > MOST_FILE_BYTES {
             let why = format!("the file has more than {MOST_FILE_BYTES} bytes");
-            return self.problem(ProblemKind::Broken, name, 0, "", why);
+            return self.problems.unreadable(name, why);
         }
         let file: File = match serde_json::from_slice(bytes) {
             Ok(file) => file,
             Err(error) => {
                 let why = format!("not a file of exceptions: {error}");
-                return self.problem(ProblemKind::Broken, name, error.line(), "", why);
+                let problems = &mut self.problems;
+                return problems.add(ProblemKind::Broken, name, error.line(), "", why);
             }
         };
         if file.version != 1 {
             let why = format!("version is {}, wanted 1", file.version);
-            return self.problem(ProblemKind::Broken, name, 0, "", why);
+            return self.problems.unreadable(name, why);
         }
         for (at, json) in file.exceptions.into_iter().enumerate() {
             let id = match json.get("id") {
@@ -121,14 +121,14 @@ impl Exceptions {
             let read = serde_json::from_value(json).map_err(|error| error.to_string());
             let read = read.and_then(|form| self.add(form).map_err(|error| error.to_string()));
             if let Err(why) = read {
-                self.problem(ProblemKind::Broken, name, 0, &id, why);
+                self.problems.add(ProblemKind::Broken, name, 0, &id, why);
             }
         }
     }
 
     /// Something that the caller could not even hand over: a file that cannot be read.
     pub fn unreadable(&mut self, name: &str, why: &str) {
-        self.problem(ProblemKind::Broken, name, 0, "", why.to_owned());
+        self.problems.unreadable(name, why);
     }
 
     /// Adds one.
@@ -144,21 +144,14 @@ impl Exceptions {
         Ok(())
     }
 
-    fn problem(&mut self, kind: ProblemKind, file: &str, line: usize, name: &str, why: String) {
-        if self.problems.len() < MOST_PROBLEMS {
-            self.problems.push(Problem {
-                kind,
-                file: file.to_owned(),
-                line,
-                name: name.to_owned(),
-                why,
-            });
-        }
-    }
-
     /// What of the files does not count, and why; at most 1,000 of them.
     pub fn problems(&self) -> &[Problem] {
-        &self.problems
+        self.problems.listed()
+    }
+
+    /// How many problems there are beyond those.
+    pub fn unlisted_problems(&self) -> usize {
+        self.problems.unlisted()
     }
 
     /// All of them, expired ones too.

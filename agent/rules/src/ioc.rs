@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 pub use net::Net;
 
-use crate::problem::{Problem, ProblemKind, quoted};
+use crate::problem::{Problem, ProblemKind, Problems, quoted};
 
 /// Most bytes of one list.
 const MOST_FILE_BYTES: usize = 64 << 20;
@@ -24,7 +24,6 @@ const MOST_FILE_BYTES: usize = 64 << 20;
 pub(crate) const MOST_BYTES: usize = 24 << 20;
 /// What an entry costs beside its text: its place in a table that is at most half empty.
 const ENTRY_BYTES: usize = 96;
-const MOST_PROBLEMS: usize = 1000;
 /// Most hits of one story.
 const MOST_HITS: usize = 64;
 /// Labels of a name that is looked up.
@@ -85,8 +84,7 @@ pub struct Indicators {
     /// Names that stand for themselves and all names below them.
     above: HashMap<String, Entry>,
     bytes: usize,
-    problems: Vec<Problem>,
-    unlisted_problems: usize,
+    problems: Problems,
 }
 
 /// Gathers indicators.
@@ -108,7 +106,7 @@ impl IndicatorsBuilder {
         if bytes.len() > MOST_FILE_BYTES || list == u16::MAX {
             let why =
                 format!("the list has more than {MOST_FILE_BYTES} bytes, or is one list too many");
-            return self.problem(ProblemKind::Broken, name, 0, "", &why);
+            return self.unreadable(name, &why);
         }
         self.made.lists.push(name.into());
         let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
@@ -126,26 +124,12 @@ impl IndicatorsBuilder {
 
     /// Something that the caller could not even hand over: a file that cannot be read.
     pub fn unreadable(&mut self, name: &str, why: &str) {
-        self.problem(ProblemKind::Broken, name, 0, "", why);
+        self.made.problems.unreadable(name, why);
     }
 
     /// Done.
     pub fn build(self) -> Indicators {
         self.made
-    }
-
-    fn problem(&mut self, kind: ProblemKind, file: &str, line: usize, name: &str, why: &str) {
-        if self.made.problems.len() >= MOST_PROBLEMS {
-            self.made.unlisted_problems += 1;
-            return;
-        }
-        self.made.problems.push(Problem {
-            kind,
-            file: file.to_owned(),
-            line,
-            name: name.to_owned(),
-            why: why.to_owned(),
-        });
     }
 }
 
@@ -158,7 +142,8 @@ struct List<'a> {
 
 impl List<'_> {
     fn problem(&mut self, kind: ProblemKind, line: usize, id: &str, why: &str) {
-        self.builder.problem(kind, self.name, line, id, why);
+        let problems = &mut self.builder.made.problems;
+        problems.add(kind, self.name, line, id, why);
     }
 
     fn add(
@@ -220,12 +205,12 @@ impl Indicators {
 
     /// What of the lists does not count, and why; at most 1,000 of them.
     pub fn problems(&self) -> &[Problem] {
-        &self.problems
+        self.problems.listed()
     }
 
     /// How many problems there are beyond those.
     pub fn unlisted_problems(&self) -> usize {
-        self.unlisted_problems
+        self.problems.unlisted()
     }
 
     /// The indicators that `story` has, whenever they count. `sha256` is of the process's image, where it is known.

@@ -29,6 +29,52 @@ pub struct Problem {
     pub why: String,
 }
 
+/// Most problems that are kept; more are counted.
+const MOST_LISTED: usize = 1000;
+
+/// What is wrong with some files: the first 1,000 problems, and how many there are beyond them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Problems {
+    listed: Vec<Problem>,
+    unlisted: usize,
+}
+
+impl Problems {
+    pub(crate) fn add(
+        &mut self,
+        kind: ProblemKind,
+        file: &str,
+        line: usize,
+        name: &str,
+        why: impl Into<String>,
+    ) {
+        if self.listed.len() >= MOST_LISTED {
+            self.unlisted += 1;
+            return;
+        }
+        self.listed.push(Problem {
+            kind,
+            file: file.to_owned(),
+            line,
+            name: name.to_owned(),
+            why: why.into(),
+        });
+    }
+
+    /// A file of which nothing could be read.
+    pub(crate) fn unreadable(&mut self, file: &str, why: impl Into<String>) {
+        self.add(ProblemKind::Broken, file, 0, "", why);
+    }
+
+    pub(crate) fn listed(&self) -> &[Problem] {
+        &self.listed
+    }
+
+    pub(crate) fn unlisted(&self) -> usize {
+        self.unlisted
+    }
+}
+
 /// Most bytes of hostile text quoted in a reason.
 const QUOTED: usize = 120;
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use cordon_behavior::story::Story;
 use serde::{Deserialize, Serialize};
 
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::{Problem, ProblemKind, Problems};
 use crate::yaml;
 use expr::{Expr, Scene};
 use field::{Category, Field};
@@ -32,8 +32,6 @@ const MOST_FILE_BYTES: usize = 1 << 20;
 const MOST_RULES: usize = 8192;
 /// Most texts of a set.
 const MOST_LITERALS: usize = 100_000;
-/// Most problems that are kept; more are counted by the last one.
-const MOST_PROBLEMS: usize = 1000;
 
 /// How sure a rule is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -128,8 +126,7 @@ pub struct RuleSet {
     rules: Vec<Rule>,
     by_category: HashMap<u8, Vec<usize>>,
     literals: Literals,
-    problems: Vec<Problem>,
-    unlisted_problems: usize,
+    problems: Problems,
 }
 
 /// Gathers the rules of a set.
@@ -140,8 +137,7 @@ pub struct RuleSetBuilder {
     ids: HashMap<String, (usize, usize)>,
     layer: usize,
     literals: Collector,
-    problems: Vec<Problem>,
-    unlisted_problems: usize,
+    problems: Problems,
 }
 
 impl RuleSetBuilder {
@@ -190,7 +186,7 @@ impl RuleSetBuilder {
 
     /// Something that the caller could not even hand over: a file that cannot be read.
     pub fn unreadable(&mut self, name: &str, why: &str) {
-        self.problem(name, 0, "", broken(why));
+        self.problems.unreadable(name, why);
     }
 
     fn document(&mut self, file: &Arc<str>, node: &yaml::Node) {
@@ -239,18 +235,8 @@ impl RuleSetBuilder {
     }
 
     fn problem(&mut self, file: &str, line: usize, name: &str, refusal: Refusal) {
-        if self.problems.len() >= MOST_PROBLEMS {
-            self.unlisted_problems += 1;
-            return;
-        }
-        let refusal = refusal.at(line);
-        self.problems.push(Problem {
-            kind: refusal.kind,
-            file: file.to_owned(),
-            line: refusal.line,
-            name: name.to_owned(),
-            why: refusal.why,
-        });
+        let Refusal { kind, line, why } = refusal.at(line);
+        self.problems.add(kind, file, line, name, why);
     }
 
     /// The set. Rules whose texts do not fit together in memory are all refused, and that is a problem.
@@ -271,7 +257,6 @@ impl RuleSetBuilder {
             by_category,
             literals,
             problems: self.problems,
-            unlisted_problems: self.unlisted_problems,
         }
     }
 }
@@ -284,12 +269,12 @@ impl RuleSet {
 
     /// What does not count, and why; at most 1,000 of them.
     pub fn problems(&self) -> &[Problem] {
-        &self.problems
+        self.problems.listed()
     }
 
     /// How many problems there are beyond those.
     pub fn unlisted_problems(&self) -> usize {
-        self.unlisted_problems
+        self.problems.unlisted()
     }
 
     /// The rules that match `story`: its process, its children, what it and its descendants did, and its text.

@@ -300,3 +300,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_problem_is_counted_also_those_that_are_not_listed() {
+    let read = file(&vec![json!({}); 1_500]);
+    assert_eq!(
+        (read.problems().len(), read.unlisted_problems()),
+        (1000, 500)
+    );
+}
