@@ -11,11 +11,12 @@ use std::collections::HashSet;
 use cordon_behavior::story::Story;
 use jiff::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
+use serde_json::value::RawValue;
 
-pub use form::{Form, FormError, Glob, Matcher, Scope, When};
+use form::FormError;
+pub use form::{Form, Scope};
 
-use crate::problem::{Problem, ProblemKind, Problems, cut};
+use crate::problem::{Problem, ProblemKind, Problems, cut, json_why};
 use crate::sigma::About;
 
 const MOST_FILE_BYTES: usize = 4 << 20;
@@ -88,9 +89,17 @@ pub struct Exceptions {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct File<'a> {
     version: u32,
-    exceptions: Vec<Json>,
+    /// Unread, so that a damaged one costs none of the others, and a key that is there twice is still there twice.
+    #[serde(borrow)]
+    exceptions: Vec<&'a RawValue>,
+}
+
+/// What names a damaged exception.
+#[derive(Deserialize)]
+struct Named {
+    id: String,
 }
 
 impl Exceptions {
@@ -114,13 +123,13 @@ impl Exceptions {
             return self.problems.unreadable(name, why);
         }
         for (at, json) in file.exceptions.into_iter().enumerate() {
-            let id = match json.get("id") {
-                Some(Json::String(id)) => cut(id, 128).to_owned(),
-                _ => format!("exceptions[{at}]"),
-            };
-            let read = serde_json::from_value(json).map_err(|error| error.to_string());
+            let read = serde_json::from_str(json.get()).map_err(|error| json_why(&error));
             let read = read.and_then(|form| self.add(form).map_err(|error| error.to_string()));
             if let Err(why) = read {
+                let id = match serde_json::from_str::<Named>(json.get()) {
+                    Ok(Named { id }) => cut(&id, 128).to_owned(),
+                    Err(_) => format!("exceptions[{at}]"),
+                };
                 self.problems.add(ProblemKind::Broken, name, 0, &id, why);
             }
         }
@@ -131,9 +140,8 @@ impl Exceptions {
         self.problems.unreadable(name, why);
     }
 
-    /// Adds one.
-    pub fn add(&mut self, form: Form) -> Result<(), FormError> {
-        form.check()?;
+    fn add(&mut self, form: Form) -> Result<(), FormError> {
+        let form = form.checked()?;
         if self.list.len() >= MOST_EXCEPTIONS {
             return Err(FormError::TooMany(MOST_EXCEPTIONS));
         }
@@ -152,11 +160,6 @@ impl Exceptions {
     /// How many problems there are beyond those.
     pub fn unlisted_problems(&self) -> usize {
         self.problems.unlisted()
-    }
-
-    /// All of them, expired ones too.
-    pub fn all(&self) -> &[Exception] {
-        &self.list
     }
 
     /// Whether an image's SHA-256 is worth finding out.
@@ -184,23 +187,16 @@ impl Exceptions {
 }
 
 impl Exception {
-    /// As it was written.
+    /// As it was written, but for the spelling of an indicator.
     pub fn form(&self) -> &Form {
         &self.form
     }
 
-    /// How often something was excepted by it.
-    pub fn uses(&self) -> u64 {
-        self.uses
-    }
-
-    /// Whether it is in force at `now`.
-    pub fn is_in_force(&self, now: Timestamp) -> bool {
+    fn is_in_force(&self, now: Timestamp) -> bool {
         self.form.created <= now && now < self.form.expires
     }
 
-    /// Whether it excepts `subject` from `scope` at `now`.
-    pub fn covers(&self, scope: &Scope, subject: &Subject<'_>, now: Timestamp) -> bool {
+    fn covers(&self, scope: &Scope, subject: &Subject<'_>, now: Timestamp) -> bool {
         self.is_in_force(now) && self.form.scope == *scope && self.form.when.holds(subject)
     }
 }

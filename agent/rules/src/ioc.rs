@@ -12,16 +12,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use cordon_behavior::story::Story;
+use hex::FromHex as _;
 use jiff::Timestamp;
 
-pub use net::Net;
+pub(crate) use net::Net;
 
 use crate::problem::{Problem, ProblemKind, Problems, quoted};
 
 /// Most bytes of one list.
-const MOST_FILE_BYTES: usize = 64 << 20;
+const MOST_FILE_BYTES: usize = 16 << 20;
 /// Most bytes of all indicators, as they are counted here: some 250,000 of them.
-pub(crate) const MOST_BYTES: usize = 24 << 20;
+const MOST_BYTES: usize = 24 << 20;
 /// What an entry costs beside its text: its place in a table that is at most half empty.
 const ENTRY_BYTES: usize = 96;
 /// Most hits of one story.
@@ -99,7 +100,7 @@ impl IndicatorsBuilder {
         Self::default()
     }
 
-    /// Adds a list, at most 64 MiB: a STIX 2.1 bundle where it begins with `{`, plain text else. `name` is for
+    /// Adds a list, at most 16 MiB: a STIX 2.1 bundle where it begins with `{`, plain text else. `name` is for
     /// messages.
     pub fn list(&mut self, name: &str, bytes: &[u8]) {
         let list = self.made.lists.len() as u16;
@@ -198,11 +199,6 @@ impl Indicators {
         !self.hashes.is_empty()
     }
 
-    /// Bytes that they take, nearly.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// What of the lists does not count, and why; at most 1,000 of them.
     pub fn problems(&self) -> &[Problem] {
         self.problems.listed()
@@ -222,7 +218,7 @@ impl Indicators {
             return hits;
         }
         if let Some((digest, entry)) = sha256.and_then(|digest| self.hashes.get_key_value(digest)) {
-            let shown = hex(digest);
+            let shown = hex::encode(digest);
             self.push(&mut hits, (&shown, &shown), entry);
         }
         let far = story
@@ -350,28 +346,21 @@ fn prolong(known: &mut Entry, other: &Entry) {
     known.until = known.until.zip(other.until).map(|(a, b)| a.max(b));
 }
 
-pub(crate) fn hex(digest: &[u8; 32]) -> String {
-    let nibbles = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    let digits = nibbles.filter_map(|nibble| char::from_digit(nibble.into(), 16));
-    digits.collect()
+/// The digest that `text` is, in hexadecimal.
+pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
+    <[u8; 32]>::from_hex(text).ok()
 }
 
-pub(crate) fn unhex(text: &str) -> Option<[u8; 32]> {
-    let digits = text.as_bytes();
-    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    let mut digest = [0; 32];
-    for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(digest)
+/// The name in a [`Hit`] of the indicator that a line of a plain list would be; why it would be none.
+pub(crate) fn named(line: &str) -> Result<String, String> {
+    let value = plain::value(line.trim()).map_err(|(_, why)| why)?;
+    Ok(value.to_string())
 }
 
 impl std::fmt::Display for Value {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Sha256(digest) => f.write_str(&hex(digest)),
+            Self::Sha256(digest) => f.write_str(&hex::encode(digest)),
             Self::Net(net) => net.fmt(f),
             Self::Domain(name, false) => f.write_str(name),
             Self::Domain(name, true) => write!(f, "*.{name}"),

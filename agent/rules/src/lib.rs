@@ -20,11 +20,10 @@ mod exception;
 mod ioc;
 mod problem;
 mod sigma;
+mod wildcard;
 mod yaml;
 
-pub use exception::{
-    Exception, Exceptions, Form, FormError, Glob, Matcher, Scope, Subject, Use, When,
-};
+pub use exception::{Exception, Exceptions, Form, Scope, Subject, Use};
 pub use ioc::{Hit, Indicators, IndicatorsBuilder};
 pub use problem::{Problem, ProblemKind};
 pub use sigma::{About, Level, Match, Matches, Rule, RuleSet, RuleSetBuilder};

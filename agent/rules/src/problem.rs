@@ -1,10 +1,7 @@
 //! What was wrong with a file, without ending anything else.
 
-use serde::Serialize;
-
 /// How it is wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProblemKind {
     /// It cannot be read: a mistake in the file.
     Broken,
@@ -15,7 +12,7 @@ pub enum ProblemKind {
 }
 
 /// One rule, indicator or exception that does not count, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// How it is wrong.
     pub kind: ProblemKind,
@@ -108,6 +105,13 @@ pub(crate) fn quoted(text: &str) -> String {
     let short = cut(text, QUOTED);
     let dots = if short.len() < text.len() { "..." } else { "" };
     format!("{short:?}{dots}")
+}
+
+/// What is wrong with a piece of a JSON file; without the place, which counts from where the piece begins.
+pub(crate) fn json_why(error: &serde_json::Error) -> String {
+    let why = error.to_string();
+    let end = why.rfind(" at line ").unwrap_or(why.len());
+    why[..end].to_owned()
 }
 
 /// At most `most` bytes of `text`, cut between characters.

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
 use cordon_behavior::story::{Process, Relative, Story};
-use cordon_rules::{About, Exceptions, Form, Glob, Matcher, Scope, Subject, When};
+use cordon_rules::{About, Exceptions, IndicatorsBuilder, Scope, Subject};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -15,28 +15,17 @@ fn now() -> Timestamp {
     time("2026-06-01T00:00:00Z")
 }
 
-fn form(id: &str, scope: Scope, when: When) -> Form {
-    Form {
-        id: id.to_owned(),
-        scope,
-        when,
-        reason: "known".to_owned(),
-        author: "op@example.net".to_owned(),
-        created: time("2026-05-01T00:00:00Z"),
-        expires: time("2026-07-01T00:00:00Z"),
-    }
-}
-
-fn exe(path: &str) -> When {
-    When {
-        exe: Some(Matcher::Exact(path.to_owned())),
-        ..When::default()
-    }
-}
-
 fn good() -> Value {
     json!({"id": "e1", "scope": {"rule": "r1"}, "when": {"exe": "/usr/bin/backup", "uid": 0}, "reason": "nightly",
         "author": "op", "created": "2026-05-01T00:00:00Z", "expires": "2026-07-01T00:00:00Z"})
+}
+
+/// An exception from the model's verdict.
+fn of_model(when: &Value) -> Value {
+    let mut one = good();
+    one["scope"] = json!("model");
+    one["when"] = when.clone();
+    one
 }
 
 fn file(exceptions: &[Value]) -> Exceptions {
@@ -140,7 +129,7 @@ fn what_would_reach_too_far_is_refused_and_the_rest_counts() {
         ),
         (
             with("when", json!({"exe": {"regex": ".*"}})),
-            "did not match",
+            "nor one {\"glob\": PATTERN}",
         ),
         (with("when", json!({"exe": "/"})), "names something"),
         (with("when", json!({"exe": "/usr/../x"})), "names something"),
@@ -161,7 +150,7 @@ fn what_would_reach_too_far_is_refused_and_the_rest_counts() {
     let mut all = vec![good()];
     all.extend(cases.iter().map(|(case, _)| case.clone()));
     let read = file(&all);
-    assert_eq!(read.all().len(), 1);
+    assert_eq!(read.uses().len(), 1);
     assert_eq!(read.problems().len(), cases.len());
     for (problem, (case, wanted)) in read.problems().iter().zip(&cases) {
         assert!(problem.why.contains(wanted), "{case}: {problem}");
@@ -183,17 +172,101 @@ fn what_would_reach_too_far_is_refused_and_the_rest_counts() {
     }
 }
 
+/// What is wrong with the one exception of a file.
+fn refused(json: &str) -> String {
+    let mut read = Exceptions::default();
+    let text = format!(r#"{{"version": 1, "exceptions": [{json}]}}"#);
+    read.file("x.json", text.as_bytes());
+    assert_eq!((read.uses().len(), read.problems().len()), (0, 1), "{json}");
+    read.problems()[0].to_string()
+}
+
 #[test]
-fn the_form_is_written_as_it_is_read() {
-    let read: Form = serde_json::from_value(good()).unwrap();
-    assert_eq!(serde_json::to_value(&read).unwrap(), good());
-    let glob = json!({"exe": {"glob": "/opt/*/run"}});
-    let when: When = serde_json::from_value(glob.clone()).unwrap();
-    let wanted = Matcher::Glob(Glob {
-        glob: "/opt/*/run".to_owned(),
-    });
-    assert_eq!(when.exe, Some(wanted));
-    assert_eq!(serde_json::to_value(&when).unwrap(), glob);
+fn a_key_that_is_there_twice_is_refused_wherever_it_is() {
+    let good = good().to_string();
+    for (once, twice, wanted) in [
+        (r#""uid":0"#, r#""uid":0,"uid":1"#, "duplicate field `uid`"),
+        (
+            r#""author":"op""#,
+            r#""author":"op","author":"me""#,
+            "duplicate field `author`",
+        ),
+        (
+            r#"{"rule":"r1"}"#,
+            r#"{"rule":"r1","rule":"r2"}"#,
+            r#"scope: wanted one {"rule": ID}"#,
+        ),
+        (
+            r#""/usr/bin/backup""#,
+            r#"{"glob":"/usr/bin/x","glob":"/*/x"}"#,
+            r#"exe or parent is neither a path nor one {"glob": PATTERN}"#,
+        ),
+    ] {
+        assert!(good.contains(once), "{once}");
+        let told = refused(&good.replace(once, twice));
+        let wanted = format!("x.json, e1: broken: {wanted}");
+        assert!(told.starts_with(&wanted), "{told}");
+        assert!(!told.contains("at line"), "{told}");
+    }
+    // Neither of two ids is its name.
+    let told = refused(&good.replace(r#""id":"e1""#, r#""id":"e1","id":"e2""#));
+    assert_eq!(told, "x.json, exceptions[0]: broken: duplicate field `id`");
+}
+
+#[test]
+fn an_indicator_is_excepted_however_it_is_spelt_and_none_that_no_list_has() {
+    let subject = Subject {
+        exe: "/usr/bin/backup",
+        uid: Some(0),
+        ..Subject::default()
+    };
+    let scoped = |indicator: &str| {
+        let mut one = good();
+        one["scope"] = json!({ "ioc": indicator });
+        one
+    };
+    let digest = "AB".repeat(32);
+    for (written, listed) in [
+        ("203[.]0.113.9", "203.0.113.9"),
+        ("203.0.113.77/24", "203.0.113.0/24"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("2001:DB8:0::9", "2001:db8::9"),
+        ("Evil[.]example.", "evil.example"),
+        (".evil.example", "*.evil.example"),
+        (&digest, &digest.to_lowercase()),
+    ] {
+        // As the list's own reader names it in a hit.
+        let mut lists = IndicatorsBuilder::new();
+        lists.list("l.txt", written.as_bytes());
+        lists.list("m.txt", listed.as_bytes());
+        let lists = lists.build();
+        assert!(
+            lists.problems()[0]
+                .why
+                .contains(&format!("{listed:?} is in l.txt"))
+        );
+        let exceptions = file(&[scoped(written)]);
+        assert_eq!(exceptions.problems(), &[], "{written}");
+        let scope = Scope::Ioc(listed.to_owned());
+        assert!(
+            exceptions.excepting(&scope, &subject, now()).is_some(),
+            "{written}"
+        );
+    }
+    for (written, why) in [
+        ("0.0.0.0/0", "0.0.0.0/0 is too wide"),
+        ("http://evil.example/", "a URL"),
+        ("evil", "a name of one label"),
+        ("", "neither an address"),
+        (
+            "d41d8cd98f00b204e9800998ecf8427e",
+            "a hash, and not SHA-256",
+        ),
+    ] {
+        let told = refused(&scoped(written).to_string());
+        let wanted = format!("x.json, e1: broken: scope.ioc {written:?}: {why}");
+        assert!(told.starts_with(&wanted), "{told}");
+    }
 }
 
 #[test]
@@ -207,12 +280,7 @@ fn arguments_that_are_not_all_known_fulfil_nothing() {
         }),
         ..Story::default()
     };
-    let when = When {
-        argv: Some(vec!["x".to_owned()]),
-        ..exe("/usr/bin/x")
-    };
-    let mut exceptions = Exceptions::default();
-    exceptions.add(form("e", Scope::Model, when)).unwrap();
+    let exceptions = file(&[of_model(&json!({"exe": "/usr/bin/x", "argv": ["x"]}))]);
     let excepts = |story: &Story| {
         exceptions
             .excepting(&Scope::Model, &Subject::of(story, About::Process), now())
@@ -225,6 +293,23 @@ fn arguments_that_are_not_all_known_fulfil_nothing() {
         ..Story::default()
     };
     assert!(!excepts(&text));
+}
+
+/// All that is known of somebody.
+fn exactly(subject: &Subject<'_>) -> serde_json::Map<String, Value> {
+    let word = |word: &str| (!word.is_empty()).then(|| json!(word));
+    let parts = [
+        ("exe", word(subject.exe)),
+        ("argv", subject.argv.map(|argv| json!(argv))),
+        ("sha256", subject.sha256.map(|sum| json!(hex::encode(sum)))),
+        ("uid", subject.uid.map(|uid| json!(uid))),
+        ("parent", word(subject.parent)),
+        ("host", word(subject.host)),
+    ];
+    let known = parts
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)));
+    known.collect()
 }
 
 /// Small words, so that two stories are alike often enough.
@@ -269,34 +354,29 @@ proptest! {
         let (digest_a, digest_b) = (sum_a.map(|n| [n; 32]), sum_b.map(|n| [n; 32]));
         let subject_a = Subject { host: &host_a, sha256: digest_a.as_ref(), ..Subject::of(&a, About::Process) };
         let subject_b = Subject { host: &host_b, sha256: digest_b.as_ref(), ..Subject::of(&b, About::Process) };
-        let mut when = When::exactly(&subject_a).unwrap();
-        if left_out & 1 > 0 { when.argv = None; }
-        if left_out & 2 > 0 { when.uid = None; }
-        if left_out & 4 > 0 { when.parent = None; }
-        if left_out & 8 > 0 { when.host = None; }
-        if left_out & 16 > 0 { when.sha256 = None; }
-        if left_out & 32 > 0 && when.sha256.is_some() { when.exe = None; }
-        let is_equal = (when.exe.is_none() || subject_a.exe == subject_b.exe)
-            && (when.argv.is_none() || subject_a.argv == subject_b.argv)
-            && (when.uid.is_none() || subject_a.uid == subject_b.uid)
-            && (when.parent.is_none() || subject_a.parent == subject_b.parent)
-            && (when.host.is_none() || subject_a.host == subject_b.host)
-            && (when.sha256.is_none() || subject_a.sha256 == subject_b.sha256);
-        let mut exceptions = Exceptions::default();
-        exceptions.add(form("e", Scope::Model, when)).unwrap();
+        let mut when = exactly(&subject_a);
+        for (at, key) in ["argv", "uid", "parent", "host", "sha256"].iter().enumerate() {
+            if left_out >> at & 1 > 0 { when.remove(*key); }
+        }
+        if left_out & 32 > 0 && when.contains_key("sha256") { when.remove("exe"); }
+        let is_equal = (!when.contains_key("exe") || subject_a.exe == subject_b.exe)
+            && (!when.contains_key("argv") || subject_a.argv == subject_b.argv)
+            && (!when.contains_key("uid") || subject_a.uid == subject_b.uid)
+            && (!when.contains_key("parent") || subject_a.parent == subject_b.parent)
+            && (!when.contains_key("host") || subject_a.host == subject_b.host)
+            && (!when.contains_key("sha256") || subject_a.sha256 == subject_b.sha256);
+        let exceptions = file(&[of_model(&when.into())]);
+        prop_assert_eq!(exceptions.problems(), &[]);
         prop_assert!(exceptions.excepting(&Scope::Model, &subject_a, now()).is_some());
         prop_assert_eq!(exceptions.excepting(&Scope::Model, &subject_b, now()).is_some(), is_equal);
     }
 
     #[test]
     fn a_glob_has_as_many_parts_as_the_path(path in "(/[ab]{0,2}){1,4}", glob in "(/[a*?]{1,3}){1,4}") {
-        let when = When { exe: Some(Matcher::Glob(Glob { glob: glob.clone() })), ..When::default() };
-        let mut exceptions = Exceptions::default();
-        if exceptions.add(form("e", Scope::Model, when)).is_ok() {
-            let subject = Subject { exe: &path, ..Subject::default() };
-            if exceptions.excepting(&Scope::Model, &subject, now()).is_some() {
-                prop_assert_eq!(path.matches('/').count(), glob.matches('/').count());
-            }
+        let exceptions = file(&[of_model(&json!({"exe": {"glob": glob}}))]);
+        let subject = Subject { exe: &path, ..Subject::default() };
+        if exceptions.excepting(&Scope::Model, &subject, now()).is_some() {
+            prop_assert_eq!(path.matches('/').count(), glob.matches('/').count());
         }
     }
 }

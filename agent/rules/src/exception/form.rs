@@ -1,25 +1,27 @@
 //! How an exception is written, and what makes one acceptable.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer};
 
 use super::{Subject, longest};
-use crate::ioc::{hex, unhex};
+use crate::ioc::{self, unhex};
+use crate::wildcard::fits;
 
 const MOST_TEXT: usize = 4096;
 const MOST_ARGUMENTS: usize = 1024;
 
 /// An exception as JSON. An unknown key is an error: left out, the exception would reach further than its
 /// author said.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Form {
     /// Names it; each id once.
     pub id: String,
     /// What it is an exception of.
+    #[serde(deserialize_with = "scope")]
     pub scope: Scope,
     /// When it holds.
-    pub when: When,
+    pub(super) when: When,
     /// Why that is harmless.
     pub reason: String,
     /// Who says so.
@@ -31,48 +33,44 @@ pub struct Form {
 }
 
 /// What something is an exception of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// The rule with this id.
     Rule(String),
-    /// This indicator, as the list has it.
+    /// This indicator; once checked, as a hit names it.
     Ioc(String),
     /// The model's verdict.
     Model,
 }
 
 /// Conditions; all that are there must hold, and there is `exe` or `sha256` among them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct When {
+pub(super) struct When {
     /// Path of the image.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub exe: Option<Matcher>,
+    exe: Option<Matcher>,
     /// All arguments, in order, the name first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub argv: Option<Vec<String>>,
+    argv: Option<Vec<String>>,
     /// SHA-256 of the image, hexadecimal.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<String>,
+    pub(super) sha256: Option<String>,
     /// Real uid.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub uid: Option<u32>,
+    uid: Option<u32>,
     /// Path of the parent's image.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub parent: Option<Matcher>,
+    parent: Option<Matcher>,
     /// Id of the host.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub host: Option<String>,
+    host: Option<String>,
     /// The host's group.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub group: Option<String>,
+    group: Option<String>,
 }
 
 /// How a path is compared.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Matcher {
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "exe or parent is neither a path nor one {\"glob\": PATTERN}"
+)]
+pub(super) enum Matcher {
     /// Byte for byte.
     Exact(String),
     /// `*` is any number of bytes but `/`, `?` one of them; nothing else is special.
@@ -80,22 +78,23 @@ pub enum Matcher {
 }
 
 /// A pattern of a path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Glob {
-    /// The pattern.
-    pub glob: String,
+pub(super) struct Glob {
+    glob: String,
 }
 
 /// Why an exception is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FormError {
+pub(super) enum FormError {
     /// A text is missing or too long.
     Text(&'static str),
     /// Neither `exe` nor `sha256`: it would except everything that anybody runs.
     NoProgram,
     /// A path or pattern that is not absolute, or a pattern that names nothing.
     Path(String),
+    /// No list has such an indicator; it and why.
+    Indicator(String, String),
     /// Not 64 hexadecimal digits.
     Sha256,
     /// It ends before it begins, or lasts too long.
@@ -118,6 +117,9 @@ impl std::fmt::Display for FormError {
                 "{}: wanted a path or pattern that begins with / and names something",
                 crate::problem::quoted(path)
             ),
+            Self::Indicator(text, why) => {
+                write!(f, "scope.ioc {}: {why}", crate::problem::quoted(text))
+            }
             Self::Sha256 => f.write_str("sha256 is not 64 hexadecimal digits"),
             Self::Time => {
                 f.write_str("expires must be after created, and at most 366 days after it")
@@ -131,12 +133,17 @@ impl std::fmt::Display for FormError {
 impl std::error::Error for FormError {}
 
 impl Form {
-    pub(super) fn check(&self) -> Result<(), FormError> {
+    /// Itself where it may count, its indicator spelt as a hit names it.
+    pub(super) fn checked(mut self) -> Result<Self, FormError> {
         text("id", &self.id, 128)?;
         text("reason", &self.reason, MOST_TEXT)?;
         text("author", &self.author, 256)?;
-        match &self.scope {
-            Scope::Rule(id) | Scope::Ioc(id) => text("scope", id, 256)?,
+        match &mut self.scope {
+            Scope::Rule(id) => text("scope", id, 256)?,
+            Scope::Ioc(listed) => {
+                let named = ioc::named(listed);
+                *listed = named.map_err(|why| FormError::Indicator(listed.clone(), why))?;
+            }
             Scope::Model => {}
         }
         self.when.check()?;
@@ -147,8 +154,16 @@ impl Form {
         if self.expires <= self.created || self.expires > last {
             return Err(FormError::Time);
         }
-        Ok(())
+        Ok(self)
     }
+}
+
+/// What is wrong with a scope is told with what would be right: the reader of enums alone says little of two scopes.
+fn scope<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Scope, D::Error> {
+    Scope::deserialize(deserializer).map_err(|error| {
+        let right = r#"wanted one {"rule": ID} or {"ioc": INDICATOR}, or "model""#;
+        serde::de::Error::custom(format!("scope: {right}: {error}"))
+    })
 }
 
 fn text(key: &'static str, value: &str, most: usize) -> Result<(), FormError> {
@@ -157,22 +172,6 @@ fn text(key: &'static str, value: &str, most: usize) -> Result<(), FormError> {
 }
 
 impl When {
-    /// All that is known of `subject`, exactly. `None` where neither its image nor its hash is known.
-    pub fn exactly(subject: &Subject<'_>) -> Option<Self> {
-        let path = |path: &str| (!path.is_empty()).then(|| Matcher::Exact(path.to_owned()));
-        let word = |word: &str| (!word.is_empty()).then(|| word.to_owned());
-        let when = Self {
-            exe: path(subject.exe),
-            argv: subject.argv.map(<[String]>::to_vec),
-            sha256: subject.sha256.map(hex),
-            uid: subject.uid,
-            parent: path(subject.parent),
-            host: word(subject.host),
-            group: word(subject.group),
-        };
-        when.check().is_ok().then_some(when)
-    }
-
     pub(super) fn holds(&self, subject: &Subject<'_>) -> bool {
         // A field that is added here must be compared before this compiles again.
         let Self {
@@ -241,7 +240,7 @@ impl Matcher {
                 loop {
                     match (wanted.next(), parts.next()) {
                         (None, None) => return true,
-                        (Some(wanted), Some(part)) if fits(wanted.as_bytes(), part.as_bytes()) => {}
+                        (Some(wanted), Some(part)) if fits(wanted, part) => {}
                         _ => return false,
                     }
                 }
@@ -263,34 +262,6 @@ impl Matcher {
         }
         Err(FormError::Path(path.clone()))
     }
-}
-
-/// Wildcards within one part of a path, in time proportional to the product of the lengths.
-fn fits(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    // Where to go on when the last star takes one byte more.
-    let mut retry: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                retry = Some((p + 1, t));
-                p += 1;
-            }
-            Some(wanted) if *wanted == b'?' || *wanted == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => match retry {
-                Some((after, taken)) => {
-                    retry = Some((after, taken + 1));
-                    p = after;
-                    t = taken + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|byte| *byte == b'*')
 }
 
 #[cfg(test)]

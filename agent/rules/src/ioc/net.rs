@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The first bits of an address; all of them for a single one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Net {
+pub(crate) struct Net {
     address: IpAddr,
     length: u8,
 }

@@ -2,47 +2,49 @@
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::Value as Json;
+use serde::de::{Deserializer as _, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::net::Net;
 use super::{List, Value, plain, unhex};
-use crate::problem::{ProblemKind, cut, quoted};
+use crate::problem::{ProblemKind, cut, json_why, quoted};
 
 /// Longest pattern, and most comparisons in one.
 const MOST_PATTERN: usize = 64 * 1024;
 const MOST_COMPARISONS: usize = 1024;
 
+/// A bundle as far as it is read at once: objects stay text until each one's turn, and make no tree in memory.
 #[derive(Deserialize)]
-struct Bundle {
+struct Bundle<'a> {
     #[serde(rename = "type", default)]
     kind: String,
-    #[serde(default)]
-    objects: Vec<Object>,
+    #[serde(borrow)]
+    objects: Option<&'a RawValue>,
 }
 
-/// Whatever its fields are, one object must not cost the others.
+/// Fields of an object. Whatever they are, one must not cost the others.
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Object {
-    Fields(Box<Fields>),
-    Other(serde::de::IgnoredAny),
+struct Fields<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Field<'a>,
+    #[serde(borrow)]
+    id: Field<'a>,
+    #[serde(borrow)]
+    pattern: Field<'a>,
+    #[serde(borrow)]
+    pattern_type: Field<'a>,
+    #[serde(borrow)]
+    valid_from: Field<'a>,
+    #[serde(borrow)]
+    valid_until: Field<'a>,
+    #[serde(borrow)]
+    revoked: Field<'a>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Fields {
-    #[serde(rename = "type")]
-    kind: Json,
-    id: Json,
-    pattern: Json,
-    pattern_type: Json,
-    valid_from: Json,
-    valid_until: Json,
-    revoked: Json,
-}
+type Field<'a> = Option<&'a RawValue>;
 
 pub(super) fn read(bytes: &[u8], list: &mut List<'_>) {
-    let bundle: Bundle = match serde_json::from_slice(bytes) {
+    let bundle: Bundle<'_> = match serde_json::from_slice(bytes) {
         Ok(bundle) => bundle,
         Err(error) => {
             let why = format!("not a STIX bundle: {error}");
@@ -53,23 +55,54 @@ pub(super) fn read(bytes: &[u8], list: &mut List<'_>) {
         let why = format!("the type is {}, wanted bundle", quoted(&bundle.kind));
         return list.problem(ProblemKind::Broken, 0, "", &why);
     }
-    for (at, object) in bundle.objects.iter().enumerate() {
-        match object {
-            Object::Fields(fields) if fields.kind == "indicator" => one(at, fields, list),
-            // Malware, reports, relationships: they name no pattern.
-            Object::Fields(fields) if fields.kind.is_string() => {}
-            _ => {
-                let why = format!("objects[{at}] is no STIX object");
-                list.problem(ProblemKind::Broken, 0, "", &why);
-            }
-        }
+    let Some(objects) = bundle.objects else {
+        return;
+    };
+    let mut reader = serde_json::Deserializer::from_str(objects.get());
+    if let Err(error) = reader.deserialize_seq(Objects(list)) {
+        let why = format!("objects: {}", json_why(&error));
+        list.problem(ProblemKind::Broken, 0, "", &why);
     }
 }
 
-fn one(at: usize, fields: &Fields, list: &mut List<'_>) {
-    let id = match &fields.id {
-        Json::String(id) => cut(id, 128).to_owned(),
-        _ => format!("objects[{at}]"),
+/// Takes objects one at a time.
+struct Objects<'a, 'b>(&'a mut List<'b>);
+
+impl<'de> Visitor<'de> for Objects<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a list of STIX objects")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut objects: A) -> Result<(), A::Error> {
+        let mut at = 0;
+        while let Some(object) = objects.next_element::<&RawValue>()? {
+            one(at, object, self.0);
+            at += 1;
+        }
+        Ok(())
+    }
+}
+
+fn one(at: usize, object: &RawValue, list: &mut List<'_>) {
+    let why = match serde_json::from_str::<Fields<'_>>(object.get()) {
+        Ok(fields) => match text(fields.kind).as_deref() {
+            Some("indicator") => return indicator(at, &fields, list),
+            // Malware, reports, relationships: they name no pattern.
+            Some(_) => return,
+            None => "its type is no text".to_owned(),
+        },
+        Err(error) => json_why(&error),
+    };
+    let why = format!("objects[{at}] is no STIX object: {why}");
+    list.problem(ProblemKind::Broken, 0, "", &why);
+}
+
+fn indicator(at: usize, fields: &Fields<'_>, list: &mut List<'_>) {
+    let id = match text(fields.id) {
+        Some(id) => cut(&id, 128).to_owned(),
+        None => format!("objects[{at}]"),
     };
     match values(fields) {
         Ok(None) => {}
@@ -80,6 +113,11 @@ fn one(at: usize, fields: &Fields, list: &mut List<'_>) {
         }
         Err((kind, why)) => list.problem(kind, 0, &id, &why),
     }
+}
+
+/// A field that is there and a text.
+fn text(field: Field<'_>) -> Option<String> {
+    serde_json::from_str(field?.get()).ok()
 }
 
 type Complaint = (ProblemKind, String);
@@ -94,46 +132,38 @@ fn unsupported(why: impl Into<String>) -> Complaint {
 }
 
 /// `None` for what was revoked.
-fn values(fields: &Fields) -> Result<Option<(Vec<Value>, Validity)>, Complaint> {
-    match fields.revoked {
-        Json::Bool(true) => return Ok(None),
-        Json::Null | Json::Bool(false) => {}
-        _ => return Err(broken("revoked is neither true nor false")),
+fn values(fields: &Fields<'_>) -> Result<Option<(Vec<Value>, Validity)>, Complaint> {
+    match fields.revoked.map(RawValue::get) {
+        Some("true") => return Ok(None),
+        None | Some("false") => {}
+        Some(_) => return Err(broken("revoked is neither true nor false")),
     }
-    match &fields.pattern_type {
-        Json::Null => {}
-        Json::String(kind) if kind == "stix" => {}
-        other => {
-            return Err(unsupported(format!(
-                "pattern_type {}",
-                quoted(&other.to_string())
-            )));
-        }
+    if let Some(kind) = fields.pattern_type
+        && text(Some(kind)).as_deref() != Some("stix")
+    {
+        let why = format!("pattern_type {}", quoted(kind.get()));
+        return Err(unsupported(why));
     }
-    let Json::String(pattern) = &fields.pattern else {
-        return Err(broken("pattern is no text"));
-    };
+    let pattern = text(fields.pattern).ok_or_else(|| broken("pattern is no text"))?;
     let validity = (
-        time("valid_from", &fields.valid_from)?,
-        time("valid_until", &fields.valid_until)?,
+        time("valid_from", fields.valid_from)?,
+        time("valid_until", fields.valid_until)?,
     );
     if let (Some(from), Some(until)) = validity
         && until <= from
     {
         return Err(broken("valid_until is not after valid_from"));
     }
-    Ok(Some((read_pattern(pattern)?, validity)))
+    Ok(Some((read_pattern(&pattern)?, validity)))
 }
 
-fn time(key: &str, value: &Json) -> Result<Option<Timestamp>, Complaint> {
-    match value {
-        Json::Null => Ok(None),
-        Json::String(text) => text
-            .parse()
-            .map(Some)
-            .map_err(|_| broken(format!("{key} is {}, wanted a time", quoted(text)))),
-        _ => Err(broken(format!("{key} is no time"))),
-    }
+fn time(key: &str, field: Field<'_>) -> Result<Option<Timestamp>, Complaint> {
+    let Some(value) = field else {
+        return Ok(None);
+    };
+    let parsed = text(field).and_then(|text| text.parse().ok());
+    let why = || broken(format!("{key} is {}, wanted a time", quoted(value.get())));
+    parsed.map(Some).ok_or_else(why)
 }
 
 /// The values of `[a:b = 'c' OR ...] OR [...]`.
