@@ -124,7 +124,7 @@ pub struct Matches<'a> {
 #[derive(Debug, Default)]
 pub struct RuleSet {
     rules: Vec<Rule>,
-    by_category: HashMap<u8, Vec<usize>>,
+    by_category: HashMap<Category, Vec<usize>>,
     literals: Literals,
     problems: Problems,
 }
@@ -248,9 +248,9 @@ impl RuleSetBuilder {
             self.problem("all rules", 0, "", broken(why));
             Literals::default()
         });
-        let mut by_category: HashMap<u8, Vec<usize>> = HashMap::new();
+        let mut by_category: HashMap<Category, Vec<usize>> = HashMap::new();
         for (at, rule) in self.rules.iter().enumerate() {
-            by_category.entry(rule.category as u8).or_default().push(at);
+            by_category.entry(rule.category).or_default().push(at);
         }
         RuleSet {
             rules: self.rules,
@@ -290,15 +290,13 @@ impl RuleSet {
             for (field, text) in &subject.texts {
                 self.literals.find(*field, text, &mut bits);
             }
-            let creation = subject
-                .is_creation
-                .then_some((Category::ProcessCreation, &nothing));
+            let creation = (Category::ProcessCreation, &nothing);
             let acts = subject
                 .acts
                 .iter()
                 .map(|(category, texts)| (*category, texts));
-            for (category, more) in creation.into_iter().chain(acts) {
-                let Some(rules) = self.by_category.get(&(category as u8)) else {
+            for (category, more) in std::iter::once(creation).chain(acts) {
+                let Some(rules) = self.by_category.get(&category) else {
                     continue;
                 };
                 let scene = self.scene(&subject.texts, more, &bits);

@@ -20,7 +20,6 @@ pub(super) type Texts<'a> = Vec<(Field, Cow<'a, str>)>;
 pub(super) struct Subject<'a> {
     pub(super) about: About,
     pub(super) texts: Texts<'a>,
-    pub(super) is_creation: bool,
     /// What it did beside being created.
     pub(super) acts: Vec<(Category, Texts<'a>)>,
 }
@@ -137,7 +136,6 @@ fn own<'a>(story: &'a Story, process: &'a Process) -> Subject<'a> {
     Subject {
         about: About::Process,
         texts,
-        is_creation: true,
         acts: acts(story),
     }
 }
@@ -148,7 +146,6 @@ fn related<'a>(at: usize, child: &'a Relative, parent: &'a Process) -> Subject<'
     Subject {
         about: About::Child(at),
         texts,
-        is_creation: true,
         acts: Vec::new(),
     }
 }
@@ -220,33 +217,20 @@ fn acts(story: &Story) -> Vec<(Category, Texts<'_>)> {
 }
 
 fn connection(one: &Connection) -> Texts<'_> {
-    let is_out = one.direction == "out";
-    let (near, far) = if is_out {
-        (
-            (None, None),
-            (Some(Field::DestinationIp), Some(Field::DestinationPort)),
-        )
-    } else if one.direction == "in" {
-        (
-            (Some(Field::SourceIp), Some(Field::DestinationPort)),
-            (None, None),
-        )
-    } else {
-        (
-            (Some(Field::SourceIp), Some(Field::SourcePort)),
-            (None, None),
-        )
+    // The end that a story tells, and whether it was us who began.
+    let (address, port, initiated) = match one.direction.as_str() {
+        "out" => (Field::DestinationIp, Field::DestinationPort, "true"),
+        "in" => (Field::SourceIp, Field::DestinationPort, "false"),
+        _ => (Field::SourceIp, Field::SourcePort, ""),
     };
-    let address = canonical(&one.address);
-    let port = Cow::Owned(one.port.to_string());
     let mut texts = vec![
         (Field::Protocol, Cow::Borrowed(one.protocol.as_str())),
         (Field::Direction, Cow::Borrowed(one.direction.as_str())),
+        (address, canonical(&one.address)),
+        (port, Cow::Owned(one.port.to_string())),
     ];
-    texts.extend(far.0.or(near.0).map(|field| (field, address)));
-    texts.extend(far.1.or(near.1).map(|field| (field, port)));
-    if matches!(one.direction.as_str(), "out" | "in") {
-        texts.push((Field::Initiated, Cow::Borrowed(truth(is_out))));
+    if !initiated.is_empty() {
+        texts.push((Field::Initiated, Cow::Borrowed(initiated)));
     }
     texts
 }
@@ -298,7 +282,6 @@ fn text<'a>(at: usize, line: &'a str, room: &mut Room, subjects: &mut Vec<Subjec
         subjects.extend(room.take(Subject {
             about,
             texts,
-            is_creation: true,
             acts: Vec::new(),
         }));
     }
@@ -329,7 +312,6 @@ fn command<'a>(about: About, simple: &Simple<'a>) -> Subject<'a> {
             (Field::Image, program(simple)),
             (Field::CommandLine, Cow::Borrowed(simple.text)),
         ],
-        is_creation: true,
         acts: writes.collect(),
     }
 }
