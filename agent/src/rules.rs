@@ -3,6 +3,8 @@
 //! In the folder: Sigma rules in `*.yml` and `*.yaml`, indicators in `indicators/*`, exceptions in
 //! `exceptions.json`. What cannot be read is a problem that is told, and costs nothing beside it.
 
+mod find;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,10 +21,7 @@ use crate::durable;
 /// Most bytes of one file of rules or exceptions, and of one list of indicators: one more than the readers take,
 /// so that they say what is wrong.
 const MOST_BYTES: u64 = (4 << 20) + 1;
-const MOST_LIST_BYTES: u64 = (64 << 20) + 1;
-/// Most files that are looked for, and how deep below the folder.
-const MOST_FILES: usize = 10_000;
-const DEEPEST: usize = 4;
+const MOST_LIST_BYTES: u64 = (16 << 20) + 1;
 /// Problems that are told in full.
 const TOLD: usize = 20;
 
@@ -175,64 +174,25 @@ impl RulesStatus {
     }
 }
 
+/// By its path below the folder. What is below `indicators` is a list, however it is named.
 fn is_rule(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|ending| ending == "yml" || ending == "yaml")
+    let is_named_so = path
+        .extension()
+        .is_some_and(|ending| ending == "yml" || ending == "yaml");
+    is_named_so && !path.starts_with("indicators")
 }
 
-/// The files of `places`, in the order of their names, each with its content.
-fn files<'a>(
-    places: &'a [PathBuf],
-    is_wanted: impl Fn(&Path) -> bool + Copy + 'a,
+/// The files of `places`, each with its content.
+fn files(
+    places: &[PathBuf],
+    is_wanted: fn(&Path) -> bool,
     most: u64,
-) -> impl Iterator<Item = (String, Result<Vec<u8>, String>)> + 'a {
-    let mut found = Vec::new();
-    for place in places {
-        if place.is_dir() {
-            below(place, is_wanted, DEEPEST, &mut found);
-        } else {
-            found.push((place.clone(), None));
-        }
-    }
-    found.truncate(MOST_FILES);
-    found.into_iter().map(move |(path, why)| {
+) -> impl Iterator<Item = (String, Result<Vec<u8>, String>)> {
+    let found = find::files(places, is_wanted).into_iter();
+    found.map(move |(path, why)| {
         let read = why.map_or_else(|| read(&path, most), Err);
         (path.display().to_string(), read)
     })
-}
-
-fn below(
-    folder: &Path,
-    is_wanted: impl Fn(&Path) -> bool + Copy,
-    depth: usize,
-    found: &mut Vec<(PathBuf, Option<String>)>,
-) {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) => {
-            return found.push((folder.to_owned(), Some(format!("cannot list it: {error}"))));
-        }
-    };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.sort();
-    for path in paths {
-        if found.len() >= MOST_FILES {
-            return;
-        }
-        let is_hidden = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if is_hidden {
-            continue;
-        }
-        if path.is_dir() {
-            if depth > 0 {
-                below(&path, is_wanted, depth - 1, found);
-            }
-        } else if is_wanted(&path) {
-            found.push((path, None));
-        }
-    }
 }
 
 fn read(path: &Path, most: u64) -> Result<Vec<u8>, String> {
@@ -244,5 +204,23 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>, String> {
         Ok(Some(bytes)) => Ok(bytes),
         Ok(None) => Err("there is no such file".to_owned()),
         Err(error) => Err(crate::chain(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_below_indicators_is_a_list_however_it_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let rule = "title: x\nid: x\nlogsource: {category: process_creation}\n\
+                    detection:\n  s: {Image: /x}\n  condition: s\n";
+        fs::create_dir(folder.path().join("indicators")).unwrap();
+        fs::write(folder.path().join("x.yml"), rule).unwrap();
+        fs::write(folder.path().join("indicators/feed.yml"), "203.0.113.9\n").unwrap();
+        let status = load(&Places::of_folder(folder.path(), false)).status();
+        assert_eq!((status.rules, status.indicators), (1, 1));
+        assert_eq!(status.told, Vec::<String>::new());
     }
 }

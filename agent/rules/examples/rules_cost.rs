@@ -1,5 +1,5 @@
 //! What the rules that come with Cordon cost a story, and which of them match how often. Reads stories, one a line:
-//! `zstdcat tests/recordings/*.zst | cargo run -p cordon-rules --example rules_cost`.
+//! `zstdcat tests/recordings/*.zst | jq -c .story | cargo run -p cordon-rules --example rules_cost`.
 #![expect(clippy::print_stdout, reason = "the numbers are what it is for")]
 #![expect(clippy::disallowed_methods, reason = "measures")]
 
