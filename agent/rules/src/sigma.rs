@@ -17,7 +17,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cordon_behavior::story::Story;
-use serde::{Deserialize, Serialize};
 
 use crate::problem::{Problem, ProblemKind, Problems};
 use crate::yaml;
@@ -34,8 +33,7 @@ const MOST_RULES: usize = 8192;
 const MOST_LITERALS: usize = 100_000;
 
 /// How sure a rule is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
     /// Adds to what is known; also a rule that has no level.
     Informational,
