@@ -49,7 +49,7 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            bytes: 16 * 1024 * 1024,
+            bytes: 12 * 1024 * 1024,
             image_bytes: 8 * 1024,
             keep_ended_ns: 10 * 60 * 1_000_000_000,
             ancestors: 8,

@@ -12,6 +12,7 @@ mod scene;
 mod selection;
 mod shell;
 mod text;
+mod trigger;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use expr::{Expr, Scene};
 use field::{Category, Field};
 use literal::{Bits, Collector, Literals};
 use refuse::{Refusal, broken};
+use trigger::Triggers;
 
 /// Most bytes of one file.
 const MOST_FILE_BYTES: usize = 1 << 20;
@@ -122,7 +124,7 @@ pub struct Matches<'a> {
 #[derive(Debug, Default)]
 pub struct RuleSet {
     rules: Vec<Rule>,
-    by_category: HashMap<Category, Vec<usize>>,
+    triggers: Triggers,
     literals: Literals,
     problems: Problems,
 }
@@ -240,19 +242,17 @@ impl RuleSetBuilder {
     /// The set. Rules whose texts do not fit together in memory are all refused, and that is a problem.
     pub fn build(mut self) -> RuleSet {
         let literals = std::mem::take(&mut self.literals);
+        let mut triggers = Triggers::new(&self.rules, &literals);
         let literals = literals.finish().unwrap_or_else(|why| {
             self.rules.clear();
+            triggers = Triggers::default();
             let why = format!("no rule counts: their texts cannot be searched together: {why}");
             self.problem("all rules", 0, "", broken(why));
             Literals::default()
         });
-        let mut by_category: HashMap<Category, Vec<usize>> = HashMap::new();
-        for (at, rule) in self.rules.iter().enumerate() {
-            by_category.entry(rule.category).or_default().push(at);
-        }
         RuleSet {
             rules: self.rules,
-            by_category,
+            triggers,
             literals,
             problems: self.problems,
         }
@@ -294,14 +294,12 @@ impl RuleSet {
                 .iter()
                 .map(|(category, texts)| (*category, texts));
             for (category, more) in std::iter::once(creation).chain(acts) {
-                let Some(rules) = self.by_category.get(&category) else {
-                    continue;
-                };
                 let scene = self.scene(&subject.texts, more, &bits);
-                for at in rules {
-                    let rule = &self.rules[*at];
-                    if !done[*at] && rule.expr.holds(&scene) {
-                        done[*at] = true;
+                let rules = &self.rules;
+                for at in self.triggers.candidates(category, &scene.bits, rules) {
+                    let rule = &rules[at];
+                    if !done[at] && rule.expr.holds(&scene) {
+                        done[at] = true;
                         found.push(Match {
                             rule,
                             about: subject.about,

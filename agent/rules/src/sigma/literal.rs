@@ -39,8 +39,30 @@ impl Bits {
         word >> (bit % 64) & 1 == 1
     }
 
+    /// Those that were found, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Bit> + '_ {
+        let words = (0..).zip(&self.0);
+        words.flat_map(|(at, word)| {
+            let mut rest = *word;
+            std::iter::from_fn(move || {
+                let bit = (rest != 0).then(|| at * 64 + rest.trailing_zeros());
+                rest &= rest.wrapping_sub(1);
+                bit
+            })
+        })
+    }
+
     fn set(&mut self, bit: Bit) {
         self.0[bit as usize / 64] |= 1 << (bit % 64);
+    }
+}
+
+#[cfg(test)]
+impl FromIterator<Bit> for Bits {
+    fn from_iter<I: IntoIterator<Item = Bit>>(found: I) -> Self {
+        let mut bits = Self(vec![0; 8]);
+        found.into_iter().for_each(|bit| bits.set(bit));
+        bits
     }
 }
 
@@ -72,6 +94,15 @@ impl Collector {
 
     pub(crate) fn len(&self) -> usize {
         self.bits.len()
+    }
+
+    /// Bytes of each literal's text, by its bit.
+    pub(crate) fn lengths(&self) -> Vec<usize> {
+        let mut lengths = vec![0; self.bits.len()];
+        for ((_, literal), bit) in &self.bits {
+            lengths[*bit as usize] = literal.text.len();
+        }
+        lengths
     }
 
     /// The automata; the reason where they would be too large.
