@@ -218,7 +218,7 @@ fn recalls(ranking: &Ranking) -> String {
 fn comparison(compared: &Comparison, card: &mut String) {
     line!(
         card,
-        "\n## Architectures side by side\n\nEach fitted on the same stories ({}) and measured in floating point on what was left out; by `cargo xtask train --compare`.\n\n| stories | benign | architecture | weights | area under the curve | recall at 1 % | recall at 0.1 % |\n|---|---|---|---|---|---|---|",
+        "\n## Architectures side by side\n\nEach fitted on the same stories ({}) and measured on what was left out, in floating point where nothing else is said; by `cargo xtask train --compare`.\n\n| stories | benign | architecture | bytes | area under the curve | recall at 1 % | recall at 0.1 % |\n|---|---|---|---|---|---|---|",
         compared.training
     );
     for row in &compared.rows {
@@ -228,7 +228,7 @@ fn comparison(compared: &Comparison, card: &mut String) {
             row.stories,
             row.ranking.benign,
             row.architecture,
-            row.weights,
+            row.bytes,
             recalls(&row.ranking)
         );
     }

@@ -1,5 +1,6 @@
 //! Architectures side by side: fitted on the same stories, measured on the same sources and families left out.
 
+use candle_core::quantized::GgmlDType;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::Checkpoint;
@@ -28,8 +29,8 @@ pub struct Comparison {
 pub struct Row {
     /// The architecture.
     pub architecture: String,
-    /// Trainable weights.
-    pub weights: usize,
+    /// What its weights take, gate aside, in bytes.
+    pub bytes: usize,
     /// What it was measured on.
     pub stories: String,
     /// How it ranks them.
@@ -60,16 +61,23 @@ pub fn compare(arguments: &Arguments, data: &Data) -> Result<Comparison, TrainEr
     for architecture in ALL {
         let fitted = fit_network(arguments, data, (architecture, &shape))?;
         let logits = fit::logits(&fitted.network, &only)?;
-        let mut add = |name: &str, logits: &[f32], weights| {
-            rows.extend(table(name, &held_out, logits, weights));
+        let mut add = |name: &str, logits: &[f32], bytes| {
+            rows.extend(table(name, &held_out, logits, bytes));
         };
-        add(architecture.name(), &logits, fitted.network.size());
+        let name = architecture.name();
+        add(name, &logits, fitted.network.size() * size_of::<f32>());
         if architecture == Architecture::Convolution {
             let mut draw = Draw::new(arguments.seed);
             let gate = fit::gate(&fitted.last, shape.gate_rows, fit::GATE_PASSES, &mut draw);
             let said = |one: &&Example| gate.logit_of(&one.gate, &one.facts);
             let logits: Vec<f32> = only.iter().map(said).collect();
-            add("gate (linear)", &logits, shape.gate_rows as usize + FACTS);
+            let weights = shape.gate_rows as usize + FACTS;
+            add("gate (linear)", &logits, weights * size_of::<f32>());
+            for dtype in [GgmlDType::Q8_0, GgmlDType::Q4K] {
+                let (rounded, bytes) = fitted.network.rounded(dtype)?;
+                let logits = fit::logits(&rounded, &only)?;
+                add(&format!("{name} as {dtype:?}"), &logits, bytes);
+            }
         }
         done.push(fitted.checkpoint);
     }
@@ -88,7 +96,7 @@ fn table(
     architecture: &str,
     held_out: &[(String, Example)],
     logits: &[f32],
-    weights: usize,
+    bytes: usize,
 ) -> Vec<Row> {
     let of_kind = |kind: Kind| -> Vec<(f32, bool)> {
         let all = held_out.iter().zip(logits);
@@ -99,7 +107,7 @@ fn table(
     let rows = Kind::ALL.iter().filter_map(|kind| {
         Some(Row {
             architecture: architecture.to_owned(),
-            weights,
+            bytes,
             stories: kind.name().to_owned(),
             ranking: Ranking::of(&of_kind(*kind))?,
         })

@@ -128,6 +128,32 @@ impl Float {
         self.vars.values().map(|var| var.elem_count()).sum()
     }
 
+    /// The same network with its matrices rounded as `dtype` stores them, and what all weights take then, in bytes.
+    /// A matrix that has no whole number of blocks is rounded as Q8_0, as the artifact's are.
+    pub fn rounded(&self, dtype: GgmlDType) -> Result<(Self, usize)> {
+        let matrices = self.shape.tensors();
+        let is_matrix = |wanted: &str| {
+            let mut all = matrices.iter();
+            all.any(|(name, _, quantized)| name == wanted && *quantized)
+        };
+        let (mut vars, mut bytes) = (BTreeMap::new(), 0);
+        for (name, var) in &self.vars {
+            let tensor = var.as_tensor();
+            let (rounded, own) = match is_matrix(name) {
+                true => rounded(tensor, dtype)?,
+                false => (tensor.copy()?, tensor.elem_count() * size_of::<f32>()),
+            };
+            vars.insert(name.clone(), Var::from_tensor(&rounded)?);
+            bytes += own;
+        }
+        let network = Self {
+            shape: self.shape.clone(),
+            architecture: self.architecture,
+            vars,
+        };
+        Ok((network, bytes))
+    }
+
     fn var(&self, name: &str) -> &Tensor {
         self.vars[name].as_tensor()
     }
@@ -223,6 +249,19 @@ impl Float {
     }
 }
 
+/// A tensor as it comes back from `dtype`, and its bytes there.
+fn rounded(tensor: &Tensor, dtype: GgmlDType) -> Result<(Tensor, usize)> {
+    let count = tensor.elem_count();
+    let dtype = match count % dtype.block_size() {
+        0 => dtype,
+        _ => GgmlDType::Q8_0,
+    };
+    let blocks = tensor.reshape((count / dtype.block_size(), dtype.block_size()))?;
+    let stored = QTensor::quantize(&blocks, dtype)?;
+    let back = stored.dequantize(&Device::Cpu)?.reshape(tensor.dims())?;
+    Ok((back, stored.storage_size_in_bytes()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,6 +285,24 @@ mod tests {
             .iter()
             .map(|line| Story::from_json(line.as_bytes()).unwrap())
             .collect()
+    }
+
+    #[test]
+    fn fewer_bits_are_smaller_and_further_from_what_was_fitted() {
+        let shape = Shape::standard(vec!["T1059.004".to_owned(), "T1105".to_owned()]);
+        let network = Float::new(&shape, Architecture::Convolution, &mut Draw::new(9)).unwrap();
+        let apart = |dtype| {
+            let (rounded, bytes) = network.rounded(dtype).unwrap();
+            let (one, other) = (
+                network.var("embedding.weight"),
+                rounded.var("embedding.weight"),
+            );
+            let apart = (one - other).unwrap().abs().unwrap().max_all().unwrap();
+            (apart.to_scalar::<f32>().unwrap(), bytes)
+        };
+        let (eight, four) = (apart(GgmlDType::Q8_0), apart(GgmlDType::Q4K));
+        assert!(0.0 < eight.0 && eight.0 < four.0, "{eight:?} {four:?}");
+        assert!(four.1 < eight.1 && eight.1 < network.size() * 4);
     }
 
     /// The artifact's path and the training's path are two pieces of code: they must be one function.
