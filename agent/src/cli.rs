@@ -120,11 +120,9 @@ enum Command {
         lease: Option<u64>,
     },
     /// Open this host again. Works without a daemon and without a network.
-    Release {
-        /// Why; it is reported.
-        #[arg(long)]
-        reason: String,
-    },
+    ///
+    /// Where the policy keeps root from that, it takes an answer to the challenge that `status` shows: --code or --file.
+    Release(hands_on::Release),
     /// Put an isolation on disk back into the kernel; for the boot unit.
     Restore,
     /// Print the version.
@@ -179,7 +177,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         Command::Record(options) => record::run(&options, &load()?, &out),
         Command::Isolate { reason, lease } => hands_on::isolate(&load()?, reason, lease, &out),
-        Command::Release { reason } => hands_on::release(&load()?, &reason, &out),
+        Command::Release(way) => hands_on::release(&load()?, way, &out),
         Command::Restore => restore(&load()?, &out),
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");
@@ -225,7 +223,8 @@ fn restore(config: &Config, out: &Output) -> Result<ExitCode> {
     if let Some(spec) = &over {
         containment.release()?;
         tracing::info!(id = %spec.id, "the lease was over");
-        hands_on::record_release(config, spec, "lease is over".to_owned())?;
+        let report = hands_on::released(spec, "lease is over".to_owned());
+        hands_on::record(config, report)?;
     }
     let isolated = containment.current().map(|spec| spec.id);
     let object = json!({ "isolated": isolated.is_some(), "isolation": isolated });

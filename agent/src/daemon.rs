@@ -35,6 +35,7 @@ use crate::orders::Orders;
 use crate::pins::Pins;
 use crate::policy_store::PolicyStore;
 use crate::recorder::Recorder;
+use crate::release_codes::ReleaseCodes;
 use crate::rules::{self, Places};
 use crate::uplink::{Presence, Uplink};
 use crate::vitals::{Vitals, Watching};
@@ -127,6 +128,7 @@ async fn serve(
     let (asking, requests) = mpsc::channel(REQUESTS);
     let parts = Parts {
         orders: Orders::load(&config.state_dir, identity.host, &identity.key)?,
+        release_codes: ReleaseCodes::load(&config.state_dir, identity.host),
         isolation: Isolation::restart(found.spec.as_ref(), hands, Timestamp::now()),
         caps: Caps::load(&config.state_dir),
         facts: facts.clone(),

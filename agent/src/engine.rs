@@ -7,6 +7,7 @@
 mod caps;
 mod detections;
 mod obedience;
+mod ways_back;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,7 @@ use crate::orders::Orders;
 use crate::pins::Pins;
 use crate::policy_store::{Offer, PolicyStore};
 use crate::recorder::Recorder;
+use crate::release_codes::ReleaseCodes;
 use crate::uplink::{Downlink, Presence};
 use crate::vitals::Vitals;
 
@@ -79,6 +81,8 @@ pub struct Parts {
     pub orders: Orders,
     /// The isolation.
     pub isolation: Isolation,
+    /// What opens it without the controller.
+    pub release_codes: ReleaseCodes,
     /// What this agent did by itself in the last hour.
     pub caps: Caps,
     /// The way to the outbox.
@@ -173,6 +177,9 @@ impl Engine {
     fn apply(&mut self, action: Action, now: Timestamp) {
         match action {
             Action::CameBack(outcome) => {
+                if matches!(outcome, Outcome::Dropped(_)) {
+                    self.keep_challenge(now);
+                }
                 let news = self.parts.isolation.came_back(outcome, now);
                 self.tell(news, now);
             }
@@ -189,6 +196,7 @@ impl Engine {
     fn tick(&mut self, now: Timestamp) {
         let news = self.parts.isolation.tick(now);
         self.tell(news, now);
+        self.renew_challenge(now);
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(TICKS_A_LOSS_REPORT) {
             self.report_losses();
@@ -212,6 +220,7 @@ impl Engine {
         if changed && self.parts.isolation.is_open() {
             // What goes on in an opened host is news again.
             self.reported.clear();
+            self.forget_challenge();
         }
         self.publish();
     }
@@ -295,7 +304,8 @@ impl Engine {
                 reason,
                 lease_seconds,
             } => self.isolate_locally(&reason, lease_seconds, request.answer, now),
-            Question::Release { reason } => self.release_locally(&reason, request.answer, now),
+            Question::Release { reason } => self.release_by_root(&reason, request.answer, now),
+            Question::ReleaseBy { permit } => self.release_by_permit(&permit, request.answer, now),
         }
     }
 

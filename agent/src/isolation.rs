@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use cordon_contain::{Applied, Health, IsolationSpec, ProbeTarget};
 use cordon_proto::policy::WithoutProof;
-use cordon_proto::record::{IsolationReport, TamperReport};
+use cordon_proto::record::{IsolationReport, IsolationState, ReleaseChallenge, TamperReport};
 use cordon_respond::isolation::{Effect, Input, Intent, Machine, Persisted, State};
 use jiff::Timestamp;
 
@@ -41,6 +41,8 @@ pub struct Isolation {
     /// Since when the rules are known to be damaged.
     damage: Option<(Health, Instant)>,
     latest: Option<IsolationReport>,
+    /// What opens it without the controller.
+    release: Option<ReleaseChallenge>,
 }
 
 impl Isolation {
@@ -58,6 +60,7 @@ impl Isolation {
             generation: 0,
             damage: None,
             latest: None,
+            release: None,
         };
         let reports = isolation.carry_out(effects);
         debug_assert!(reports.is_empty(), "a restart has nothing to report yet");
@@ -82,6 +85,18 @@ impl Isolation {
     /// The last thing said of the isolation in force; `None` when the host is open.
     pub fn latest(&self) -> Option<&IsolationReport> {
         self.latest.as_ref()
+    }
+
+    /// Reports say from now on that this opens the host. `Some`: what was reported last said otherwise, and is to be
+    /// reported again like this.
+    pub fn show(&mut self, release: Option<ReleaseChallenge>) -> Option<IsolationReport> {
+        self.release = release;
+        let latest = self.latest.as_mut().filter(|latest| is_shut(latest))?;
+        if latest.release == self.release {
+            return None;
+        }
+        latest.release.clone_from(&self.release);
+        Some(latest.clone())
     }
 
     /// Cuts the host off, or lengthens the lease when it is.
@@ -179,6 +194,7 @@ impl Isolation {
         }
         if self.is_open() {
             self.latest = None;
+            self.release = None;
             self.damage = None;
         }
         News {
@@ -202,11 +218,22 @@ impl Isolation {
                     controller_was_reachable: self.circumstances.controller_is_reachable,
                 }),
                 Effect::Open(_) => self.hands.job(Job::Open),
-                Effect::Report(report) => reports.push(report),
+                Effect::Report(report) => reports.push(self.with_challenge(report)),
             }
         }
         reports
     }
+
+    /// A host that is open, or being opened, has nothing to be answered.
+    fn with_challenge(&self, report: IsolationReport) -> IsolationReport {
+        let release = self.release.clone().filter(|_| is_shut(&report));
+        IsolationReport { release, ..report }
+    }
+}
+
+fn is_shut(report: &IsolationReport) -> bool {
+    use IsolationState::{Applied, Confirmed, Unproven};
+    matches!(report.state, Applied | Confirmed | Unproven)
 }
 
 fn what_happened(health: &Health) -> String {

@@ -5,6 +5,7 @@
 //! - [`isolation`]: the shell around the isolation state machine; its blocking work is on threads of its own.
 //! - [`rules`]: rules, indicators and exceptions, read from disk.
 //! - [`recorder`]: what is reported goes to disk here, before anything is sent.
+//! - [`release_codes`]: the challenge that opens this host without the controller, and its answers.
 //! - [`engine`]: the one loop that owns policy, orders and isolation.
 //! - [`uplink`]: the session with the controller. The engine never waits for it.
 //! - [`metrics`], [`vitals`]: what the agent measures of itself, and who may read it.
@@ -33,6 +34,7 @@ pub mod policy_store;
 pub mod recent;
 pub mod recorder;
 pub mod recording;
+pub mod release_codes;
 pub mod rules;
 pub mod telling;
 pub mod trust;

@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::durable::{self, DiskError};
 use crate::metrics::{CacheStatus, LagSummary};
+use crate::release_codes::Permit;
 use crate::rules::RulesStatus;
 
 const MAX_LINE: u64 = 64 << 10;
@@ -41,6 +42,11 @@ pub enum Question {
     Release {
         /// Why.
         reason: String,
+    },
+    /// Open this host, by the leave of somebody who holds a release key.
+    ReleaseBy {
+        /// The answer to the challenge that [`Status`] shows.
+        permit: Permit,
     },
 }
 

@@ -3,6 +3,7 @@
 //! - [`pb`]: generated from `proto/cordon/v1/fleet.proto` (a test regenerates and compares it).
 //! - [`envelope`]: DSSE, the only way a signed document is read or written.
 //! - [`policy`], [`order`]: the documents that flow down.
+//! - [`release`]: challenge, code and signed file that open a host without the controller.
 //! - [`record`]: what flows up, kept on the agent's disk until the controller has committed it.
 //! - [`verdict`]: what the judge says of a story.
 //! - [`id`]: typed ids.
@@ -18,6 +19,7 @@ pub mod pb {
 }
 pub mod policy;
 pub mod record;
+pub mod release;
 pub mod verdict;
 
 /// Version of the wire protocol in [`pb::Hello`]. A controller refuses a hello it does not know.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::envelope::{Envelope, EnvelopeError, Signed};
+use crate::release::{MAX_RELEASE_KEYS, ReleaseKey};
 
 /// How far a verdict may go without a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +76,19 @@ pub struct IsolationPolicy {
     /// Remote ends that stay reachable, the controller's own address aside.
     #[serde(default)]
     pub allow: Vec<AllowRule>,
+    /// Root at the machine may open the host with no more than a reason. If not, it takes a release code
+    /// or file. Nothing keeps root from deleting the rules by hand: this is about what counts as a release.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub local_release: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// Brakes on autonomy.
@@ -95,7 +109,7 @@ pub struct OrderKey {
     pub verbs: Vec<String>,
 }
 
-/// A signed policy's content. Every field is there: an agent never guesses a default for what it may do.
+/// A signed policy's content. What widens what an agent may do is always written out: it never guesses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Policy {
@@ -123,6 +137,9 @@ pub struct Policy {
     pub protected_processes: Vec<String>,
     /// Who may sign orders.
     pub order_keys: Vec<OrderKey>,
+    /// Who may open isolated hosts without the controller; at most [`MAX_RELEASE_KEYS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub release_keys: Vec<ReleaseKey>,
 }
 
 impl Signed for Policy {
@@ -223,11 +240,27 @@ impl Policy {
                 )));
             }
         }
-        Ok(())
+        self.check_release()
+    }
+
+    fn check_release(&self) -> Result<(), PolicyError> {
+        if self.release_keys.len() > MAX_RELEASE_KEYS {
+            return Err(PolicyError::Invalid(format!(
+                "{} release keys are more than {MAX_RELEASE_KEYS}",
+                self.release_keys.len()
+            )));
+        }
+        if !self.isolation.local_release && self.release_keys.is_empty() {
+            return Err(PolicyError::Invalid(
+                "without local_release there must be release_keys, or nobody could open a host that lost the controller".into(),
+            ));
+        }
+        let checked = self.release_keys.iter().try_for_each(ReleaseKey::check);
+        checked.map_err(PolicyError::Invalid)
     }
 }
 
-fn parse_public_key(text: &str) -> Option<VerifyingKey> {
+pub(crate) fn parse_public_key(text: &str) -> Option<VerifyingKey> {
     let bytes: [u8; 32] = hex::decode(text).ok()?.try_into().ok()?;
     VerifyingKey::from_bytes(&bytes).ok()
 }
@@ -266,6 +299,7 @@ mod tests {
                     transport: Transport::Tcp,
                     port: 22,
                 }],
+                local_release: true,
             },
             caps: Caps {
                 isolations_per_hour: 2,
@@ -275,6 +309,7 @@ mod tests {
                 public_key: hex::encode(key().verifying_key().as_bytes()),
                 verbs: vec!["isolate".into(), "release".into()],
             }],
+            release_keys: Vec::new(),
         }
     }
 

@@ -114,6 +114,19 @@ pub struct IsolationReport {
     pub event_to_drop_micros: Option<u64>,
     /// Policy version that allowed it; 0 for a person at the console of the host.
     pub policy_version: u64,
+    /// What opens the host without the controller; absent when it is open, and when the policy names no
+    /// release key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<ReleaseChallenge>,
+}
+
+/// A [`crate::release::Challenge`] as a host reports it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseChallenge {
+    /// As text: what came from a host is read when it is used, and a bad one must not cost the report.
+    pub challenge: String,
+    /// The host takes no answer from then on, and shows another challenge.
+    pub expires_at: Timestamp,
 }
 
 /// What became of a policy that was offered.

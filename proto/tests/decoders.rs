@@ -16,6 +16,7 @@ use cordon_proto::record::{
     Detection, IsolationReport, IsolationState, LossReport, PolicyReport, Probe, Record,
     RecordBody, TamperReport,
 };
+use cordon_proto::release::{Challenge, Code, ReleaseFile, ReleaseKey};
 use cordon_proto::verdict::{Reason, Stage, Verdict, VerdictKind};
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
@@ -50,6 +51,7 @@ fn policy() -> Policy {
                 transport: Transport::Udp,
                 port: 514,
             }],
+            local_release: false,
         },
         caps: Caps {
             isolations_per_hour: 2,
@@ -58,6 +60,10 @@ fn policy() -> Policy {
         order_keys: vec![OrderKey {
             public_key: hex::encode(key().verifying_key().as_bytes()),
             verbs: vec!["release".into()],
+        }],
+        release_keys: vec![ReleaseKey {
+            name: "night desk".into(),
+            public_key: hex::encode(key().verifying_key().as_bytes()),
         }],
     }
 }
@@ -130,6 +136,7 @@ fn records() -> Vec<Record> {
         }],
         event_to_drop_micros: Some(9000),
         policy_version: 3,
+        release: None,
     };
     let bodies = [
         RecordBody::Detection(Box::new(detection)),
@@ -179,6 +186,12 @@ fn every_document_reads_back_as_it_was_written() {
     reads_back(&order());
     reads_back(&receipt());
     reads_back(&verdict());
+    reads_back(&release_file());
+}
+
+#[test]
+fn golden_release_file_v1() {
+    insta::assert_json_snapshot!(release_file());
 }
 
 fn reads_back<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(document: &T) {
@@ -198,7 +211,23 @@ fn decode_as_everything(bytes: &[u8]) {
     if let Ok(envelope) = Envelope::from_json(bytes) {
         let trusted = key().verifying_key();
         drop(envelope.open::<Receipt>(&[trusted]));
+        drop(envelope.open::<ReleaseFile>(&[trusted]));
         drop(Policy::accept(&envelope, &trusted, &audience(), Some(1)));
+    }
+    let typed = String::from_utf8_lossy(bytes);
+    drop(typed.parse::<Challenge>());
+    drop(typed.parse::<Code>());
+}
+
+fn challenge() -> Challenge {
+    Challenge::draw([8; 32], ID.parse().unwrap(), &[]).0
+}
+
+fn release_file() -> ReleaseFile {
+    ReleaseFile {
+        challenge: challenge(),
+        reason: "the line is down".into(),
+        issued_at: AT.parse().unwrap(),
     }
 }
 
@@ -218,6 +247,9 @@ fn documents() -> Vec<Vec<u8>> {
         json(serde_json::to_vec(&verdict())),
         sign(&policy(), &key()).to_json(),
         sign(&receipt(), &key()).to_json(),
+        sign(&release_file(), &key()).to_json(),
+        challenge().to_string().into_bytes(),
+        challenge().answer(&key()).to_string().into_bytes(),
     ];
     documents.extend(
         records()

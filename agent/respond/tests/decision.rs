@@ -42,12 +42,14 @@ fn policy(mode: Mode) -> Policy {
             lease_seconds: 3600,
             without_proof: WithoutProof::RollBack,
             allow: Vec::new(),
+            local_release: true,
         },
         caps: Caps {
             isolations_per_hour: 2,
         },
         protected_processes: Vec::new(),
         order_keys: Vec::new(),
+        release_keys: Vec::new(),
     }
 }
 

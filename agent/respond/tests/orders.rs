@@ -55,6 +55,7 @@ fn policy() -> Policy {
             lease_seconds: 0,
             without_proof: WithoutProof::StayShut,
             allow: Vec::new(),
+            local_release: true,
         },
         caps: Caps {
             isolations_per_hour: 0,
@@ -64,6 +65,7 @@ fn policy() -> Policy {
             may(&full(), &["isolate", "release"]),
             may(&releasing(), &["release"]),
         ],
+        release_keys: Vec::new(),
     }
 }
 

@@ -1,11 +1,13 @@
 //! `isolate` and `release`, by root at the machine.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use cordon_contain::{Containment, IsolationSpec};
 use cordon_proto::AGENT_SOCKET_MARK;
-use cordon_proto::record::{IsolationReport, IsolationState, Record, RecordBody};
+use cordon_proto::envelope::Envelope;
+use cordon_proto::record::{IsolationReport, IsolationState, Record, RecordBody, TamperReport};
 use cordon_spool::{Class, Options, Spool};
 use jiff::Timestamp;
 use serde_json::json;
@@ -13,10 +15,47 @@ use serde_json::json;
 use super::FAILED;
 use super::output::{Output, plain};
 use crate::config::Config;
-use crate::daemon;
 use crate::host::HostFacts;
+use crate::identity::Identity;
 use crate::local::{self, Answer, LocalError, Question};
+use crate::policy_store::PolicyStore;
 use crate::recorder;
+use crate::release_codes::{NEEDS_PERMIT, Permit, ReleaseCodes, root_may_release};
+use crate::{daemon, durable};
+
+const MAX_FILE_BYTES: u64 = 16 << 10;
+
+/// How this host is to be opened.
+#[derive(Debug, clap::Args)]
+pub(super) struct Release {
+    /// Why; it is reported.
+    #[arg(long, required_unless_present = "file")]
+    reason: Option<String>,
+    /// A code from `cordonctl release-code`, for the challenge that `status` shows. Dashes and case do not matter.
+    #[arg(long)]
+    code: Option<String>,
+    /// A signed release file from `cordonctl release-code --file`, with the reason in it.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["code", "reason"])]
+    file: Option<PathBuf>,
+}
+
+impl Release {
+    fn question(self) -> Result<Question> {
+        let reason = self.reason.unwrap_or_default();
+        let permit = match (self.code, self.file) {
+            (None, None) => return Ok(Question::Release { reason }),
+            (Some(code), _) => Permit::Code { code, reason },
+            (None, Some(file)) => Permit::File(read(&file)?),
+        };
+        Ok(Question::ReleaseBy { permit })
+    }
+}
+
+fn read(file: &Path) -> Result<Envelope> {
+    let json = durable::read(file, MAX_FILE_BYTES)?;
+    let json = json.with_context(|| format!("there is no file {}", file.display()))?;
+    Envelope::from_json(&json).with_context(|| format!("{} is not a release file", file.display()))
+}
 
 pub(super) fn isolate(
     config: &Config,
@@ -31,12 +70,10 @@ pub(super) fn isolate(
     tell(&local::ask(&config.socket(), &question)?, out)
 }
 
-pub(super) fn release(config: &Config, reason: &str, out: &Output) -> Result<ExitCode> {
-    let question = Question::Release {
-        reason: reason.to_owned(),
-    };
+pub(super) fn release(config: &Config, way: Release, out: &Output) -> Result<ExitCode> {
+    let question = way.question()?;
     match local::ask(&config.socket(), &question) {
-        Err(LocalError::NotRunning(_)) => release_directly(config, reason, out),
+        Err(LocalError::NotRunning(_)) => tell(&release_directly(config, &question)?, out),
         answer => tell(&answer?, out),
     }
 }
@@ -59,13 +96,22 @@ fn tell(answer: &Answer, out: &Output) -> Result<ExitCode> {
 }
 
 /// The way back when the daemon does not run. The controller hears of it when the daemon runs again.
-fn release_directly(config: &Config, reason: &str, out: &Output) -> Result<ExitCode> {
+fn release_directly(config: &Config, question: &Question) -> Result<Answer> {
     let containment = Containment::open(&config.state_dir, AGENT_SOCKET_MARK)?;
+    let isolation = containment.current();
+    let allowed = match question {
+        Question::ReleaseBy { permit } => admit(config, isolation.as_ref(), permit)?,
+        Question::Release { reason } => by_root(config, isolation.as_ref(), reason),
+        Question::Status | Question::Isolate { .. } => anyhow::bail!("not a release"),
+    };
+    let reason = match allowed {
+        Ok(reason) => reason,
+        Err(detail) => return Ok(Answer::Failed { detail }),
+    };
     let released = containment.release().context("the host is not open")?;
-    let reason = format!("{reason} (at the machine, the agent was not running)");
     let recorded = released
         .as_ref()
-        .map(|spec| record_release(config, spec, reason));
+        .map(|spec| record(config, self::released(spec, reason)));
     if let Some(Err(error)) = recorded {
         let why = crate::chain(error.as_ref());
         eprintln!("warning: the host is open, but the release could not be recorded: {why}");
@@ -75,19 +121,65 @@ fn release_directly(config: &Config, reason: &str, out: &Output) -> Result<ExitC
         None => "the host is open; no isolation was on disk".to_owned(),
     };
     let isolation = released.map(|spec| spec.id);
-    let object = json!({ "done": true, "detail": detail, "isolation": isolation });
-    out.say(&object, || detail.clone())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(Answer::Done { detail, isolation })
 }
 
-/// Puts a release into the outbox while no daemon holds it.
-pub(super) fn record_release(config: &Config, spec: &IsolationSpec, reason: String) -> Result<()> {
-    let facts = HostFacts::read()?;
-    let options = Options {
-        max_bytes: config.spool_max_bytes,
+/// The reason to record, or why it is refused. A policy or an isolation that cannot be read keeps no owner out: there
+/// would be no challenge to answer.
+fn by_root(
+    config: &Config,
+    isolation: Option<&IsolationSpec>,
+    reason: &str,
+) -> Result<String, String> {
+    let identity = Identity::load(&config.state_dir).ok();
+    let store = identity.map(|identity| PolicyStore::load(&config.state_dir, &identity));
+    let policy = store.as_ref().and_then(PolicyStore::policy);
+    if isolation.is_none() || root_may_release(policy) {
+        Ok(format!(
+            "at the machine, the agent was not running: {reason}"
+        ))
+    } else {
+        Err(NEEDS_PERMIT.to_owned())
+    }
+}
+
+fn admit(
+    config: &Config,
+    isolation: Option<&IsolationSpec>,
+    permit: &Permit,
+) -> Result<Result<String, String>> {
+    let Some(spec) = isolation else {
+        return Ok(Err("no isolation is on disk here".to_owned()));
     };
-    let spool = Spool::open(&daemon::spool_dir(config), &facts.boot_id, options)?;
-    let report = IsolationReport {
+    let mut codes = release_codes(config, spec)?;
+    let refusal = match codes.admit(spec.id, permit, Timestamp::now()) {
+        Ok(reason) => return Ok(Ok(reason)),
+        Err(refusal) => refusal,
+    };
+    if let Some(what) = refusal.report() {
+        let guess = TamperReport {
+            what,
+            repaired: true,
+            micros: 0,
+        };
+        record(config, RecordBody::Tamper(guess))?;
+    }
+    Ok(Err(crate::chain(&refusal)))
+}
+
+/// What opens an isolation, while no daemon sees to it.
+pub(super) fn release_codes(config: &Config, spec: &IsolationSpec) -> Result<ReleaseCodes> {
+    let identity = Identity::load(&config.state_dir)?;
+    let policy = PolicyStore::load(&config.state_dir, &identity);
+    let keys = policy.policy().map(|policy| policy.release_keys.as_slice());
+    let mut codes = ReleaseCodes::load(&config.state_dir, identity.host);
+    codes.keep(spec.id, keys, Timestamp::now())?;
+    Ok(codes)
+}
+
+/// What is reported of an isolation that is over.
+pub(super) fn released(spec: &IsolationSpec, reason: String) -> RecordBody {
+    RecordBody::Isolation(Box::new(IsolationReport {
         id: spec.id,
         state: IsolationState::Released,
         reason,
@@ -97,11 +189,18 @@ pub(super) fn record_release(config: &Config, spec: &IsolationSpec, reason: Stri
         probes: Vec::new(),
         event_to_drop_micros: None,
         policy_version: spec.policy_version,
+        release: None,
+    }))
+}
+
+/// Puts a record into the outbox while no daemon holds it.
+pub(super) fn record(config: &Config, body: RecordBody) -> Result<()> {
+    let facts = HostFacts::read()?;
+    let options = Options {
+        max_bytes: config.spool_max_bytes,
     };
-    let record = Record {
-        at: Timestamp::now(),
-        body: RecordBody::Isolation(Box::new(report)),
-    };
-    spool.append(Class::Evidence, &recorder::to_json(&record))?;
+    let spool = Spool::open(&daemon::spool_dir(config), &facts.boot_id, options)?;
+    let at = Timestamp::now();
+    spool.append(Class::Evidence, &recorder::to_json(&Record { at, body }))?;
     Ok(())
 }

@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use cordon_contain::Containment;
+use cordon_contain::{Containment, IsolationSpec};
 use cordon_proto::AGENT_SOCKET_MARK;
+use cordon_proto::record::ReleaseChallenge;
 use serde_json::json;
 
-use super::NOT_RUNNING;
 use super::output::{Output, plain};
+use super::{NOT_RUNNING, hands_on};
 use crate::config::Config;
 use crate::identity::{self, Identity};
 use crate::local::{self, Answer, LocalError, Question, Status};
@@ -37,9 +38,10 @@ fn not_running(config: &Config, out: &Output) -> Result<ExitCode> {
     } else {
         None
     };
+    let release = isolation.as_ref().and_then(|spec| challenge(config, spec));
     let object = json!({
         "running": false, "enrolled": enrolled, "host": host,
-        "isolated": isolation.is_some(), "isolation": isolation,
+        "isolated": isolation.is_some(), "isolation": isolation, "release": release,
     });
     out.say(&object, || {
         let identity = match (enrolled, host) {
@@ -56,9 +58,36 @@ fn not_running(config: &Config, out: &Output) -> Result<ExitCode> {
                     plain(&spec.reason)
                 )
             });
-        format!("the agent is not running\non disk: {identity}, {isolated}")
+        let release = release.as_ref().map_or(String::new(), how_to_open);
+        format!("the agent is not running\non disk: {identity}, {isolated}{release}")
     })?;
     Ok(ExitCode::from(NOT_RUNNING))
+}
+
+fn challenge(config: &Config, spec: &IsolationSpec) -> Option<ReleaseChallenge> {
+    match hands_on::release_codes(config, spec) {
+        Ok(codes) => codes.challenge(spec.id),
+        Err(error) => {
+            let why = crate::chain(error.as_ref());
+            eprintln!("warning: the release challenge cannot be shown: {why}");
+            None
+        }
+    }
+}
+
+/// The challenge has a line of its own: it fills one of a console.
+fn how_to_open(release: &ReleaseChallenge) -> String {
+    let ReleaseChallenge {
+        challenge,
+        expires_at,
+    } = release;
+    format!(
+        "\n\nTo open this host without the controller, have this challenge answered by `cordonctl release-code`:\n\n\
+         {}\n\n\
+         and type the answer: cordon-agent release --reason TEXT --code CODE\n\
+         The challenge is good until {expires_at}; then another one is shown.",
+        plain(challenge)
+    )
 }
 
 fn in_words(status: &Status) -> String {
@@ -91,7 +120,9 @@ fn in_words(status: &Status) -> String {
         .iter()
         .map(|(name, value)| format!("{name:<12}{value}"))
         .collect();
-    lines.join("\n")
+    let release = status.isolation.as_ref();
+    let release = release.and_then(|report| report.release.as_ref());
+    lines.join("\n") + &release.map_or(String::new(), how_to_open)
 }
 
 fn controller(status: &Status) -> String {

@@ -57,6 +57,10 @@ impl Engine {
         {
             self.parts.caps.count(intent.id, intent.started_at);
         }
+        if self.parts.isolation.is_open() {
+            self.forget_challenge();
+        }
+        self.renew_challenge(now);
         for (order, goal) in self.parts.orders.unsettled() {
             self.waiters.push(Waiter {
                 goal,
@@ -94,6 +98,7 @@ impl Engine {
             probes: Vec::new(),
             event_to_drop_micros: None,
             policy_version: spec.policy_version,
+            release: None,
         };
         let news = News {
             reports: vec![report],
@@ -245,7 +250,7 @@ impl Engine {
         policy.map_or(LOCAL_LEASE_SECONDS, |policy| policy.isolation.lease_seconds)
     }
 
-    fn isolation_id(&self) -> Option<IsolationId> {
+    pub(super) fn isolation_id(&self) -> Option<IsolationId> {
         self.parts.isolation.intent().map(|intent| intent.id)
     }
 

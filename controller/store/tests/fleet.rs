@@ -123,12 +123,14 @@ fn policy(version: u64, group: &str) -> Policy {
             lease_seconds: 0,
             without_proof: WithoutProof::RollBack,
             allow: Vec::new(),
+            local_release: true,
         },
         caps: Caps {
             isolations_per_hour: 1,
         },
         protected_processes: Vec::new(),
         order_keys: Vec::new(),
+        release_keys: Vec::new(),
     }
 }
 

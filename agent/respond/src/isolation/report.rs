@@ -48,5 +48,6 @@ pub(super) fn bare_report(
         probes: Vec::new(),
         event_to_drop_micros: None,
         policy_version: intent.policy_version,
+        release: None,
     }
 }

@@ -29,6 +29,7 @@ pub fn policy(version: u64) -> Policy {
             lease_seconds: 0,
             without_proof: WithoutProof::StayShut,
             allow: Vec::new(),
+            local_release: true,
         },
         caps: Caps {
             isolations_per_hour: 4,
@@ -38,6 +39,7 @@ pub fn policy(version: u64) -> Policy {
             public_key: hex::encode(order_key().verifying_key().as_bytes()),
             verbs: vec!["isolate".into(), "release".into()],
         }],
+        release_keys: Vec::new(),
     }
 }
 
