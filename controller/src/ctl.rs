@@ -10,6 +10,7 @@ mod hosts;
 mod incidents;
 mod orders;
 mod policy;
+mod release;
 mod show;
 mod tokens;
 mod trail;
@@ -42,6 +43,8 @@ pub async fn run(cli: &Cli) -> Result<Answer, CtlError> {
             orders::isolate(client, host, *lease, order).await
         }
         Command::Release { host, order } => orders::release(client, host, order).await,
+        Command::ReleaseCode(wanted) => release::answer(client, wanted, &cli.connection.data).await,
+        Command::ReleaseKey { file } => release::new_key(file),
         Command::Order { id } => orders::tell(client, id).await,
         Command::Orders => orders::list(client).await,
         Command::Token(command) => tokens::run(client, command).await,

@@ -104,6 +104,7 @@ async fn fill(layout: &Layout, plan: &Plan, port: u16) -> Result<Made> {
     let ca_fingerprint = make_certificates(layout, plan, now)?;
     make_signing_key(&layout.policy_key(), &layout.policy_public())?;
     make_signing_key(&layout.order_key(), &layout.order_public())?;
+    make_signing_key(&layout.release_key(), &layout.release_public())?;
     write_private(&layout.config(), &settings(plan, port))?;
     let admin_password = fill_database(layout, &plan.site, now).await?;
     Ok(Made {
@@ -129,12 +130,17 @@ fn make_certificates(layout: &Layout, plan: &Plan, now: Timestamp) -> Result<Str
 }
 
 fn make_signing_key(private: &Path, public: &Path) -> Result<()> {
+    let digits = new_signing_key(private)?;
+    write_private(public, &format!("{digits}\n"))
+}
+
+/// Makes an Ed25519 key in a new file and returns its public half in hex.
+pub fn new_signing_key(private: &Path) -> Result<String> {
     let key = SigningKey::from_bytes(&rand::random());
     let pem = key.to_pkcs8_pem(LineEnding::LF);
     let pem = pem.with_context(|| format!("cannot write down {}", private.display()))?;
     write_private(private, &pem)?;
-    let digits = hex::encode(key.verifying_key().as_bytes());
-    write_private(public, &format!("{digits}\n"))
+    Ok(hex::encode(key.verifying_key().as_bytes()))
 }
 
 fn settings(plan: &Plan, port: u16) -> String {

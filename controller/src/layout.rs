@@ -77,6 +77,16 @@ impl Layout {
         self.keys().join("order.pub")
     }
 
+    /// Opens hosts that lost the controller; the server never reads it.
+    pub fn release_key(&self) -> PathBuf {
+        self.keys().join("release.key")
+    }
+
+    /// Its public half, 64 hex digits.
+    pub fn release_public(&self) -> PathBuf {
+        self.keys().join("release.pub")
+    }
+
     /// An API token of role admin, for `cordonctl` on this machine.
     pub fn local_token(&self) -> PathBuf {
         self.root.join("cordonctl.token")

@@ -19,6 +19,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("GET", "/hosts/{id}", "viewer"),
     ("POST", "/hosts/{id}/isolate", "responder"),
     ("POST", "/hosts/{id}/release", "responder"),
+    ("POST", "/hosts/{id}/release-challenge", "responder"),
     ("GET", "/incidents", "viewer"),
     ("GET", "/incidents/{id}", "viewer"),
     ("GET", "/orders", "viewer"),

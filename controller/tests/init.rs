@@ -56,6 +56,8 @@ fn a_new_site_is_for_its_owner_only_and_says_what_its_owner_must_know() {
         "order.pub",
         "policy.key",
         "policy.pub",
+        "release.key",
+        "release.pub",
         "server.key",
         "server.pem",
     ];

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use cordon_proto::release::Challenge;
 use cordon_store::Role;
 
 use crate::http::access::parse_role;
@@ -94,6 +95,16 @@ pub enum Command {
         #[command(flatten)]
         order: OrderArgs,
     },
+    /// Make the code that opens an isolated host without its line to the controller.
+    ///
+    /// With HOST from what the host reported; with --challenge from what `cordon-agent status` shows on it: that needs no
+    /// controller and no network, only the release key.
+    ReleaseCode(ReleaseCodeArgs),
+    /// Make a release key and print its public half, for `release_keys` in policies. Needs no controller.
+    ReleaseKey {
+        /// Where the private half goes; a new file.
+        file: PathBuf,
+    },
     /// Tell one order's life.
     Order {
         /// The order.
@@ -127,6 +138,27 @@ pub struct OrderArgs {
     /// How long to wait at most, as 90s or 5m.
     #[arg(long, default_value = "2m", value_parser = duration, value_name = "TIME")]
     pub wait_limit: Duration,
+}
+
+/// Which challenge to answer, by which key, and how.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("asked").required(true).args(["host", "challenge"])))]
+pub struct ReleaseCodeArgs {
+    /// Name or id; that its challenge was taken is in the audit trail.
+    #[arg(requires = "reason")]
+    pub host: Option<String>,
+    /// As the host shows it; case, dashes and spaces do not matter.
+    #[arg(long, value_name = "TEXT")]
+    pub challenge: Option<Challenge>,
+    /// The release key; that of --data unless said.
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Why; goes into the audit trail, and into a release file.
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Print a signed release file for a stick, in place of a code.
+    #[arg(long, requires = "reason")]
+    pub file: bool,
 }
 
 /// Join tokens.

@@ -40,12 +40,15 @@ fn sign(key_file: &Path, policy_file: &Path) -> Result<Answer, CtlError> {
     Ok(Answer { json, text })
 }
 
-fn read_key(file: &Path) -> Result<SigningKey, CtlError> {
+pub(super) fn read_key(file: &Path) -> Result<SigningKey, CtlError> {
     let pem = String::from_utf8(read_file(file)?).map_err(|error| document(file, error))?;
     SigningKey::from_pkcs8_pem(&pem).map_err(|error| document(file, error))
 }
 
-fn document(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> CtlError {
+pub(super) fn document(
+    path: &Path,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> CtlError {
     CtlError::Document {
         path: path.to_owned(),
         source: source.into(),

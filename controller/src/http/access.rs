@@ -79,6 +79,7 @@ pub const TABLE: &[(Method, &str, Need)] = &[
     (Method::Get, "/hosts/{id}", VIEWER),
     (Method::Post, "/hosts/{id}/isolate", RESPONDER),
     (Method::Post, "/hosts/{id}/release", RESPONDER),
+    (Method::Post, "/hosts/{id}/release-challenge", RESPONDER),
     (Method::Get, "/incidents", VIEWER),
     (Method::Get, "/incidents/{id}", VIEWER),
     (Method::Get, "/orders", VIEWER),

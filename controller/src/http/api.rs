@@ -58,6 +58,7 @@ pub fn routes(app: &AppState) -> Routes {
         .get("/hosts/{id}", hosts::one)
         .post("/hosts/{id}/isolate", orders::isolate)
         .post("/hosts/{id}/release", orders::release)
+        .post("/hosts/{id}/release-challenge", hosts::release_challenge)
         .get("/incidents", incidents::list)
         .get("/incidents/{id}", incidents::one)
         .get("/orders", orders::list)

@@ -7,7 +7,7 @@
 
 use cordon_analyst::{Measure, Severity};
 use cordon_proto::envelope::Envelope;
-use cordon_proto::id::{HostId, IncidentId, OrderId};
+use cordon_proto::id::{HostId, IncidentId, IsolationId, OrderId};
 use cordon_proto::order::OrderState;
 use cordon_proto::policy::Policy;
 use cordon_proto::record::{Detection, IsolationReport};
@@ -241,8 +241,23 @@ pub struct IsolateRequest {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseRequest {
-    /// Goes into the signed order.
+    /// Goes into the signed order; for a challenge, into the audit trail.
     pub reason: String,
+}
+
+/// What an isolated host said would open it without the controller.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct ReleaseChallenge {
+    /// The host.
+    pub host: HostName,
+    /// Its isolation.
+    #[schema(value_type = String)]
+    pub isolation: IsolationId,
+    /// To be answered by the holder of a release key.
+    pub challenge: String,
+    /// The host takes no answer from then on.
+    #[schema(value_type = String)]
+    pub expires_at: Timestamp,
 }
 
 /// One step of an order's life.

@@ -1,14 +1,20 @@
 //! Hosts: what the database keeps of them, and what their sessions say now.
 
-use axum::Json;
 use axum::extract::{Path, State};
+use axum::{Extension, Json};
 use cordon_fleet::LiveHost;
 use cordon_proto::pb;
 use cordon_store::Host;
 
 use super::AppState;
-use super::dto;
+use super::body::Body;
+use super::dto::{self, HostName, ReleaseRequest};
+use super::gate::Caller;
 use super::problem::Problem;
+
+const MAX_REASON_CHARS: usize = 1_000;
+const NO_CHALLENGE: &str = "this host did not report a release challenge: it is open, it was cut off before it could say, or its \
+     policy names no release_keys; `cordon-agent status` on the host shows the challenge, if there is one";
 
 /// All hosts that were not evicted, by name.
 #[utoipa::path(operation_id = "list_hosts", get, path = "/api/v1/hosts", responses((status = 200, body = [dto::Host])))]
@@ -38,6 +44,49 @@ pub async fn one(
     let host = host.map_err(|error| Problem::internal("reading the host", &error))?;
     let host = host.ok_or_else(unknown)?;
     Ok(Json(view(host, app.fleet.live(id))))
+}
+
+/// What opens an isolated host that lost its line to this controller. That it was taken is in the audit trail, for
+/// the answer is made where this controller sees nothing.
+#[utoipa::path(operation_id = "take_release_challenge", post, path = "/api/v1/hosts/{id}/release-challenge", params(("id" = String, Path)), request_body = ReleaseRequest,
+    responses(
+        (status = 200, body = dto::ReleaseChallenge),
+        (status = 404, description = "no such host"),
+        (status = 409, description = "the host did not report a challenge"),
+        (status = 422, description = "no reason"),
+    ))]
+pub async fn release_challenge(
+    State(app): State<AppState>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    Body(wanted): Body<ReleaseRequest>,
+) -> Result<Json<dto::ReleaseChallenge>, Problem> {
+    let reason = wanted.reason.trim();
+    if reason.is_empty() || reason.chars().count() > MAX_REASON_CHARS {
+        return Err(Problem::refused(format!(
+            "say why, in at most {MAX_REASON_CHARS} characters: the reason goes into the audit trail"
+        )));
+    }
+    let Json(host) = one(State(app.clone()), Path(id)).await?;
+    let isolation = host
+        .isolation
+        .and_then(|report| Some((report.id, report.release?)));
+    let (isolation, release) = isolation.ok_or_else(|| Problem::conflict(NO_CHALLENGE))?;
+    let target = format!(
+        "{} ({}), isolation {isolation}: {reason}",
+        host.name, host.id
+    );
+    app.audit(&caller.name, "release_challenge.take", &target)
+        .await?;
+    Ok(Json(dto::ReleaseChallenge {
+        host: HostName {
+            id: host.id,
+            name: host.name,
+        },
+        isolation,
+        challenge: release.challenge,
+        expires_at: release.expires_at,
+    }))
 }
 
 fn view(host: Host, live: Option<LiveHost>) -> dto::Host {

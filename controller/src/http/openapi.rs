@@ -26,6 +26,7 @@ use super::{
         auth::change_password,
         hosts::list,
         hosts::one,
+        hosts::release_challenge,
         orders::isolate,
         orders::release,
         incidents::list,

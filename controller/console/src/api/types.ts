@@ -30,6 +30,7 @@ export interface IsolationReport {
   probes: Probe[];
   event_to_drop_micros?: number | null;
   policy_version: number;
+  release?: { challenge: string; expires_at: string } | null;
 }
 
 export interface Heartbeat {
