@@ -15,6 +15,8 @@ mod degraded;
 mod enrolment;
 #[path = "fleet/policy.rs"]
 mod policy;
+#[path = "fleet/release_code.rs"]
+mod release_code;
 #[path = "fleet/traces.rs"]
 mod traces;
 #[path = "fleet/ways_back.rs"]
