@@ -37,6 +37,15 @@ fn status(node: &Node) -> Value {
     serde_json::from_slice(&said.stdout).unwrap()
 }
 
+/// What a person reads: the challenge alone on a line, which a console does not break.
+fn assert_shown(node: &Node, release: &Value) {
+    let said = node.exec(&["cordon-agent", "status"]).unwrap();
+    let said = String::from_utf8(said.stdout).unwrap();
+    let challenge = release["challenge"].as_str().unwrap();
+    assert!(said.lines().any(|line| line == challenge), "{said}");
+    assert!(challenge.len() < 80);
+}
+
 /// What a release says when it is refused.
 fn refusal(node: &Node, arguments: &[&str]) -> String {
     let command = [&["cordon-agent", "release"], arguments].concat();
@@ -63,6 +72,7 @@ fn a_code_opens_the_host_once_after_a_restart_and_the_controller_hears_by_whom()
     let (mut fleet, doors, reported) = stranded();
     let shown = status(fleet.node("ep1").unwrap())["isolation"]["release"].clone();
     assert_eq!(shown, reported["release"], "what is shown was reported");
+    assert_shown(fleet.node("ep1").unwrap(), &shown);
     let code = answer(&fleet, &shown["challenge"]);
 
     fleet.kill_agent("ep1").unwrap();
@@ -97,12 +107,16 @@ fn a_code_opens_the_host_once_after_a_restart_and_the_controller_hears_by_whom()
 }
 
 #[test]
-fn a_file_opens_the_host_with_neither_agent_nor_controller() {
+fn a_file_opens_the_host_after_a_reboot_with_neither_agent_nor_controller() {
     let (mut fleet, doors, reported) = stranded();
     fleet.kill_agent("ep1").unwrap();
     let node = fleet.node("ep1").unwrap();
+    // A reboot leaves the disk and forgets the kernel's rules.
+    node.succeed(&["nft", "flush", "ruleset"]).unwrap();
+    node.succeed(&["cordon-agent", "restore"]).unwrap();
     let shown = status(node)["release"].clone();
     assert_eq!(shown, reported["release"]);
+    assert_shown(node, &shown);
     assert!(refusal(node, &["--reason", "I am root"]).contains("release key"));
     assert!(refusal(node, &by_code("0000-0000-0000-0000")).contains("wrong release code"));
 
