@@ -22,8 +22,8 @@ const MAX_BYTES: u64 = 64 << 10;
 /// How long a challenge can be answered, by this host's wall clock. Long enough for a key that lies in another
 /// town's safe; a code that was made and not used is worth nothing afterwards. Then another challenge is shown.
 pub const VALID: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// Wrong codes that cost nothing but a record: people mistype.
-const FREE_TRIES: u32 = 5;
+/// From so many wrong codes on the next one has to wait. Fewer cost nothing but a record: people mistype.
+const SLOW_FROM: u32 = 5;
 const FIRST_WAIT: SignedDuration = SignedDuration::from_secs(30);
 /// No wrong code keeps the owner waiting for longer.
 pub const LONGEST_WAIT: SignedDuration = SignedDuration::from_mins(15);
@@ -308,7 +308,7 @@ impl Kept {
 
 /// After so many wrong codes.
 fn pause(wrong: u32) -> SignedDuration {
-    let Some(doublings) = wrong.checked_sub(FREE_TRIES) else {
+    let Some(doublings) = wrong.checked_sub(SLOW_FROM) else {
         return SignedDuration::ZERO;
     };
     FIRST_WAIT

@@ -14,8 +14,8 @@
 //! - **`e` is drawn for one isolation**, so a code opens no other one and no other host. The host takes each
 //!   code once and only for a time; that is its own bookkeeping.
 //! - **`e` and the code are forgotten at once.** Whoever reads all that the host stores finds public keys and a hash over
-//!   80 random bits, too many to be guessed without the host's slow answer. (Root can remove the rules by hand; what root
-//!   can't do is to pass that off as a release by somebody who holds a key.)
+//!   80 random bits, too many to be guessed without the host's slow answer. It is no wall against root, who can remove the
+//!   rules by hand, but the agent never takes that for a release by somebody who holds a key.
 //! - **The end of the host's id** shows people which host they are about to open. It is part of what the code is derived
 //!   from: changed on the way, it leads to a code that opens nothing.
 //! - **The check letters** tell a mistyped challenge at once, not by a code that does not work.

@@ -98,7 +98,7 @@ fn as_code(asked: &Asked, key: &SigningKey) -> Answer {
                 plain(&host.name, 64),
                 host.id
             ),
-            format!("good once, until {}", time(*until)),
+            validity(*until),
         ),
         None => (
             format!("the host whose id ends in {tail}: compare it with the host you mean"),
@@ -119,6 +119,17 @@ fn as_code(asked: &Asked, key: &SigningKey) -> Answer {
         "key_id": key,
     });
     Answer { json, text }
+}
+
+/// By the controller's clock, and as far as it heard: the host's own clock decides.
+fn validity(until: Timestamp) -> String {
+    if until > Timestamp::now() {
+        return format!("good once, until {}", time(until));
+    }
+    let ended = time(until);
+    format!(
+        "good until {ended}, so by now the host shows another challenge: have that one read out"
+    )
 }
 
 pub(super) fn new_key(file: &Path) -> Result<Answer, CtlError> {
