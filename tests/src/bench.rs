@@ -15,6 +15,7 @@ mod tool;
 mod unrelated;
 mod work;
 
+pub mod contain;
 pub mod generate;
 pub mod guard;
 pub mod judging;
@@ -257,7 +258,15 @@ fn programs() -> Result<PathBuf> {
 
 /// In no other run's arguments.
 fn run_name() -> String {
+    format!("{:x}", now_nanos() ^ u64::from(std::process::id()))
+}
+
+/// Another one each time.
+fn seed() -> u32 {
+    (now_nanos() / 1000) as u32
+}
+
+fn now_nanos() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let nanos = now.map_or(0, |now| now.as_nanos() as u64);
-    format!("{:x}", nanos ^ u64::from(std::process::id()))
+    now.map_or(0, |now| now.as_nanos() as u64)
 }

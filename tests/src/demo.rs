@@ -14,6 +14,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 pub use attack::{Attack, is_cut_off};
+pub(crate) use attack::{WEB_PORT, encode};
 pub use ordinary::ordinary_work;
 pub use reach::{Reach, Standing, peers_of};
 pub use receiver::{Receiver, SECRET};

@@ -232,8 +232,13 @@ impl Fleet {
 
     /// Ends an endpoint's agent without a chance to tidy up.
     pub fn kill_agent(&mut self, name: &str) -> Result<()> {
+        self.take_agent(name)?.kill()
+    }
+
+    /// Hands over an endpoint's running agent.
+    pub fn take_agent(&mut self, name: &str) -> Result<Guest> {
         let missing = || format!("no agent is running on {name}");
-        self.agents.remove(name).with_context(missing)?.kill()
+        self.agents.remove(name).with_context(missing)
     }
 
     /// An endpoint as the controller knows it.

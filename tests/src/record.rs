@@ -32,6 +32,7 @@ use clap::Args;
 
 pub use manifest::{Label, Scenario};
 pub use recorder::watch;
+pub(crate) use rng::Rng;
 pub use store::Line;
 
 /// `cordon-lab record`.

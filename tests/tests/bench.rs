@@ -24,12 +24,21 @@ const COUNTS: [&str; 10] = [
     "fullest_cache",
 ];
 
-fn quick(parts: &[&str], json: &Path) -> (Value, String) {
+/// Rows of containment's bench that a short run has values for.
+const CONTAINED: [&str; 8] = [
+    "reachable_exec_to_last_packet_p50",
+    "reachable_judging_p50",
+    "reachable_told_by_agent_p50",
+    "unreachable_exec_to_last_packet_p50",
+    "order_to_last_packet_p50",
+    "order_to_first_packet_p50",
+    "flush_to_whole_p50",
+    "restart_to_right_view_p50",
+];
+
+fn quick(bench: &str, json: &Path) -> (Value, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cordon-bench"));
-    command.args(["sensor", "--quick", "--json"]).arg(json);
-    for part in parts {
-        command.args(["--only", part]);
-    }
+    command.args([bench, "--quick", "--json"]).arg(json);
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
@@ -41,7 +50,7 @@ fn quick(parts: &[&str], json: &Path) -> (Value, String) {
 #[test]
 fn a_short_run_counts_rightly_and_says_what_it_could_not_measure() {
     let folder = tempfile::tempdir().unwrap();
-    let (report, table) = quick(&[], &folder.path().join("sensor.json"));
+    let (report, table) = quick("sensor", &folder.path().join("sensor.json"));
     assert_eq!(report["bench"], "sensor");
     assert_eq!(report["quick"], true);
     assert!(report["machine"]["cpus"].as_u64().unwrap() > 0);
@@ -61,6 +70,28 @@ fn a_short_run_counts_rightly_and_says_what_it_could_not_measure() {
         assert_eq!(row["holds"], true, "{row}");
     }
     assert_nothing_is_left();
+}
+
+#[test]
+fn a_short_run_of_containment_cuts_off_opens_repairs_and_is_never_half_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let (report, table) = quick("contain", &folder.path().join("contain.json"));
+    let rows = report["rows"].as_array().unwrap();
+    let value = |metric: &str| {
+        let row = rows.iter().find(|row| row["metric"] == metric);
+        let row = row.unwrap_or_else(|| panic!("no row {metric}: {table}"));
+        row["value"].as_f64().unwrap_or_else(|| panic!("{row}"))
+    };
+    for metric in CONTAINED {
+        assert!(value(metric) > 0.0, "{table}");
+    }
+    for row in [
+        "flush_not_whole_again",
+        "kill_left_neither_open_nor_shut",
+        "kill_view_never_right",
+    ] {
+        assert!(value(row) == 0.0, "{table}");
+    }
 }
 
 fn assert_nothing_is_left() {

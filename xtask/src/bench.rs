@@ -6,9 +6,9 @@ use crate::build;
 use crate::setup::{self, Purpose};
 use crate::shell::{Failure, Step};
 
-const BENCHES: [&str; 2] = ["judge", "sensor"];
+const BENCHES: [&str; 3] = ["contain", "judge", "sensor"];
 /// Options of the bench itself that have a value.
-const VALUED: [&str; 3] = ["--json", "--only", "--profile"];
+const VALUED: [&str; 4] = ["--json", "--only", "--profile", "--seed"];
 
 /// What was asked for.
 struct Plan<'a> {
@@ -27,12 +27,10 @@ pub fn check(rest: &[String]) -> Result<(), Failure> {
 /// Builds what is measured and measures it. What is delivered is measured unless told otherwise.
 pub fn run(rest: &[String]) -> Result<(), Failure> {
     let plan = plan(rest)?;
-    let is_judge = plan.name == "judge";
     // What is compared with is installed only where something is compared.
-    setup::install(if is_judge {
-        Purpose::Run
-    } else {
-        Purpose::Bench
+    setup::install(match plan.name {
+        "sensor" => Purpose::Bench,
+        _ => Purpose::Run,
     })?;
     let program = if plan.release {
         build::release()?;
@@ -45,7 +43,7 @@ pub fn run(rest: &[String]) -> Result<(), Failure> {
     let mut step = Step::new(&program)
         .args([plan.name, "--profile", profile])
         .args(plan.options);
-    if is_judge {
+    if plan.name == "judge" {
         let stories = held_out(&program)?;
         step = step.args(["--stories".as_ref(), stories.as_os_str()]);
     }

@@ -38,6 +38,8 @@ cargo xtask COMMAND
                              measure Cordon beside other tools (see docs/benchmarks.md)
   bench judge [--json FILE] [--quick] [--profile release|dev]
                              what a verdict costs
+  bench contain [--json FILE] [--quick] [--only PART] [--seed N] [--profile release|dev]
+                             from an attack, an order or an interference to its effect, in the lab
 
 Exit code 0: done, and everything held. Anything else: the last line on standard error says what did not.
 ";

@@ -13,7 +13,7 @@ use cordon_model::Model;
 use serde::Deserialize;
 
 use super::process::memory;
-use super::report::{Goal, Report};
+use super::report::{Goal, Report, percentile};
 
 /// How it is run.
 #[derive(Clone, Debug, clap::Args)]
@@ -180,13 +180,6 @@ fn time<T>(act: impl FnOnce() -> T) -> f64 {
 
 fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
-}
-
-fn percentile(values: &[f64], share: f64) -> Result<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let at = ((sorted.len() as f64 * share) as usize).min(sorted.len().saturating_sub(1));
-    sorted.get(at).copied().context("nothing was measured")
 }
 
 fn artifact_bytes(arguments: &Arguments) -> Result<f64> {

@@ -239,6 +239,14 @@ pub fn median(values: &[f64]) -> Result<f64> {
     Ok(*upper)
 }
 
+/// The smallest value that at least this share of them lies below; of the whole, the greatest.
+pub fn percentile(values: &[f64], share: f64) -> Result<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = ((sorted.len() as f64 * share) as usize).min(sorted.len().saturating_sub(1));
+    sorted.get(at).copied().context("nothing was measured")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

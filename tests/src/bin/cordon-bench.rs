@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use cordon_tests::bench::{self, generate, guard, judging, storm, syscalls, witness};
+use cordon_tests::bench::{self, contain, generate, guard, judging, storm, syscalls, witness};
 use cordon_tests::eval;
 
 /// Measures Cordon beside other tools. Needs root; leaves nothing behind.
@@ -24,6 +24,10 @@ enum What {
     Judge(judging::Arguments),
     /// The judge: what it finds and what it mistakes among stories left out; see docs/model.md. Needs no root.
     Eval(eval::Arguments),
+    /// Containment: times from an attack, an order or an interference to its effect; see docs/benchmarks.md.
+    Contain(contain::Arguments),
+    #[command(hide = true)]
+    Send(contain::packets::Arguments),
     #[command(hide = true)]
     Guard,
     #[command(hide = true)]
@@ -45,6 +49,8 @@ fn run(what: What) -> Result<ExitCode> {
         What::Sensor(arguments) => return bench::run(&arguments),
         What::Judge(arguments) => return judging::run(&arguments),
         What::Eval(arguments) => return eval::run(&arguments),
+        What::Contain(arguments) => return contain::run(&arguments),
+        What::Send(arguments) => contain::packets::send(&arguments)?,
         What::Guard => guard::stand()?,
         What::Generate(arguments) => generate::run(&arguments)?,
         What::Witness(arguments) => witness::run(&arguments)?,

@@ -12,7 +12,8 @@ use crate::lab::Node;
 use crate::wait;
 
 const SHELL_PORT: u16 = 4444;
-const WEB_PORT: u16 = 8080;
+/// Where the flawed page is.
+pub(crate) const WEB_PORT: u16 = 8080;
 const PATIENCE: Duration = Duration::from_secs(15);
 const READ_SLICE: Duration = Duration::from_millis(200);
 
@@ -155,7 +156,8 @@ fn keep_reading(mut page: TcpStream) {
     drop(std::io::copy(&mut page, &mut std::io::sink()));
 }
 
-fn encode(query: &str) -> String {
+/// `name=value` as it is written in an address.
+pub(crate) fn encode(query: &str) -> String {
     let (name, value) = query.split_once('=').unwrap_or((query, ""));
     let escaped: String = value
         .bytes()

@@ -22,12 +22,13 @@ pub const FIRST_PROCESS: &str = "/sbin/init";
 const CONTROLLER_NUMBER: u8 = 10;
 const OUTSIDE_NUMBER: u8 = 200;
 
-/// The product's programs, where a package would put them.
-const PROGRAMS: [&str; 4] = [
+/// The product's programs, where a package would put them, and the bench, which sends from within.
+const PROGRAMS: [&str; 5] = [
     "cordon-agent",
     "cordon-controller",
     "cordonctl",
     "cordon-train",
+    "cordon-bench",
 ];
 const MODEL_INSIDE: &str = "/usr/share/cordon/model";
 

@@ -1,0 +1,199 @@
+//! From the kernel's stamp of the exec that the model called malicious to the last packet out of the host.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::attack::{Attack, end_all};
+use super::packets::{mono_ns, real_of_mono_ns};
+use super::stage::{HOST, OUTSIDE, Stage, millis, told_ns};
+use super::{Bench, Goal, Report, add_times};
+use crate::record::Rng;
+use crate::wait;
+
+/// An attack that is still at large then was not judged malicious.
+const AT_LARGE: Duration = Duration::from_secs(8);
+/// Runs whose records are read together: the controller tells a thousand at a time.
+const BATCH: usize = 40;
+const RECORDS: &str = "1000";
+/// After an outage the agent and its connection come back in their own time.
+const RECORDS_LIMIT: Duration = Duration::from_mins(5);
+
+/// One attack and the silence after it.
+struct Run {
+    /// While it ran, CLOCK_MONOTONIC nanoseconds.
+    began_ns: i64,
+    ended_ns: i64,
+    /// From CLOCK_MONOTONIC to CLOCK_REALTIME, the least of before and after: no time is made shorter by it.
+    to_real_ns: i64,
+    /// Arrival of the last packet, CLOCK_REALTIME nanoseconds.
+    last_ns: i64,
+}
+
+/// What one contained attack took, milliseconds.
+struct Contained {
+    exec_to_last_packet: f64,
+    judging: f64,
+    /// By the agent's own account.
+    told_by_agent: Option<f64>,
+    /// The story was nothing but a program's start.
+    is_judged_at_exec: bool,
+}
+
+/// With the controller within reach.
+pub fn reachable(bench: &mut Bench, report: &mut Report) -> Result<()> {
+    measure(bench, report, "reachable", |_| Ok(()), |_| Ok(()))
+}
+
+/// With the controller's cable pulled. Records are read when it is back.
+pub fn unreachable(bench: &mut Bench, report: &mut Report) -> Result<()> {
+    let cut = |stage: &Stage| stage.fleet.lab().cut("controller");
+    let mend = |stage: &Stage| stage.fleet.lab().mend("controller");
+    measure(bench, report, "unreachable", cut, mend)
+}
+
+fn measure(
+    bench: &Bench,
+    report: &mut Report,
+    name: &str,
+    before: impl Fn(&Stage) -> Result<()>,
+    after: impl Fn(&Stage) -> Result<()>,
+) -> Result<()> {
+    let mut contained = Vec::new();
+    let mut rng = Rng::named(bench.seed, name, 0);
+    let mut left = bench.size.attacks;
+    while left > 0 {
+        let now = left.min(BATCH);
+        left -= now;
+        before(&bench.stage)?;
+        let runs: Result<Vec<Option<Run>>> = (0..now).map(|_| attack(bench, &mut rng)).collect();
+        after(&bench.stage)?;
+        let runs: Vec<Run> = runs?.into_iter().flatten().collect();
+        contained.extend(read_records(&bench.stage, &runs)?);
+        bench.narrator.note(&format!("{name}: {left} attacks left"));
+    }
+    add_rows(bench, report, name, &contained);
+    Ok(())
+}
+
+fn attack(bench: &Bench, rng: &mut Rng) -> Result<Option<Run>> {
+    let stage = &bench.stage;
+    let (host, outside) = (stage.host()?, stage.fleet.node(OUTSIDE)?);
+    let attack = Attack::draw(rng, outside);
+    stage.forget();
+    let (offset_ns, began_ns) = (real_of_mono_ns()?, mono_ns()?);
+    let held = attack.begin(outside, host)?;
+    let is_shut = stage.wait_shut(AT_LARGE)?;
+    let ended_ns = mono_ns()?;
+    // Before the host is opened: what is left of an attack would go on.
+    end_all(host)?;
+    drop(held);
+    if !is_shut {
+        let text = &attack.text;
+        bench
+            .narrator
+            .note(&format!("not judged malicious: {text}"));
+        return Ok(None);
+    }
+    let last_ns = stage.out.last_ns();
+    stage.release_by_hand()?;
+    Ok(Some(Run {
+        began_ns,
+        ended_ns,
+        to_real_ns: offset_ns.min(real_of_mono_ns()?),
+        last_ns,
+    }))
+}
+
+/// Waits until the controller has a record of each, which it may have had to wait for.
+fn read_records(stage: &Stage, runs: &[Run]) -> Result<Vec<Contained>> {
+    wait::until("the records of all runs", RECORDS_LIMIT, || {
+        let events = stage
+            .fleet
+            .ctl(&["events", "--host", HOST, "--limit", RECORDS])?;
+        let events = events.as_array().context("events are no list")?;
+        let all = runs.iter().map(|run| read_record(run, events));
+        all.collect::<Result<_>>().map(Some)
+    })
+    .with_context(|| stage.fleet.agent_log(HOST))
+}
+
+fn read_record(run: &Run, events: &[Value]) -> Result<Contained> {
+    let of_kind = |kind: &'static str| events.iter().filter(move |event| event["kind"] == kind);
+    let stamp = |event: &Value| event["body"]["event_mono_ns"].as_i64().unwrap_or(0);
+    let detection = of_kind("detection")
+        .filter(|event| event["body"]["decision"] == "isolate")
+        .find(|event| (run.began_ns..=run.ended_ns).contains(&stamp(event)))
+        .context("an isolation has no detection")?;
+    let body = &detection["body"];
+    let taken_ns = run.last_ns - stamp(detection) - run.to_real_ns;
+    ensure!(
+        taken_ns > 0,
+        "the last packet arrived {} ms before the exec",
+        -millis(taken_ns)
+    );
+    let at_ns = told_ns(detection, "at")?;
+    let applied = of_kind("isolation")
+        .filter(|event| event["body"]["state"] == "applied")
+        .filter(|event| event["body"]["tree"] == body["tree"])
+        .find(|event| {
+            told_ns(event, "at").is_ok_and(|at| at >= at_ns && at <= run.ended_ns + run.to_real_ns)
+        });
+    let drop_micros = applied.and_then(|event| event["body"]["event_to_drop_micros"].as_f64());
+    let is_empty = |field: &str| body["story"][field].as_array().is_none_or(Vec::is_empty);
+    Ok(Contained {
+        exec_to_last_packet: millis(taken_ns),
+        judging: body["verdict"]["micros"].as_f64().context("no micros")? / 1000.0,
+        told_by_agent: drop_micros.map(|micros| micros / 1000.0),
+        is_judged_at_exec: ["children", "connections", "dns", "files"]
+            .into_iter()
+            .all(is_empty),
+    })
+}
+
+fn add_rows(bench: &Bench, report: &mut Report, name: &str, contained: &[Contained]) {
+    let mut count = |row: &str, value: usize| {
+        report.add(
+            &format!("{name}_{row}"),
+            "attacks",
+            Goal::None,
+            Ok(value as f64),
+        );
+    };
+    count("attacks", bench.size.attacks);
+    count("attacks_not_judged", bench.size.attacks - contained.len());
+    let at_exec = contained.iter().filter(|one| one.is_judged_at_exec);
+    count("attacks_judged_at_exec", at_exec.count());
+    let each = |of: fn(&Contained) -> f64| contained.iter().map(of).collect::<Vec<_>>();
+    let goals = [
+        bench.timed(Goal::AtMost(20.0)),
+        bench.timed(Goal::AtMost(100.0)),
+    ];
+    let taken = each(|one| one.exec_to_last_packet);
+    add_times(
+        report,
+        &format!("{name}_exec_to_last_packet"),
+        &taken,
+        goals,
+    );
+    let compare = [Goal::None; 2];
+    add_times(
+        report,
+        &format!("{name}_judging"),
+        &each(|one| one.judging),
+        compare,
+    );
+    let share: f64 = each(|one| one.judging).iter().sum::<f64>() / taken.iter().sum::<f64>();
+    report.add(
+        &format!("{name}_judging_share"),
+        "ratio",
+        Goal::None,
+        Ok(share),
+    );
+    let told: Vec<f64> = contained
+        .iter()
+        .filter_map(|one| one.told_by_agent)
+        .collect();
+    add_times(report, &format!("{name}_told_by_agent"), &told, compare);
+}
