@@ -140,7 +140,8 @@ fn measure(arguments: &Arguments) -> Result<Report> {
         }
         bench.narrator.step(title);
         if let Err(error) = part(&mut bench, &mut report) {
-            bench.narrator.note(&format!("{error:#}"));
+            let log = bench.stage.fleet.agent_log(stage::HOST);
+            bench.narrator.note(&format!("{error:#}\n{log}"));
             report.add(name, "", Goal::Exactly(0.0), Err(error));
             // The stage is not as the next part expects it.
             break;

@@ -62,7 +62,7 @@ pub fn run(bench: &mut Bench, report: &mut Report) -> Result<()> {
         all.push(kill(bench, &mut rng, &usual, &whole)?);
     }
     if Rules::read(bench.stage.host()?)?.is_some() {
-        bench.stage.release_by_hand()?;
+        bench.stage.release()?;
     }
     add_rows(bench, report, &all);
     Ok(())

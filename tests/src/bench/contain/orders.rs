@@ -1,6 +1,6 @@
 //! From an order's signature at the controller to its effect on the host: the last packet, or the first one again.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use super::packets::real_ns;
@@ -72,8 +72,7 @@ fn effect(order: &Value, began_ns: i64, effect_ns: i64) -> Result<Effect> {
 fn order(stage: &Stage, verb: &str) -> Result<Value> {
     let order = stage
         .fleet
-        .ctl(&[verb, HOST, "--reason", "bench", "--wait"])
-        .with_context(|| stage.fleet.agent_log(HOST))?;
+        .ctl(&[verb, HOST, "--reason", "bench", "--wait"])?;
     ensure!(
         order["state"] == "done",
         "an order came to nothing: {order}"

@@ -71,7 +71,9 @@ impl Stage {
         let (out, inward) = (Ear::open(outside)?, Ear::open(host)?);
         Attack::prepare(host)?;
         send_within_tree(host, outside)?;
-        let elsewhere = sender(outside, OUT[2], EVERY);
+        // In time on a busy machine too: a packet that was not sent in time looks like one that was dropped.
+        let in_time = ["chrt", "--fifo", "50"].map(str::to_owned);
+        let elsewhere = [&in_time[..], &sender(outside, OUT[2], EVERY)].concat();
         let into = sender(host, IN[0], EVERY_IN);
         let senders = vec![spawn(host, &elsewhere)?, spawn(outside, &into)?];
         let stage = Self {
@@ -118,11 +120,10 @@ impl Stage {
         self.inward.take();
     }
 
-    /// Opens the host by root at the machine, which needs no controller, and waits until packets flow.
-    pub fn release_by_hand(&self) -> Result<()> {
+    /// Opens the host by root at the machine, which needs no controller.
+    pub fn release(&self) -> Result<()> {
         let release = ["cordon-agent", "release", "--reason", "the bench goes on"];
-        self.host()?.succeed(&release)?;
-        self.wait_open(LIMIT)
+        self.host()?.succeed(&release).map(drop)
     }
 }
 

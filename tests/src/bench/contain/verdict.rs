@@ -1,13 +1,14 @@
 //! From the kernel's stamp of the exec that the model called malicious to the last packet out of the host.
 
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::attack::{Attack, end_all};
-use super::packets::{mono_ns, real_of_mono_ns};
-use super::stage::{HOST, OUTSIDE, Stage, millis, told_ns};
+use super::packets::{Packet, mono_ns, real_of_mono_ns};
+use super::stage::{HOST, LIMIT, OUTSIDE, Rules, Stage, millis, told_ns};
 use super::{Bench, Goal, Report, add_times};
 use crate::record::Rng;
 use crate::wait;
@@ -20,15 +21,25 @@ const RECORDS: &str = "1000";
 /// After an outage the agent and its connection come back in their own time.
 const RECORDS_LIMIT: Duration = Duration::from_mins(5);
 
+/// A story that is judged often is put off by up to a second. One that is judged after the host was opened isolates it
+/// again, for what the attack did before its end.
+const PUT_OFF: Duration = Duration::from_millis(1100);
+const MOST_AGAIN: usize = 10;
+/// Before the last packet.
+const SHORTLY_NS: i64 = 50_000_000;
+
 /// One attack and the silence after it.
 struct Run {
-    /// While it ran, CLOCK_MONOTONIC nanoseconds.
+    /// From its begin until the host was open again, CLOCK_MONOTONIC nanoseconds.
     began_ns: i64,
     ended_ns: i64,
     /// From CLOCK_MONOTONIC to CLOCK_REALTIME, the least of before and after: no time is made shorter by it.
     to_real_ns: i64,
     /// Arrival of the last packet, CLOCK_REALTIME nanoseconds.
     last_ns: i64,
+    /// The longest pause between two packets shortly before: the last one may have been this much earlier than the drop.
+    longest_gap_ns: i64,
+    isolated_again: usize,
 }
 
 /// What one contained attack took, milliseconds.
@@ -37,7 +48,9 @@ struct Contained {
     judging: f64,
     /// By the agent's own account.
     told_by_agent: Option<f64>,
-    /// The story was nothing but a program's start.
+    longest_gap: f64,
+    isolated_again: usize,
+    /// The story was a program's start: it had neither made a process nor called anybody.
     is_judged_at_exec: bool,
 }
 
@@ -85,7 +98,6 @@ fn attack(bench: &Bench, rng: &mut Rng) -> Result<Option<Run>> {
     let (offset_ns, began_ns) = (real_of_mono_ns()?, mono_ns()?);
     let held = attack.begin(outside, host)?;
     let is_shut = stage.wait_shut(AT_LARGE)?;
-    let ended_ns = mono_ns()?;
     // Before the host is opened: what is left of an attack would go on.
     end_all(host)?;
     drop(held);
@@ -97,13 +109,38 @@ fn attack(bench: &Bench, rng: &mut Rng) -> Result<Option<Run>> {
         return Ok(None);
     }
     let last_ns = stage.out.last_ns();
-    stage.release_by_hand()?;
+    let longest_gap_ns = longest_gap(&stage.out.take(), last_ns);
+    let isolated_again = open(stage)?;
     Ok(Some(Run {
         began_ns,
-        ended_ns,
+        ended_ns: mono_ns()?,
         to_real_ns: offset_ns.min(real_of_mono_ns()?),
         last_ns,
+        longest_gap_ns,
+        isolated_again,
     }))
+}
+
+/// Opens the host until it stays open; answers how often it was isolated again.
+fn open(stage: &Stage) -> Result<usize> {
+    for again in 0..MOST_AGAIN {
+        stage.release()?;
+        thread::sleep(PUT_OFF);
+        if Rules::read(stage.host()?)?.is_none() {
+            stage.wait_open(LIMIT)?;
+            return Ok(again);
+        }
+    }
+    bail!("the host is isolated again and again")
+}
+
+/// How well a packet's arrival tells that packets could pass, nanoseconds.
+fn longest_gap(packets: &[Packet], last_ns: i64) -> i64 {
+    let times = packets.iter().map(|packet| packet.at_ns);
+    let mut times: Vec<i64> = times.filter(|at| last_ns - at <= SHORTLY_NS).collect();
+    times.sort_unstable();
+    let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
+    gaps.max().unwrap_or(SHORTLY_NS)
 }
 
 /// Waits until the controller has a record of each, which it may have had to wait for.
@@ -116,7 +153,6 @@ fn read_records(stage: &Stage, runs: &[Run]) -> Result<Vec<Contained>> {
         let all = runs.iter().map(|run| read_record(run, events));
         all.collect::<Result<_>>().map(Some)
     })
-    .with_context(|| stage.fleet.agent_log(HOST))
 }
 
 fn read_record(run: &Run, events: &[Value]) -> Result<Contained> {
@@ -124,7 +160,8 @@ fn read_record(run: &Run, events: &[Value]) -> Result<Contained> {
     let stamp = |event: &Value| event["body"]["event_mono_ns"].as_i64().unwrap_or(0);
     let detection = of_kind("detection")
         .filter(|event| event["body"]["decision"] == "isolate")
-        .find(|event| (run.began_ns..=run.ended_ns).contains(&stamp(event)))
+        .filter(|event| (run.began_ns..=run.ended_ns).contains(&stamp(event)))
+        .min_by_key(|event| stamp(event))
         .context("an isolation has no detection")?;
     let body = &detection["body"];
     let taken_ns = run.last_ns - stamp(detection) - run.to_real_ns;
@@ -134,21 +171,27 @@ fn read_record(run: &Run, events: &[Value]) -> Result<Contained> {
         -millis(taken_ns)
     );
     let at_ns = told_ns(detection, "at")?;
+    let end_ns = run.ended_ns + run.to_real_ns;
     let applied = of_kind("isolation")
         .filter(|event| event["body"]["state"] == "applied")
         .filter(|event| event["body"]["tree"] == body["tree"])
-        .find(|event| {
-            told_ns(event, "at").is_ok_and(|at| at >= at_ns && at <= run.ended_ns + run.to_real_ns)
-        });
-    let drop_micros = applied.and_then(|event| event["body"]["event_to_drop_micros"].as_f64());
-    let is_empty = |field: &str| body["story"][field].as_array().is_none_or(Vec::is_empty);
+        .filter_map(|event| Some((told_ns(event, "at").ok()?, event)))
+        .filter(|(at, _)| (at_ns..=end_ns).contains(at))
+        .min_by_key(|(at, _)| *at);
+    let drop_micros = applied.and_then(|(_, event)| event["body"]["event_to_drop_micros"].as_f64());
+    let story = &body["story"];
+    let list = |field: &str| story[field].as_array().map_or(&[][..], Vec::as_slice);
+    // What came into the web server is known of all that it made.
+    let has_called = list("connections")
+        .iter()
+        .any(|one| one["direction"] == "out");
     Ok(Contained {
         exec_to_last_packet: millis(taken_ns),
         judging: body["verdict"]["micros"].as_f64().context("no micros")? / 1000.0,
         told_by_agent: drop_micros.map(|micros| micros / 1000.0),
-        is_judged_at_exec: ["children", "connections", "dns", "files"]
-            .into_iter()
-            .all(is_empty),
+        longest_gap: millis(run.longest_gap_ns),
+        isolated_again: run.isolated_again,
+        is_judged_at_exec: list("children").is_empty() && !has_called,
     })
 }
 
@@ -165,6 +208,8 @@ fn add_rows(bench: &Bench, report: &mut Report, name: &str, contained: &[Contain
     count("attacks_not_judged", bench.size.attacks - contained.len());
     let at_exec = contained.iter().filter(|one| one.is_judged_at_exec);
     count("attacks_judged_at_exec", at_exec.count());
+    let again = contained.iter().map(|one| one.isolated_again).sum();
+    count("attacks_isolated_again", again);
     let each = |of: fn(&Contained) -> f64| contained.iter().map(of).collect::<Vec<_>>();
     let goals = [
         bench.timed(Goal::AtMost(20.0)),
@@ -178,6 +223,8 @@ fn add_rows(bench: &Bench, report: &mut Report, name: &str, contained: &[Contain
         goals,
     );
     let compare = [Goal::None; 2];
+    let gaps = each(|one| one.longest_gap);
+    add_times(report, &format!("{name}_longest_gap"), &gaps, compare);
     add_times(
         report,
         &format!("{name}_judging"),
