@@ -132,12 +132,13 @@ pub fn to_json(record: &Record) -> Vec<u8> {
 
 fn class_of(body: &RecordBody) -> Class {
     match body {
-        RecordBody::Detection(_) | RecordBody::Isolation(_) | RecordBody::Receipt(_) => {
-            Class::Evidence
-        }
-        RecordBody::Policy(_) => Class::State,
         // Whoever interferes with the agent is part of the story.
-        RecordBody::Tamper(_) => Class::Evidence,
+        RecordBody::Detection(_)
+        | RecordBody::Isolation(_)
+        | RecordBody::Stop(_)
+        | RecordBody::Receipt(_)
+        | RecordBody::Tamper(_) => Class::Evidence,
+        RecordBody::Policy(_) => Class::State,
         RecordBody::Loss(_) => Class::Notice,
     }
 }

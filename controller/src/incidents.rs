@@ -1,7 +1,7 @@
 //! From stored facts to what people read. Nothing is decided here: the analyst words and ranks.
 
 use cordon_analyst::{
-    DetectionFact, HostFacts, IncidentFacts, IsolationFact, Text, WriteUp, write_up,
+    DetectionFact, HostFacts, IncidentFacts, IsolationFact, StopFact, Text, WriteUp, write_up,
 };
 use cordon_proto::record::{IsolationReport, IsolationState};
 use cordon_store::{Incident, IncidentStatus, IsolationRow};
@@ -27,6 +27,10 @@ fn facts(incident: &Incident) -> IncidentFacts {
             at: row.at,
             report: row.report.clone(),
         });
+    let stops = incident.stops.iter().map(|row| StopFact {
+        at: row.at,
+        report: row.report.clone(),
+    });
     IncidentFacts {
         host: HostFacts {
             id: incident.host.id,
@@ -35,6 +39,7 @@ fn facts(incident: &Incident) -> IncidentFacts {
         },
         detections: detections.collect(),
         isolations: isolations.collect(),
+        stops: stops.collect(),
         opened_at: incident.opened_at,
     }
 }

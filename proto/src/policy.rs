@@ -23,6 +23,26 @@ pub enum Mode {
     Autonomous,
 }
 
+/// What is done to a malicious process and everything that descends from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stop {
+    /// Nothing.
+    #[default]
+    None,
+    /// It is stopped where it stands, and can go on.
+    Freeze,
+    /// It is ended.
+    Kill,
+}
+
+impl Stop {
+    /// Nothing is done.
+    pub fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+}
+
 /// What happens when isolation is in place but its proof failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -130,6 +150,9 @@ pub struct Policy {
     pub thresholds: Option<Thresholds>,
     /// How hosts are isolated.
     pub isolation: IsolationPolicy,
+    /// What is done to malicious processes. Written only when it is anything, so that a policy reads as before there was this.
+    #[serde(default, skip_serializing_if = "Stop::is_none")]
+    pub stop: Stop,
     /// Brakes.
     pub caps: Caps,
     /// Executables that no automatic action may touch, by absolute path.
@@ -301,6 +324,7 @@ mod tests {
                 }],
                 local_release: true,
             },
+            stop: Stop::None,
             caps: Caps {
                 isolations_per_hour: 2,
             },
@@ -321,6 +345,26 @@ mod tests {
     #[test]
     fn golden_policy_v1() {
         insta::assert_json_snapshot!(policy(1));
+    }
+
+    #[test]
+    fn what_is_done_to_processes_is_written_only_when_it_is_anything() {
+        let mut policy = policy(1);
+        let json = serde_json::to_value(&policy).unwrap();
+        assert!(json.get("stop").is_none());
+        assert_eq!(
+            serde_json::from_value::<Policy>(json.clone()).unwrap(),
+            policy
+        );
+        for (stop, name) in [(Stop::Freeze, "freeze"), (Stop::Kill, "kill")] {
+            policy.stop = stop;
+            let written = serde_json::to_value(&policy).unwrap();
+            assert_eq!(written["stop"], name);
+            assert_eq!(serde_json::from_value::<Policy>(written).unwrap(), policy);
+        }
+        let mut senseless = json;
+        senseless["stop"] = "maim".into();
+        assert!(serde_json::from_value::<Policy>(senseless).is_err());
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub enum RecordBody {
     Detection(Box<Detection>),
     /// A change in the host's isolation.
     Isolation(Box<IsolationReport>),
+    /// What was done to the processes of a tree.
+    Stop(Box<StopReport>),
     /// A signed [`crate::order::Receipt`].
     Receipt(Envelope),
     /// A policy was taken up or refused.
@@ -128,6 +130,62 @@ pub struct ReleaseChallenge {
     /// The host takes no answer from then on, and shows another challenge.
     pub expires_at: Timestamp,
 }
+
+/// What was done to processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopAct {
+    /// Stopped where they stood.
+    Frozen,
+    /// Ended.
+    Killed,
+    /// Let go on.
+    Thawed,
+}
+
+/// A process that something was done to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoppedProcess {
+    /// Pid as the host's owner sees it.
+    pub pid: u32,
+    /// Path of its image; empty when unknown.
+    pub exe: String,
+    /// Why it was left alone, of one that was.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+}
+
+/// What was done to a process and everything that descends from it, with its evidence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopReport {
+    /// Tree of the detection that led to it; absent for what people thaw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<String>,
+    /// What was done.
+    pub act: StopAct,
+    /// Why.
+    pub reason: String,
+    /// Those that it was done to; the first [`MOST_STOPPED`].
+    pub processes: Vec<StoppedProcess>,
+    /// How many they are.
+    pub count: u64,
+    /// Those that are as they were although it was tried; the first [`MOST_STOPPED`].
+    #[serde(default)]
+    pub survivors: Vec<StoppedProcess>,
+    /// Those that belong to the tree and were left alone, each with why; the first [`MOST_STOPPED`].
+    #[serde(default)]
+    pub spared: Vec<StoppedProcess>,
+    /// A last look at all processes found nobody of the tree for whom it is not done, the spared ones aside.
+    pub proved: bool,
+    /// From the kernel's stamp of the judged event to the end of the first pass, microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_to_stop_micros: Option<u64>,
+    /// Policy version that allowed it; 0 for a person at the console of the host.
+    pub policy_version: u64,
+}
+
+/// Most processes of a kind that a [`StopReport`] names.
+pub const MOST_STOPPED: usize = 64;
 
 /// What became of a policy that was offered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,12 +9,12 @@ use cordon_proto::id::{HostId, IsolationId};
 use cordon_proto::order::{Order, OrderState, Receipt, Verb};
 use cordon_proto::pb;
 use cordon_proto::policy::{
-    AllowRule, Audience, Caps, IsolationPolicy, Mode, OrderKey, Policy, Thresholds, Transport,
-    WithoutProof,
+    AllowRule, Audience, Caps, IsolationPolicy, Mode, OrderKey, Policy, Stop, Thresholds,
+    Transport, WithoutProof,
 };
 use cordon_proto::record::{
     Detection, IsolationReport, IsolationState, LossReport, PolicyReport, Probe, Record,
-    RecordBody, TamperReport,
+    RecordBody, StopAct, StopReport, StoppedProcess, TamperReport,
 };
 use cordon_proto::release::{Challenge, Code, ReleaseFile, ReleaseKey};
 use cordon_proto::verdict::{Reason, Stage, Verdict, VerdictKind};
@@ -53,6 +53,7 @@ fn policy() -> Policy {
             }],
             local_release: false,
         },
+        stop: Stop::Kill,
         caps: Caps {
             isolations_per_hour: 2,
         },
@@ -138,6 +139,23 @@ fn records() -> Vec<Record> {
         policy_version: 3,
         release: None,
     };
+    let process = |pid, why: &str| StoppedProcess {
+        pid,
+        exe: "/bin/sh".into(),
+        why: why.into(),
+    };
+    let stop = StopReport {
+        tree: Some("b00t:7:9".into()),
+        act: StopAct::Killed,
+        reason: "/bin/sh judged malicious".into(),
+        processes: vec![process(7, "")],
+        count: 1,
+        survivors: vec![process(8, "")],
+        spared: vec![process(9, "protected by the policy")],
+        proved: false,
+        event_to_stop_micros: Some(9000),
+        policy_version: 3,
+    };
     let bodies = [
         RecordBody::Detection(Box::new(detection)),
         RecordBody::Isolation(Box::new(isolation)),
@@ -157,6 +175,7 @@ fn records() -> Vec<Record> {
             count: 3,
             reason: "over quota".into(),
         }),
+        RecordBody::Stop(Box::new(stop)),
     ];
     let record = |body| Record {
         at: AT.parse().unwrap(),

@@ -1,6 +1,6 @@
 //! From a verdict to an action. Every action names the policy that allowed or held it back.
 
-use cordon_proto::policy::{Mode, Policy, Thresholds};
+use cordon_proto::policy::{Mode, Policy, Stop, Thresholds};
 use cordon_proto::verdict::{Verdict, VerdictKind};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,8 @@ impl Action {
 pub struct Decision {
     /// What to do.
     pub action: Action,
+    /// What to do first to the judged process and everything that descends from it.
+    pub stop: Stop,
     /// Why, for records and people.
     pub reason: String,
 }
@@ -71,7 +73,7 @@ pub fn decide(
     now: Timestamp,
 ) -> Decision {
     let kind = effective_kind(verdict, policy.and_then(|p| p.thresholds));
-    let (action, why) = match kind {
+    let (action, mut why) = match kind {
         VerdictKind::NotEvaluable => (
             Action::Record,
             "not evaluable: telemetry is missing, so nothing is concluded".to_owned(),
@@ -83,10 +85,34 @@ pub fn decide(
         ),
         VerdictKind::Malicious => on_malicious(subject, policy, *standing),
     };
+    let stop = match (kind, policy) {
+        (VerdictKind::Malicious, Some(policy)) => on_processes(subject, policy),
+        _ => Stop::None,
+    };
+    why += match stop {
+        Stop::None => "",
+        Stop::Freeze => "; it and what descends from it are frozen",
+        Stop::Kill => "; it and what descends from it are killed",
+    };
     Decision {
         action,
+        stop,
         reason: with_policy(why, policy, now),
     }
+}
+
+/// Also in a host that is isolated, where an attack can go on within. The cap is on isolations alone: a policy with a
+/// cap of 0 stops processes and leaves the host open.
+fn on_processes(subject: &Subject, policy: &Policy) -> Stop {
+    if policy.mode == Mode::Autonomous && !is_protected(subject, policy) {
+        policy.stop
+    } else {
+        Stop::None
+    }
+}
+
+fn is_protected(subject: &Subject, policy: &Policy) -> bool {
+    policy.protected_processes.contains(&subject.exe)
 }
 
 /// The verdict's own name, never milder or harsher than the policy's thresholds make its score.
@@ -131,7 +157,7 @@ fn on_malicious(
             "malicious; mode recommend leaves the act to a person".into(),
         );
     }
-    if policy.protected_processes.contains(&subject.exe) {
+    if is_protected(subject, policy) {
         return (
             Action::RecommendIsolate,
             "malicious, but the executable is on the policy's protected list".into(),

@@ -1,12 +1,19 @@
 //! What the policy makes of a verdict: a row a case.
 #![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
-use cordon_proto::policy::{Caps, IsolationPolicy, Mode, Policy, Thresholds, WithoutProof};
+use cordon_proto::policy::{Caps, IsolationPolicy, Mode, Policy, Stop, Thresholds, WithoutProof};
 use cordon_proto::verdict::{Stage, Verdict, VerdictKind};
 use cordon_respond::{Action, Standing, Subject, decide};
 use jiff::Timestamp;
 
 const EXE: &str = "/usr/bin/perl";
+
+const MODES: [Mode; 4] = [
+    Mode::Observe,
+    Mode::Recommend,
+    Mode::Approve,
+    Mode::Autonomous,
+];
 
 fn now() -> Timestamp {
     "2026-11-24T12:00:00Z".parse().unwrap()
@@ -44,6 +51,7 @@ fn policy(mode: Mode) -> Policy {
             allow: Vec::new(),
             local_release: true,
         },
+        stop: Stop::None,
         caps: Caps {
             isolations_per_hour: 2,
         },
@@ -73,14 +81,71 @@ fn the_mode_says_how_far_a_malicious_verdict_goes() {
     }
 }
 
+/// What is done to processes, and why.
+fn stop(kind: VerdictKind, policy: &Policy, standing: Standing) -> (Stop, String) {
+    let subject = Subject { exe: EXE.into() };
+    let verdict = verdict(kind, 0.97);
+    let decision = decide(&verdict, &subject, Some(policy), &standing, now());
+    (decision.stop, decision.reason)
+}
+
+#[test]
+fn processes_are_stopped_in_mode_autonomous_alone() {
+    for mode in MODES {
+        for wanted in [Stop::None, Stop::Freeze, Stop::Kill] {
+            let policy = Policy {
+                stop: wanted,
+                ..policy(mode)
+            };
+            for kind in [
+                VerdictKind::NotEvaluable,
+                VerdictKind::Benign,
+                VerdictKind::Suspicious,
+                VerdictKind::Malicious,
+            ] {
+                let acts = mode == Mode::Autonomous && kind == VerdictKind::Malicious;
+                let expected = if acts { wanted } else { Stop::None };
+                let (found, _) = stop(kind, &policy, Standing::default());
+                assert_eq!(found, expected, "{mode:?} {wanted:?} {kind:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn processes_are_stopped_in_an_isolated_host_and_beyond_the_cap_but_never_protected_ones() {
+    let mut policy = Policy {
+        stop: Stop::Kill,
+        ..policy(Mode::Autonomous)
+    };
+    let isolated = Standing {
+        isolated: true,
+        isolations_last_hour: 0,
+    };
+    let capped = Standing {
+        isolated: false,
+        isolations_last_hour: 2,
+    };
+    for (standing, why) in [(isolated, "already isolated"), (capped, "the cap of 2")] {
+        let (found, reason) = stop(VerdictKind::Malicious, &policy, standing);
+        assert_eq!(found, Stop::Kill, "{standing:?}");
+        assert!(reason.contains(why), "{reason}");
+        assert!(
+            reason.ends_with("; it and what descends from it are killed (policy version 7)"),
+            "{reason}"
+        );
+    }
+    policy.protected_processes = vec![EXE.into()];
+    for standing in [Standing::default(), isolated, capped] {
+        let (found, reason) = stop(VerdictKind::Malicious, &policy, standing);
+        assert_eq!(found, Stop::None, "{standing:?}");
+        assert!(!reason.contains("killed"), "{reason}");
+    }
+}
+
 #[test]
 fn nothing_milder_than_malicious_acts_in_any_mode() {
-    for mode in [
-        Mode::Observe,
-        Mode::Recommend,
-        Mode::Approve,
-        Mode::Autonomous,
-    ] {
+    for mode in MODES {
         for (kind, expected) in [
             (VerdictKind::NotEvaluable, Action::Record),
             (VerdictKind::Benign, Action::Record),

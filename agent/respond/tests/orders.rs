@@ -4,7 +4,7 @@
 use cordon_proto::envelope::{Envelope, sign};
 use cordon_proto::id::{HostId, OrderId};
 use cordon_proto::order::{Order, Verb};
-use cordon_proto::policy::{Caps, IsolationPolicy, Mode, OrderKey, Policy, WithoutProof};
+use cordon_proto::policy::{Caps, IsolationPolicy, Mode, OrderKey, Policy, Stop, WithoutProof};
 use cordon_respond::order::{Refusal, admit};
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
@@ -57,6 +57,7 @@ fn policy() -> Policy {
             allow: Vec::new(),
             local_release: true,
         },
+        stop: Stop::None,
         caps: Caps {
             isolations_per_hour: 0,
         },

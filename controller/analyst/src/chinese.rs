@@ -1,10 +1,11 @@
 //! The write-up in Simplified Chinese.
 
+use cordon_proto::record::StopAct;
 use cordon_proto::verdict::VerdictKind;
 use jiff::Timestamp;
 
 use crate::attack::Tactic;
-use crate::evidence::{Evidence, Lead, Named, Standing, Step, StepKind};
+use crate::evidence::{Evidence, Lead, Named, Standing, Step, StepKind, Stopped};
 use crate::{Measure, Text};
 
 pub(crate) fn text(evidence: &Evidence, measures: &[Measure]) -> Text {
@@ -60,6 +61,58 @@ pub(crate) fn measure(step: &Step) -> String {
         ),
         StepKind::Released { reason } => format!("主机已解除隔离：{reason}"),
         StepKind::Failed { reason } => format!("隔离失败，主机未被隔离：{reason}"),
+        StepKind::Stopped(stopped) => processes(stopped),
+    }
+}
+
+fn processes(stopped: &Stopped) -> String {
+    let act = match stopped.act {
+        StopAct::Frozen => "冻结",
+        StopAct::Killed => "终止",
+        StopAct::Thawed => "恢复运行",
+    };
+    let by = match stopped.policy_version {
+        0 => "由主机旁的操作人员执行".to_owned(),
+        version => format!("依据策略版本 {version}"),
+    };
+    let names = match stopped.names.as_slice() {
+        [] => String::new(),
+        names => format!("（{}）", names.join("、")),
+    };
+    let speed = stopped
+        .micros
+        .map(|m| format!("，事件发生后 {}", duration(m)));
+    let (count, speed) = (stopped.count, speed.unwrap_or_default());
+    let mut parts = vec![format!("已{act} {count} 个进程{names}{speed}，{by}")];
+    parts.extend(outcome(stopped, act));
+    let left = stopped.spared.iter();
+    parts.extend(left.map(|(name, why)| format!("未处置：{name}（{}）", spared(why))));
+    parts.push(format!("原因：{}", stopped.reason));
+    parts.join("；")
+}
+
+fn outcome(stopped: &Stopped, act: &str) -> Option<String> {
+    if !stopped.survivors.is_empty() {
+        return Some(format!("未能{act}：{}", stopped.survivors.join("、")));
+    }
+    let said = match (stopped.act, stopped.proved) {
+        (StopAct::Thawed, _) => return None,
+        (_, true) => "已证明该进程树中没有其他进程",
+        (_, false) => "未能证明该进程树中没有其他进程",
+    };
+    Some(said.to_owned())
+}
+
+/// The agent's reasons are a closed list; anything newer is shown as it came.
+fn spared(why: &str) -> &str {
+    match why {
+        "protected by the policy" => "受策略保护",
+        "the agent itself" => "代理自身",
+        "the agent runs under it" => "代理在其下运行",
+        "it belongs to the agent" => "属于代理",
+        "the first process of the system" => "系统的首个进程",
+        "a thread of the kernel" => "内核线程",
+        other => other,
     }
 }
 
@@ -220,6 +273,12 @@ fn risk(evidence: &Evidence) -> String {
             }
             Standing::Shut { proved: false, .. } => "主机已执行隔离但未得到证明，请按未隔离对待。",
             Standing::Released => "主机已解除隔离。",
+            Standing::Failed if evidence.is_killed => {
+                "隔离失败：主机未被隔离，但相关进程已被终止。"
+            }
+            Standing::NeverIsolated if evidence.is_killed => {
+                "相关进程已被终止，主机未被隔离；此前已被触及的仍然受影响。"
+            }
             Standing::Failed => "隔离失败：主机未被隔离，该进程可能仍在活动。",
             Standing::NeverIsolated => "主机未被隔离，该进程可能仍在活动。",
         }

@@ -1,10 +1,11 @@
 //! The write-up in English.
 
+use cordon_proto::record::StopAct;
 use cordon_proto::verdict::VerdictKind;
 use jiff::Timestamp;
 
 use crate::attack::Tactic;
-use crate::evidence::{Evidence, Lead, Named, Standing, Step, StepKind};
+use crate::evidence::{Evidence, Lead, Named, Standing, Step, StepKind, Stopped};
 use crate::{Measure, Text};
 
 pub(crate) fn text(evidence: &Evidence, measures: &[Measure]) -> Text {
@@ -63,7 +64,47 @@ pub(crate) fn measure(step: &Step) -> String {
         ),
         StepKind::Released { reason } => format!("host opened again: {reason}"),
         StepKind::Failed { reason } => format!("isolation failed, the host is open: {reason}"),
+        StepKind::Stopped(stopped) => processes(stopped),
     }
+}
+
+fn processes(stopped: &Stopped) -> String {
+    let act = match stopped.act {
+        StopAct::Frozen => "frozen",
+        StopAct::Killed => "killed",
+        StopAct::Thawed => "let go on",
+    };
+    let by = match stopped.policy_version {
+        0 => "by a person at the host".to_owned(),
+        version => format!("under policy version {version}"),
+    };
+    let names = match stopped.names.as_slice() {
+        [] => String::new(),
+        names => format!(" ({})", names.join(", ")),
+    };
+    let speed = stopped
+        .micros
+        .map(|m| format!(" {} after the event", duration(m)));
+    let (count, speed) = (stopped.count, speed.unwrap_or_default());
+    let noun = if count == 1 { "process" } else { "processes" };
+    let mut parts = vec![format!("{count} {noun} {act}{names}{speed}, {by}")];
+    parts.extend(outcome(stopped, act));
+    let spared = stopped.spared.iter();
+    parts.extend(spared.map(|(name, why)| format!("left alone: {name} ({why})")));
+    parts.push(format!("reason: {}", stopped.reason));
+    parts.join("; ")
+}
+
+fn outcome(stopped: &Stopped, act: &str) -> Option<String> {
+    if !stopped.survivors.is_empty() {
+        return Some(format!("NOT {act}: {}", stopped.survivors.join(", ")));
+    }
+    let said = match (stopped.act, stopped.proved) {
+        (StopAct::Thawed, _) => return None,
+        (_, true) => "proved: there is nobody else of this tree",
+        (_, false) => "not proved that there is nobody else of this tree",
+    };
+    Some(said.to_owned())
 }
 
 fn title(evidence: &Evidence) -> String {
@@ -215,6 +256,8 @@ fn risk(evidence: &Evidence) -> String {
             Standing::Shut { proved: true, .. } => "The host is cut off, so it cannot spread from here; what was reached before stays reached.",
             Standing::Shut { proved: false, .. } => "The host was cut off, but that is not proved: treat it as open.",
             Standing::Released => "The host is open again.",
+            Standing::Failed if evidence.is_killed => "The isolation failed: the host is open, but the processes were killed.",
+            Standing::NeverIsolated if evidence.is_killed => "The processes were killed and the host is open; what was reached before stays reached.",
             Standing::Failed => "The isolation failed: the host is open and the process may still be active.",
             Standing::NeverIsolated => "The host is open and the process may still be active.",
         }

@@ -1,6 +1,8 @@
 //! What the facts come to, before any language: the leading detection, its surroundings, and the
 //! steps taken. All endpoint text in here is clean and bounded.
 
+mod stopped;
+
 use cordon_behavior::story::StdioKind;
 use cordon_proto::id::IsolationId;
 use cordon_proto::record::{Detection, IsolationReport, IsolationState};
@@ -10,7 +12,8 @@ use jiff::Timestamp;
 use crate::attack::{self, Tactic, Technique};
 use crate::clean::{plain, quoted};
 use crate::severity::{self, Severity, Signs};
-use crate::{DetectionFact, IncidentFacts, IsolationFact};
+use crate::{DetectionFact, IncidentFacts, IsolationFact, StopFact};
+pub(crate) use stopped::Stopped;
 
 const NAME_CHARS: usize = 64;
 const COMMAND_CHARS: usize = 240;
@@ -32,6 +35,8 @@ pub(crate) struct Evidence {
     pub tactics: Vec<Tactic>,
     pub steps: Vec<Step>,
     pub standing: Standing,
+    /// The last thing done to its processes was to kill them, and it is proved.
+    pub is_killed: bool,
 }
 
 /// The detection that the incident is told by: the worst, then the highest score, then the first.
@@ -87,6 +92,7 @@ pub(crate) enum StepKind {
     Failed {
         reason: String,
     },
+    Stopped(Box<Stopped>),
 }
 
 /// Where the host stands after the last step.
@@ -126,8 +132,9 @@ impl Evidence {
             lead: lead.map(Lead::read),
             techniques,
             tactics,
-            steps: steps(&isolations),
+            steps: together(steps(&isolations), &facts.stops),
             standing: standing(&isolations),
+            is_killed: stopped::is_killed(&facts.stops),
         }
     }
 }
@@ -306,6 +313,17 @@ fn steps(isolations: &[&IsolationFact]) -> Vec<Step> {
             steps.push(Step { at: fact.at, kind });
         }
     }
+    steps
+}
+
+/// Both in the order of their time. Of one time the processes come first, as on the host.
+fn together(mut steps: Vec<Step>, processes: &[StopFact]) -> Vec<Step> {
+    let told = processes.iter().map(|fact| Step {
+        at: fact.at,
+        kind: StepKind::Stopped(Box::new(Stopped::read(fact))),
+    });
+    steps.splice(0..0, told);
+    steps.sort_by_key(|step| step.at);
     steps.truncate(MOST_STEPS);
     steps
 }

@@ -15,7 +15,7 @@ mod evidence;
 mod severity;
 
 use cordon_proto::id::HostId;
-use cordon_proto::record::{Detection, IsolationReport};
+use cordon_proto::record::{Detection, IsolationReport, StopReport};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,15 @@ pub struct IsolationFact {
     pub report: IsolationReport,
 }
 
+/// What was done to processes and when.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StopFact {
+    /// Host's wall clock.
+    pub at: Timestamp,
+    /// What was done.
+    pub report: StopReport,
+}
+
 /// All that is known of one incident. The order of the lists does not matter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct IncidentFacts {
@@ -59,6 +68,9 @@ pub struct IncidentFacts {
     pub detections: Vec<DetectionFact>,
     /// What was done about it.
     pub isolations: Vec<IsolationFact>,
+    /// What was done to its processes.
+    #[serde(default)]
+    pub stops: Vec<StopFact>,
     /// When the first of it happened.
     pub opened_at: Timestamp,
 }

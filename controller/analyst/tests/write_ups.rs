@@ -84,6 +84,7 @@ fn the_order_of_the_facts_does_not_matter() {
         let mut backward = forward.clone();
         backward.detections.reverse();
         backward.isolations.reverse();
+        backward.stops.reverse();
         assert_eq!(write_up(&forward), write_up(&backward), "{name}");
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cordon_proto::envelope::{Envelope, sign as seal};
-use cordon_proto::policy::{Audience, Mode, Policy};
+use cordon_proto::policy::{Audience, Mode, Policy, Stop};
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::DecodePrivateKey as _;
 use serde_json::json;
@@ -75,6 +75,7 @@ async fn show(client: &Client<'_>) -> Result<Answer, CtlError> {
             "GROUP",
             "VERSION",
             "MODE",
+            "STOP",
             "ISOLATIONS/HOUR",
             "LEASE",
             "EXPIRES",
@@ -88,6 +89,7 @@ async fn show(client: &Client<'_>) -> Result<Answer, CtlError> {
             &view.group,
             &view.version.to_string(),
             mode_name(policy.mode),
+            stop_name(policy.stop),
             &policy.caps.isolations_per_hour.to_string(),
             &lease(policy.isolation.lease_seconds),
             &time(policy.expires_at),
@@ -113,5 +115,13 @@ fn mode_name(mode: Mode) -> &'static str {
         Mode::Recommend => "recommend",
         Mode::Approve => "approve",
         Mode::Autonomous => "autonomous",
+    }
+}
+
+fn stop_name(stop: Stop) -> &'static str {
+    match stop {
+        Stop::None => "none",
+        Stop::Freeze => "freeze",
+        Stop::Kill => "kill",
     }
 }

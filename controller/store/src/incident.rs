@@ -1,7 +1,7 @@
 //! Incidents: one for each process tree with a detection, as plain facts.
 
 use cordon_proto::id::{HostId, IncidentId};
-use cordon_proto::record::{Detection, IsolationReport, Record, RecordBody};
+use cordon_proto::record::{Detection, IsolationReport, Record, RecordBody, StopReport};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
@@ -55,6 +55,15 @@ pub struct IsolationRow {
     pub report: IsolationReport,
 }
 
+/// What was done to processes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StopRow {
+    /// Host's wall clock.
+    pub at: Timestamp,
+    /// What was reported.
+    pub report: StopReport,
+}
+
 /// An incident and its facts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Incident {
@@ -84,6 +93,8 @@ pub struct Incident {
     pub isolations: Vec<IsolationRow>,
     /// How many isolation reports there are.
     pub isolation_count: u64,
+    /// What was done to processes, in the order of arrival; the newest [`MAX_FACTS`].
+    pub stops: Vec<StopRow>,
     /// The host's newest isolation report, whichever incident it belongs to: it decides whether the
     /// host is open now.
     pub host_isolation: Option<IsolationRow>,
@@ -151,6 +162,7 @@ impl Store {
 async fn read(view: &mut SqliteConnection, row: &SqliteRow) -> Result<Incident> {
     let key: i64 = row.column("key")?;
     let (detections, isolations) = (detections(view, key).await?, isolations(view, key).await?);
+    let (stops, _) = stops(view, key).await?;
     Ok(Incident {
         key,
         id: row.parsed("id")?,
@@ -165,6 +177,7 @@ async fn read(view: &mut SqliteConnection, row: &SqliteRow) -> Result<Incident> 
         detection_count: detections.1,
         isolations: isolations.0,
         isolation_count: isolations.1,
+        stops,
         host_isolation: host_isolation(row)?,
     })
 }
@@ -207,6 +220,21 @@ async fn isolations(
          JOIN events ON events.key = event ORDER BY event";
     facts(view, incident, newest, |at, body| match body {
         RecordBody::Isolation(report) => Some(IsolationRow {
+            at,
+            report: *report,
+        }),
+        _ => None,
+    })
+    .await
+}
+
+async fn stops(view: &mut SqliteConnection, incident: i64) -> Result<(Vec<StopRow>, u64)> {
+    let newest = "SELECT json, total FROM (
+            SELECT event, count(*) OVER () AS total FROM stops WHERE incident = ?
+            ORDER BY event DESC LIMIT ?)
+         JOIN events ON events.key = event ORDER BY event";
+    facts(view, incident, newest, |at, body| match body {
+        RecordBody::Stop(report) => Some(StopRow {
             at,
             report: *report,
         }),

@@ -199,6 +199,7 @@ fn kind(body: &RecordBody) -> &'static str {
     match body {
         RecordBody::Detection(_) => "detection",
         RecordBody::Isolation(_) => "isolation",
+        RecordBody::Stop(_) => "stop",
         RecordBody::Receipt(_) => "receipt",
         RecordBody::Policy(_) => "policy",
         RecordBody::Tamper(_) => "tamper",

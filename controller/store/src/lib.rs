@@ -50,7 +50,7 @@ pub use error::{StoreError, TokenRefusal};
 pub use event::{EventQuery, EventRow, Gap};
 pub use host::{CertificateFacts, HelloFacts, Host, HostKey, HostRef, NewHost};
 pub use incident::{
-    DetectionRow, Incident, IncidentQuery, IncidentStatus, IsolationRow, MAX_FACTS,
+    DetectionRow, Incident, IncidentQuery, IncidentStatus, IsolationRow, MAX_FACTS, StopRow,
 };
 pub use ingest::{Committed, IncomingRecord, Reading, SequenceRange};
 pub use notification::Notification;

@@ -5,7 +5,7 @@
 mod support;
 
 use cordon_proto::envelope::sign;
-use cordon_proto::policy::{Caps, IsolationPolicy, Mode, Policy, WithoutProof};
+use cordon_proto::policy::{Caps, IsolationPolicy, Mode, Policy, Stop, WithoutProof};
 use cordon_store::{
     CertificateFacts, HelloFacts, NewApiToken, NewSession, NewUser, Role, SecretHash, Store,
     StoreError, TokenRefusal,
@@ -125,6 +125,7 @@ fn policy(version: u64, group: &str) -> Policy {
             allow: Vec::new(),
             local_release: true,
         },
+        stop: Stop::None,
         caps: Caps {
             isolations_per_hour: 1,
         },

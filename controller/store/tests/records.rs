@@ -5,9 +5,11 @@
 mod support;
 
 use cordon_proto::id::IsolationId;
-use cordon_proto::record::IsolationState;
+use cordon_proto::record::{IsolationState, StopAct};
 use cordon_store::{EventQuery, Gap, Incident, IncidentStatus, SequenceRange};
-use support::{BOOT, all, at, database, detection, garbage, host, incidents, isolation, record};
+use support::{
+    BOOT, all, at, database, detection, garbage, host, incidents, isolation, record, stop,
+};
 
 #[tokio::test]
 async fn ranges_are_the_fewest_and_gaps_are_listed() {
@@ -81,6 +83,34 @@ async fn an_isolation_without_a_tree_joins_its_like_or_the_newest_incident_or_no
     assert_eq!(ids(oldest), [first, first]);
     assert_eq!(ids(newest), [by_hand]);
     assert_eq!(oldest.updated_at, at(5));
+}
+
+#[tokio::test]
+async fn what_was_done_to_processes_joins_its_tree_and_what_was_thawed_the_last_one_frozen() {
+    let db = database().await;
+    let host = host(&db.store, "ep1").await.id;
+    let records = [
+        stop(1, 1, "thawed", None),
+        detection(2, 2, "a:1:1"),
+        stop(3, 3, "frozen", Some("a:1:1")),
+        detection(4, 4, "b:2:2"),
+        stop(5, 5, "thawed", None),
+    ];
+    let committed = db.store.commit_batch(host, BOOT, &records, at(9)).await;
+    assert_eq!(committed.unwrap().fresh, 5);
+    let found = incidents(&db.store).await;
+    let [newest, oldest] = found.as_slice() else {
+        panic!("{found:?}")
+    };
+    let acts = |incident: &Incident| -> Vec<StopAct> {
+        let stops = incident.stops.iter();
+        stops.map(|row| row.report.act).collect()
+    };
+    assert_eq!(acts(oldest), [StopAct::Frozen, StopAct::Thawed]);
+    assert!(acts(newest).is_empty());
+    assert_eq!(oldest.updated_at, at(5));
+    let kinds = db.store.events(&all()).await.unwrap();
+    assert_eq!(kinds.iter().filter(|row| row.kind == "stop").count(), 3);
 }
 
 #[tokio::test]

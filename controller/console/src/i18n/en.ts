@@ -262,6 +262,7 @@ export const en = {
   "events.newest": { one: "The newest one.", other: "The newest {count}." },
   "event.detection": "detection",
   "event.isolation": "isolation",
+  "event.stop": "processes",
   "event.receipt": "receipt",
   "event.policy": "policy",
   "event.tamper": "tampering",

@@ -263,6 +263,7 @@ export const zh: Record<Key, Message> = {
   "events.newest": "最近 {count} 条。",
   "event.detection": "检测",
   "event.isolation": "隔离",
+  "event.stop": "进程处置",
   "event.receipt": "回执",
   "event.policy": "策略",
   "event.tamper": "篡改",

@@ -1,6 +1,6 @@
 //! What flows: keys, a policy, a detection.
 
-use cordon_proto::policy::{Caps, IsolationPolicy, Mode, OrderKey, Policy, WithoutProof};
+use cordon_proto::policy::{Caps, IsolationPolicy, Mode, OrderKey, Policy, Stop, WithoutProof};
 use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -31,6 +31,7 @@ pub fn policy(version: u64) -> Policy {
             allow: Vec::new(),
             local_release: true,
         },
+        stop: Stop::None,
         caps: Caps {
             isolations_per_hour: 4,
         },

@@ -1,9 +1,12 @@
 //! What follows from a new record.
 
 use cordon_proto::id::IncidentId;
-use cordon_proto::record::{Detection, IsolationReport, PolicyReport, Record, RecordBody};
+use cordon_proto::record::{
+    Detection, IsolationReport, PolicyReport, Record, RecordBody, StopReport,
+};
 use cordon_proto::verdict::VerdictKind;
 use jiff::Timestamp;
+use sqlx::sqlite::SqliteRow;
 
 use super::{ACT, Batch, Committed};
 use crate::row::{Columns as _, json, micros};
@@ -13,6 +16,15 @@ use crate::{Result, StoreError};
 struct Found {
     key: i64,
     id: IncidentId,
+}
+
+impl Found {
+    fn read(row: &SqliteRow) -> Result<Self> {
+        Ok(Self {
+            key: row.column("key")?,
+            id: row.parsed("id")?,
+        })
+    }
 }
 
 impl Batch<'_> {
@@ -31,6 +43,7 @@ impl Batch<'_> {
                 self.note_isolation(sequence, record.at, report).await?;
                 self.isolated(event, record.at, report).await?
             }
+            RecordBody::Stop(report) => self.stopped(event, record.at, report).await?,
             RecordBody::Policy(report) => {
                 self.took_policy(report).await?;
                 None
@@ -81,10 +94,7 @@ impl Batch<'_> {
         .fetch_one(&mut **self.work)
         .await
         .map_err(StoreError::on(ACT))?;
-        Ok(Found {
-            key: row.column("key")?,
-            id: row.parsed("id")?,
-        })
+        Found::read(&row)
     }
 
     async fn isolated(
@@ -128,13 +138,45 @@ impl Batch<'_> {
         .fetch_optional(&mut **self.work)
         .await
         .map_err(StoreError::on(ACT))?;
-        let found = row.map(|row| {
-            Ok(Found {
-                key: row.column("key")?,
-                id: row.parsed("id")?,
-            })
-        });
-        found.transpose()
+        row.as_ref().map(Found::read).transpose()
+    }
+
+    /// What a person thawed has no tree: it belongs to the newest incident in which anybody was stopped.
+    async fn stopped(
+        &mut self,
+        event: i64,
+        at: Timestamp,
+        report: &StopReport,
+    ) -> Result<Option<IncidentId>> {
+        let incident = match &report.tree {
+            Some(tree) => Some(self.incident_of(tree, at).await?),
+            None => self.last_stopped(at).await?,
+        };
+        let Some(incident) = incident else {
+            return Ok(None);
+        };
+        sqlx::query("INSERT INTO stops (event, incident) VALUES (?, ?)")
+            .bind(event)
+            .bind(incident.key)
+            .execute(&mut **self.work)
+            .await
+            .map_err(StoreError::on(ACT))?;
+        Ok(Some(incident.id))
+    }
+
+    async fn last_stopped(&mut self, at: Timestamp) -> Result<Option<Found>> {
+        let row = sqlx::query(
+            "UPDATE incidents SET updated_at = max(updated_at, ?2) WHERE key = (
+                SELECT incident FROM stops JOIN incidents ON incidents.key = stops.incident
+                WHERE incidents.host = ?1 ORDER BY event DESC LIMIT 1)
+             RETURNING key, id",
+        )
+        .bind(self.host)
+        .bind(micros(at))
+        .fetch_optional(&mut **self.work)
+        .await
+        .map_err(StoreError::on(ACT))?;
+        row.as_ref().map(Found::read).transpose()
     }
 
     /// The host's isolation is what its newest report says: by place in its record, not by its clock.

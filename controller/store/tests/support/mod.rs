@@ -107,6 +107,16 @@ pub fn isolation(
     record(sequence, seconds, "isolation", &body)
 }
 
+pub fn stop(sequence: u64, seconds: i64, act: &str, tree: Option<&str>) -> IncomingRecord {
+    let mut body = json!({
+        "act": act, "reason": "", "processes": [], "count": 0, "proved": true, "policy_version": 1,
+    });
+    if let Some(tree) = tree {
+        body["tree"] = tree.into();
+    }
+    record(sequence, seconds, "stop", &body)
+}
+
 pub fn garbage(sequence: u64) -> IncomingRecord {
     IncomingRecord {
         sequence,
