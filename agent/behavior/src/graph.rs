@@ -1,5 +1,6 @@
 //! The process graph: who made whom, which image each runs, and whom each talked to.
 
+mod below;
 mod containers;
 mod doings;
 mod flow;
@@ -276,31 +277,6 @@ impl Behavior {
             .get(&process)
             .and_then(|node| node.image.as_ref())
             .is_some_and(|image| kinship::is_interpreter(&image.exe))
-    }
-
-    /// Descendants with their depth, breadth first, newest first among brothers.
-    pub(crate) fn descendants(
-        &self,
-        process: ProcessKey,
-        depth: usize,
-        most: usize,
-    ) -> Vec<(ProcessKey, usize)> {
-        let mut found = vec![(process, 0)];
-        let mut next = 0;
-        while next < found.len() && found.len() <= most {
-            let (parent, at) = found[next];
-            next += 1;
-            let Some(node) = self.nodes.get(&parent) else {
-                continue;
-            };
-            if at < depth {
-                let room = most + 1 - found.len();
-                let children = node.children.iter().rev().map(key_of).take(room);
-                found.extend(children.map(|child| (child, at + 1)));
-            }
-        }
-        found.remove(0);
-        found
     }
 
     /// Makes sure that a process is in the graph; a parent that is learned later is filled in.

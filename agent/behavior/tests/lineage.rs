@@ -272,3 +272,23 @@ fn processes_of_one_start_time_are_not_each_others_parents() {
     machine.graph.forget_exited(u64::MAX);
     assert!(machine.graph.is_empty());
 }
+
+#[test]
+fn whoever_descends_is_known_over_the_end_of_those_between() {
+    let mut machine = Machine::new();
+    let [root, middle, daemon, below, other] = [10, 11, 12, 13, 14].map(|pid| key(pid, pid.into()));
+    machine.exec(root, "/bin/sh");
+    for (maker, child) in [(root, middle), (middle, daemon), (daemon, below)] {
+        machine.send(maker, EventBody::Fork { child });
+    }
+    machine.exec(other, "/bin/sh");
+    machine.send(middle, EventBody::Exit { code: 0, signal: 0 });
+    let mut living = machine.graph.living_below(root);
+    living.sort();
+    assert_eq!(living, [daemon, below]);
+    assert_eq!(machine.graph.living_below(below), []);
+    assert_eq!(machine.graph.living_below(key(99, 99)), []);
+    // The root's own end changes nothing for those below.
+    machine.send(root, EventBody::Exit { code: 0, signal: 0 });
+    assert_eq!(machine.graph.living_below(root).len(), 2);
+}

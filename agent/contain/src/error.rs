@@ -53,7 +53,7 @@ pub enum ContainError {
         source: io::Error,
     },
     /// The state file is there and unreadable as such.
-    #[error("isolation state {path} is damaged: {why}", path = path.display())]
+    #[error("state file {path} is damaged: {why}", path = path.display())]
     Damaged {
         /// The file.
         path: PathBuf,

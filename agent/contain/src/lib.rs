@@ -1,11 +1,12 @@
-//! Effects: cutting a host off the network, proving it, and opening it again.
+//! Effects: cutting a host off the network, stopping processes, proving it, and undoing it.
 //!
 //! - [`Containment`]: isolate, verify, repair, release; the state on disk comes before the drop.
 //! - [`NftWatch`]: wakes when somebody changes our tables, or a network device comes or goes.
+//! - [`Trees`]: a process and everything that descends from it, frozen, thawed or killed.
 //! - [`ProbeTarget`] and [`Containment::prove`]: the evidence.
 //!
 //! What passes and what does not is written in `rules.rs`, and for people in `docs/containment.md`.
-//! Everything works on the network namespace that the calling process is in, and on no other.
+//! What is about the network works on the network namespace that the calling process is in, and on no other.
 
 mod chains;
 mod clock;
@@ -19,6 +20,7 @@ mod probe;
 mod rules;
 mod spec;
 mod state;
+mod tree;
 mod watch;
 
 pub use clock::monotonic_ns;
@@ -26,4 +28,5 @@ pub use containment::{Applied, Containment, Health, Recovered, supported};
 pub use error::ContainError;
 pub use probe::ProbeTarget;
 pub use spec::IsolationSpec;
+pub use tree::{Stopped, Tree, Trees};
 pub use watch::NftWatch;
