@@ -32,7 +32,7 @@ use output::Output;
 
 /// The command failed, or the host is not as it was asked to be.
 pub const FAILED: u8 = 1;
-/// `judge`: some lines could not be judged.
+/// `judge`, `replay`: some lines could not be judged.
 pub const BAD_LINES: u8 = 3;
 /// `doctor`: the agent works, not in full.
 pub const DEGRADED: u8 = 4;
@@ -48,7 +48,7 @@ Exit codes:
   4  doctor: degraded
   5  status: the daemon is not running";
 
-/// Watches this host, judges what it sees, and cuts the host off when the policy says so.
+/// Watches this host, judges what it sees, and stops it or cuts the host off when the policy says so.
 #[derive(Debug, clap::Parser)]
 #[command(name = "cordon-agent", version, after_help = EXIT_CODES)]
 pub struct Arguments {
@@ -123,6 +123,12 @@ enum Command {
     ///
     /// Where the policy keeps root from that, it takes an answer to the challenge that `status` shows: --code or --file.
     Release(hands_on::Release),
+    /// Let every process go on that the agent froze. Works without a daemon and without a network.
+    Thaw {
+        /// Why; it is reported.
+        #[arg(long)]
+        reason: String,
+    },
     /// Put an isolation on disk back into the kernel; for the boot unit.
     Restore,
     /// Print the version.
@@ -178,6 +184,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Record(options) => record::run(&options, &load()?, &out),
         Command::Isolate { reason, lease } => hands_on::isolate(&load()?, reason, lease, &out),
         Command::Release(way) => hands_on::release(&load()?, way, &out),
+        Command::Thaw { reason } => hands_on::thaw(&load()?, &reason, &out),
         Command::Restore => restore(&load()?, &out),
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");

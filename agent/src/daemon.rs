@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -29,7 +29,7 @@ use crate::hands::Hands;
 use crate::host::HostFacts;
 use crate::identity::Identity;
 use crate::isolation::Isolation;
-use crate::judging::{self, Counts, Finding};
+use crate::judging::{self, Counts, Finding, Kin};
 use crate::local;
 use crate::orders::Orders;
 use crate::pins::Pins;
@@ -37,6 +37,7 @@ use crate::policy_store::PolicyStore;
 use crate::recorder::Recorder;
 use crate::release_codes::ReleaseCodes;
 use crate::rules::{self, Places};
+use crate::stopping::Stopper;
 use crate::uplink::{Presence, Uplink};
 use crate::vitals::{Vitals, Watching};
 
@@ -122,6 +123,8 @@ async fn serve(
         config.spool_max_bytes,
     ));
     let (hands, outcomes) = Hands::start(containment)?;
+    let kin = Arc::new(OnceLock::new());
+    let stopper = Stopper::start(&config.state_dir, recorder.clone(), Arc::clone(&kin))?;
     let pins = Arc::new(Pins::load(&config.state_dir, &identity.controller));
     let (presence, presence_seen) = watch::channel(Presence::default());
     let (down, downlink) = mpsc::channel(DOWNLINK);
@@ -130,6 +133,7 @@ async fn serve(
         orders: Orders::load(&config.state_dir, identity.host, &identity.key)?,
         release_codes: ReleaseCodes::load(&config.state_dir, identity.host),
         isolation: Isolation::restart(found.spec.as_ref(), hands, Timestamp::now()),
+        stopper,
         caps: Caps::load(&config.state_dir),
         facts: facts.clone(),
         identity: identity.clone(),
@@ -160,6 +164,7 @@ async fn serve(
         judge_by,
         counts,
         out,
+        kin,
         host: (
             uplink.identity.host.to_string(),
             uplink.identity.audience.group.clone(),
@@ -201,6 +206,8 @@ struct Start {
     judge_by: watch::Receiver<Option<Thresholds>>,
     counts: Arc<Counts>,
     out: mpsc::Sender<Finding>,
+    /// Where the graph can be asked, from when there is one.
+    kin: Arc<OnceLock<Kin>>,
     /// Id of this host, and its group: exceptions may be for one of them.
     host: (String, String),
 }
@@ -258,6 +265,7 @@ impl Start {
         let intake =
             intake.map_err(|error| format!("the judging thread did not start: {error}"))?;
         let intake = Arc::new(intake);
+        self.kin.get_or_init(|| intake.kin());
         let resting = Arc::clone(&intake);
         let take = move |event| intake.take(event);
         Sensor::start_with_rest(self.config.sensor, take, move || resting.rest())

@@ -1,6 +1,6 @@
 //! The one loop that owns policy, orders and isolation: it selects an action, then applies it.
 //!
-//! Everything slow is elsewhere: the kernel's rules and probes in [`crate::hands`], the outbox in
+//! Everything slow is elsewhere: the kernel's rules and probes in [`crate::hands`], processes in [`crate::stopping`], the outbox in
 //! [`crate::recorder`], judging in [`crate::judging`], the network in [`crate::uplink`]. What the loop writes itself
 //! are the small files that must be on disk before it acts: a policy, an order. Those are rare.
 
@@ -35,6 +35,7 @@ use crate::pins::Pins;
 use crate::policy_store::{Offer, PolicyStore};
 use crate::recorder::Recorder;
 use crate::release_codes::ReleaseCodes;
+use crate::stopping::Stopper;
 use crate::uplink::{Downlink, Presence};
 use crate::vitals::Vitals;
 
@@ -83,6 +84,8 @@ pub struct Parts {
     pub isolation: Isolation,
     /// What opens it without the controller.
     pub release_codes: ReleaseCodes,
+    /// The way to the thread that stops processes.
+    pub stopper: Stopper,
     /// What this agent did by itself in the last hour.
     pub caps: Caps,
     /// The way to the outbox.
@@ -306,6 +309,7 @@ impl Engine {
             } => self.isolate_locally(&reason, lease_seconds, request.answer, now),
             Question::Release { reason } => self.release_by_root(&reason, request.answer, now),
             Question::ReleaseBy { permit } => self.release_by_permit(&permit, request.answer, now),
+            Question::Thaw { reason } => self.parts.stopper.thaw(reason, request.answer),
         }
     }
 
@@ -314,6 +318,7 @@ impl Engine {
             identity,
             policy,
             isolation,
+            stopper,
             vitals,
             ..
         } = &self.parts;
@@ -329,6 +334,7 @@ impl Engine {
             last_uplink_error: vitals.uplink_error(),
             isolated: !isolation.is_open(),
             isolation: isolation.latest().cloned(),
+            frozen: stopper.frozen(),
             policy_version: policy.version(),
             policy_stale_since: policy.stale_since(now),
             sensor_mode: vitals.sensor_mode(),

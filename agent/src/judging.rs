@@ -33,7 +33,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::metrics::{CacheStatus, Gauge, Lag};
 use crate::recent::Recent;
-pub use turn::Intake;
+pub use turn::{Intake, Kin};
 
 /// Events between sensor and judge: at 20,000 a second a fifth of one, and at most some 30 MB.
 const EVENTS: usize = 4096;
@@ -50,6 +50,8 @@ pub struct Judged {
     pub process: ProcessKey,
     /// The first process of its tree.
     pub tree: ProcessKey,
+    /// Who descends from the process and lives.
+    pub below: Vec<ProcessKey>,
     /// What was judged.
     pub story: Story,
     /// What the judge said.
@@ -325,6 +327,7 @@ impl Bench {
         let judged = Judged {
             process: trigger.process,
             tree,
+            below: self.behavior.living_below(trigger.process),
             story,
             verdict,
             cause_mono_ns: trigger.cause_mono_ns,

@@ -3,6 +3,7 @@
 //! - [`config`], [`identity`], [`enroll`]: what the agent is told, and who it is.
 //! - [`judging`]: the thread that turns events into stories and stories into verdicts.
 //! - [`isolation`]: the shell around the isolation state machine; its blocking work is on threads of its own.
+//! - [`stopping`]: the thread that freezes, kills and thaws process trees.
 //! - [`rules`]: rules, indicators and exceptions, read from disk.
 //! - [`recorder`]: what is reported goes to disk here, before anything is sent.
 //! - [`release_codes`]: the challenge that opens this host without the controller, and its answers.
@@ -36,6 +37,7 @@ pub mod recorder;
 pub mod recording;
 pub mod release_codes;
 pub mod rules;
+pub mod stopping;
 pub mod telling;
 pub mod trust;
 pub mod uplink;

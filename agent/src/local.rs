@@ -48,6 +48,11 @@ pub enum Question {
         /// The answer to the challenge that [`Status`] shows.
         permit: Permit,
     },
+    /// Let go on every process that is frozen.
+    Thaw {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// What is answered.
@@ -89,6 +94,9 @@ pub struct Status {
     pub isolated: bool,
     /// What was last reported of it.
     pub isolation: Option<IsolationReport>,
+    /// Processes that the agent froze and nobody thawed.
+    #[serde(default)]
+    pub frozen: usize,
     /// 0 when there is none.
     pub policy_version: u64,
     /// Past its expiry since then; it stays in force.

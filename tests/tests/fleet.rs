@@ -17,6 +17,8 @@ mod enrolment;
 mod policy;
 #[path = "fleet/release_code.rs"]
 mod release_code;
+#[path = "fleet/stopping.rs"]
+mod stopping;
 #[path = "fleet/traces.rs"]
 mod traces;
 #[path = "fleet/ways_back.rs"]

@@ -1,4 +1,4 @@
-//! `isolate` and `release`, by root at the machine.
+//! `isolate`, `release` and `thaw`, by root at the machine.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,7 +7,9 @@ use anyhow::{Context as _, Result};
 use cordon_contain::{Containment, IsolationSpec};
 use cordon_proto::AGENT_SOCKET_MARK;
 use cordon_proto::envelope::Envelope;
-use cordon_proto::record::{IsolationReport, IsolationState, Record, RecordBody, TamperReport};
+use cordon_proto::record::{
+    IsolationReport, IsolationState, Record, RecordBody, StopAct, TamperReport,
+};
 use cordon_spool::{Class, Options, Spool};
 use jiff::Timestamp;
 use serde_json::json;
@@ -21,7 +23,7 @@ use crate::local::{self, Answer, LocalError, Question};
 use crate::policy_store::PolicyStore;
 use crate::recorder;
 use crate::release_codes::{NEEDS_PERMIT, Permit, ReleaseCodes, root_may_release};
-use crate::{daemon, durable};
+use crate::{daemon, durable, stopping};
 
 const MAX_FILE_BYTES: u64 = 16 << 10;
 
@@ -78,6 +80,34 @@ pub(super) fn release(config: &Config, way: Release, out: &Output) -> Result<Exi
     }
 }
 
+pub(super) fn thaw(config: &Config, reason: &str, out: &Output) -> Result<ExitCode> {
+    let question = Question::Thaw {
+        reason: reason.to_owned(),
+    };
+    match local::ask(&config.socket(), &question) {
+        Err(LocalError::NotRunning(_)) => thaw_directly(config, reason, out),
+        answer => tell(&answer?, out),
+    }
+}
+
+fn thaw_directly(config: &Config, reason: &str, out: &Output) -> Result<ExitCode> {
+    let thawed = stopping::trees(&config.state_dir).thaw();
+    let thawed = thawed.context("cannot tell who is frozen: run as root")?;
+    let report = stopping::report(StopAct::Thawed, &thawed, without_agent(reason));
+    let answer = stopping::answer(&report);
+    if report.count > 0
+        && let Err(error) = record(config, RecordBody::Stop(Box::new(report)))
+    {
+        let why = crate::chain(error.as_ref());
+        eprintln!("warning: they go on, but that could not be recorded: {why}");
+    }
+    tell(&answer, out)
+}
+
+fn without_agent(reason: &str) -> String {
+    format!("{reason} (at the machine, the agent was not running)")
+}
+
 fn tell(answer: &Answer, out: &Output) -> Result<ExitCode> {
     match answer {
         Answer::Done { detail, isolation } => {
@@ -102,7 +132,7 @@ fn release_directly(config: &Config, question: &Question) -> Result<Answer> {
     let allowed = match question {
         Question::ReleaseBy { permit } => admit(config, isolation.as_ref(), permit)?,
         Question::Release { reason } => by_root(config, isolation.as_ref(), reason),
-        Question::Status | Question::Isolate { .. } => anyhow::bail!("not a release"),
+        Question::Status | Question::Isolate { .. } | Question::Thaw { .. } => anyhow::bail!("not a release"),
     };
     let reason = match allowed {
         Ok(reason) => reason,

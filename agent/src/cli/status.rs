@@ -13,6 +13,7 @@ use super::{NOT_RUNNING, hands_on};
 use crate::config::Config;
 use crate::identity::{self, Identity};
 use crate::local::{self, Answer, LocalError, Question, Status};
+use crate::stopping;
 
 pub(super) fn run(config: &Config, out: &Output) -> Result<ExitCode> {
     match local::ask(&config.socket(), &Question::Status) {
@@ -33,14 +34,13 @@ fn not_running(config: &Config, out: &Output) -> Result<ExitCode> {
     let host = Identity::load(&config.state_dir)
         .ok()
         .map(|identity| identity.host);
-    let isolation = if config.state_dir.exists() {
-        Containment::open(&config.state_dir, AGENT_SOCKET_MARK)?.current()
-    } else {
-        None
-    };
+    let isolation = isolation_on_disk(config)?;
     let release = isolation.as_ref().and_then(|spec| challenge(config, spec));
+    let frozen = stopping::trees(&config.state_dir)
+        .frozen()
+        .unwrap_or_default();
     let object = json!({
-        "running": false, "enrolled": enrolled, "host": host,
+        "running": false, "enrolled": enrolled, "host": host, "frozen": frozen,
         "isolated": isolation.is_some(), "isolation": isolation, "release": release,
     });
     out.say(&object, || {
@@ -59,7 +59,8 @@ fn not_running(config: &Config, out: &Output) -> Result<ExitCode> {
                 )
             });
         let release = release.as_ref().map_or(String::new(), how_to_open);
-        format!("the agent is not running\non disk: {identity}, {isolated}{release}")
+        let frozen = in_words_frozen(frozen).map_or(String::new(), |said| format!(", {said}"));
+        format!("the agent is not running\non disk: {identity}, {isolated}{frozen}{release}")
     })?;
     Ok(ExitCode::from(NOT_RUNNING))
 }
@@ -90,6 +91,14 @@ fn how_to_open(release: &ReleaseChallenge) -> String {
     )
 }
 
+/// Changes nothing, not even where there is nothing.
+pub(super) fn isolation_on_disk(config: &Config) -> Result<Option<IsolationSpec>> {
+    if !config.state_dir.exists() {
+        return Ok(None);
+    }
+    Ok(Containment::open(&config.state_dir, AGENT_SOCKET_MARK)?.current())
+}
+
 fn in_words(status: &Status) -> String {
     let (site, group) = (&status.site, &status.group);
     let events = format!("{} events, {} lost", status.events_seen, status.events_lost);
@@ -115,6 +124,8 @@ fn in_words(status: &Status) -> String {
         ),
         ("cost", format!("{memory} MiB, {cpu:.1} s of CPU")),
     ];
+    let frozen = in_words_frozen(status.frozen).map(|said| ("processes", said));
+    lines.extend(frozen);
     lines.extend(status.degraded.iter().map(|what| ("degraded", plain(what))));
     let lines: Vec<String> = lines
         .iter()
@@ -123,6 +134,10 @@ fn in_words(status: &Status) -> String {
     let release = status.isolation.as_ref();
     let release = release.and_then(|report| report.release.as_ref());
     lines.join("\n") + &release.map_or(String::new(), how_to_open)
+}
+
+fn in_words_frozen(count: usize) -> Option<String> {
+    (count > 0).then(|| format!("{count} FROZEN: `cordon-agent thaw` lets them go on"))
 }
 
 fn controller(status: &Status) -> String {

@@ -1,8 +1,10 @@
 //! What a verdict leads to.
 
-use cordon_proto::policy::WithoutProof;
+use cordon_behavior::story::Story;
+use cordon_contain::Tree;
+use cordon_proto::policy::{Stop, WithoutProof};
 use cordon_proto::record::{Detection, Record, RecordBody};
-use cordon_proto::verdict::VerdictKind;
+use cordon_proto::verdict::{Verdict, VerdictKind};
 use cordon_respond::isolation::Intent;
 use cordon_respond::{Action, Decision, Standing, Subject, decide};
 use jiff::{SignedDuration, Timestamp};
@@ -13,6 +15,7 @@ use crate::host;
 use crate::isolation::{Circumstances, forbidden_ends};
 use crate::judging::{Explained, Judged};
 use crate::recent::Recent;
+use crate::stopping::StopJob;
 
 /// Trees whose worst report is remembered.
 const TREES: usize = 4096;
@@ -71,6 +74,9 @@ impl Engine {
         let is_news = self
             .reported
             .is_news(&tree, judged.verdict.verdict, decision.action);
+        if decision.stop != Stop::None {
+            self.stop_tree(&judged, &tree, decision.stop, is_news);
+        }
         if decision.action == Action::Record || !(is_news || decision.action == Action::Isolate) {
             return;
         }
@@ -127,6 +133,27 @@ impl Engine {
         }
     }
 
+    /// The judged process and what descends from it, and nobody above: whoever started it may be a login or a server.
+    /// A maker that is judged malicious itself is the root of its own.
+    fn stop_tree(&self, judged: &Judged, name: &str, stop: Stop, tell_always: bool) {
+        let Some(policy) = self.parts.policy.policy() else {
+            return;
+        };
+        self.parts.stopper.stop(StopJob {
+            stop,
+            tree: Tree {
+                root: judged.process,
+                known: judged.below.clone(),
+                protected: policy.protected_processes.clone(),
+            },
+            name: name.to_owned(),
+            reason: reason_of(&judged.story, &judged.verdict),
+            event_mono_ns: judged.cause_mono_ns,
+            policy_version: policy.version,
+            tell_always,
+        });
+    }
+
     /// The detection is in the journal before the intent is written: see [`crate::recorder`].
     fn isolate_by_itself(&mut self, detection: &Detection, now: Timestamp) {
         let Some(policy) = self.parts.policy.policy() else {
@@ -138,7 +165,7 @@ impl Engine {
         });
         let ends = self.ends();
         let intent = Intent {
-            reason: reason_of(detection),
+            reason: reason_of(&detection.story, &detection.verdict),
             tree: Some(detection.tree.clone()),
             policy_version: policy.version,
             without_proof: policy.isolation.without_proof,
@@ -182,19 +209,16 @@ pub(super) fn new_intent(lease_seconds: u64, now: Timestamp) -> Intent {
     }
 }
 
-fn reason_of(detection: &Detection) -> String {
-    let process = detection.story.process.as_ref();
+fn reason_of(story: &Story, verdict: &Verdict) -> String {
+    let process = story.process.as_ref();
     let exe = process.map_or("a process", |process| process.exe.as_str());
-    let techniques = detection.verdict.techniques.join(", ");
+    let techniques = verdict.techniques.join(", ");
     let named = if techniques.is_empty() {
         String::new()
     } else {
         format!(" ({techniques})")
     };
-    format!(
-        "{exe} judged malicious, score {:.2}{named}",
-        detection.verdict.score
-    )
+    format!("{exe} judged malicious, score {:.2}{named}", verdict.score)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use cordon_sensor::{Event, EventBody};
+use cordon_sensor::{Event, EventBody, ProcessKey};
 
 use super::{Bench, Counts};
 
@@ -33,6 +33,19 @@ pub struct Intake {
     thread: Thread,
     /// Events since the last rest.
     taken: AtomicUsize,
+}
+
+/// Asks the graph who descends from whom, for threads that may wait.
+#[derive(Clone)]
+pub struct Kin(Arc<Shared>);
+
+impl Kin {
+    /// Everybody known who descends from a process and lives.
+    pub fn below(&self, process: ProcessKey) -> Vec<ProcessKey> {
+        let bench = self.0.bench.lock();
+        let bench = bench.unwrap_or_else(PoisonError::into_inner);
+        bench.behavior.living_below(process)
+    }
 }
 
 struct Shared {
@@ -61,6 +74,11 @@ impl Intake {
             thread: thread.thread().clone(),
             taken: AtomicUsize::new(0),
         })
+    }
+
+    /// To ask the graph. Does not keep the thread from its end.
+    pub fn kin(&self) -> Kin {
+        Kin(Arc::clone(&self.shared))
     }
 
     /// Takes one event, or counts it as lost. What the sensor lost it counts itself.

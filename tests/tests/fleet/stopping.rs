@@ -1,0 +1,46 @@
+//! Processes are stopped, and the host goes on.
+
+use super::*;
+
+/// The policy's cap lets no agent isolate, so what ends the attack is the end of its processes.
+#[test]
+fn an_attack_is_killed_and_the_site_that_it_came_through_goes_on() {
+    let fleet = fleet();
+    let doors = Doors::open(&fleet);
+    let change = |policy: &mut Value| {
+        policy["mode"] = "autonomous".into();
+        policy["stop"] = "kill".into();
+        policy["caps"]["isolations_per_hour"] = 0.into();
+    };
+    fleet.push_changed_policy(change).unwrap();
+    let in_force = |host: &Value| host["policy_version"] == 2;
+    fleet
+        .wait_host("ep1", "under the new policy", LIMIT, in_force)
+        .unwrap();
+    let (outside, victim) = (fleet.node("outside").unwrap(), fleet.node("ep1").unwrap());
+    let told = || {
+        let events = events(&fleet, "ep1");
+        Ok(of_kind(&events, "stop").first().copied().cloned())
+    };
+    let is_told = || Ok(told()?.is_some());
+    let mut shell = Attack::open_unless(outside, victim, is_told).unwrap();
+    let stop = wait::until("word of the kill", LIMIT, told).unwrap();
+    let body = &stop["body"];
+    assert_eq!(
+        (&body["act"], &body["proved"]),
+        (&"killed".into(), &true.into()),
+        "{stop}"
+    );
+    assert!(body["count"].as_u64() > Some(0), "{stop}");
+    assert_eq!(body["survivors"], Value::Array(Vec::new()), "{stop}");
+    assert!(!shell.ask("id", "uid=", SILENCE).unwrap());
+    doors.assert_all(true);
+    assert!(!is_cut_off(victim).unwrap());
+    Attack::visit(outside, victim).unwrap();
+    let incidents = fleet.incidents().unwrap();
+    let summary = incidents[0]["summary"].as_str().unwrap();
+    assert!(
+        summary.contains("are killed (policy version 2)"),
+        "{summary}"
+    );
+}
