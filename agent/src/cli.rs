@@ -7,6 +7,7 @@ mod lines;
 mod output;
 mod record;
 mod replay;
+mod respond;
 mod status;
 
 use std::path::PathBuf;
@@ -32,7 +33,7 @@ use output::Output;
 
 /// The command failed, or the host is not as it was asked to be.
 pub const FAILED: u8 = 1;
-/// `judge`, `replay`: some lines could not be judged.
+/// `judge`, `replay`, `respond`: some lines could not be judged.
 pub const BAD_LINES: u8 = 3;
 /// `doctor`: the agent works, not in full.
 pub const DEGRADED: u8 = 4;
@@ -44,7 +45,7 @@ Exit codes:
   0  done
   1  failed; the last line on stderr says what, on what, and what to do
   2  wrong arguments
-  3  judge, replay: some lines could not be read; each is reported with its number
+  3  judge, replay, respond: some lines could not be read; each is reported with its number
   4  doctor: degraded
   5  status: the daemon is not running";
 
@@ -129,6 +130,8 @@ enum Command {
         #[arg(long)]
         reason: String,
     },
+    /// Say what would be done about stories under the policy in force, and why. Does nothing.
+    Respond(respond::Options),
     /// Put an isolation on disk back into the kernel; for the boot unit.
     Restore,
     /// Print the version.
@@ -178,13 +181,14 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
                     .error(clap::error::ErrorKind::MissingRequiredArgument, said)
                     .exit();
             }
-            let judge = judge.then(|| judge::open(&by, config.as_deref()));
+            let judge = judge.then(|| judge::open(&by, &load()?, ("", "")));
             replay::run(&file, format, judge.transpose()?, json)
         }
         Command::Record(options) => record::run(&options, &load()?, &out),
         Command::Isolate { reason, lease } => hands_on::isolate(&load()?, reason, lease, &out),
         Command::Release(way) => hands_on::release(&load()?, way, &out),
         Command::Thaw { reason } => hands_on::thaw(&load()?, &reason, &out),
+        Command::Respond(options) => respond::run(&options, &load()?, &out),
         Command::Restore => restore(&load()?, &out),
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");

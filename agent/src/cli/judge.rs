@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 use cordon_behavior::story::Story;
 use cordon_judge::{Around, Cascade, Judge, Options};
 use cordon_model::Model;
+use cordon_proto::policy::Thresholds;
 use cordon_proto::verdict::Verdict;
 use jiff::Timestamp;
 use serde_json::json;
@@ -86,7 +87,7 @@ impl By {
 }
 
 pub(super) fn run(file: &Path, by: &By, config: Option<&Path>) -> Result<ExitCode> {
-    let mut judge = open(by, config)?;
+    let mut judge = open(by, &Config::load(config)?, ("", ""))?;
     let out = BufWriter::new(io::stdout().lock());
     let bad = if file == Path::new("-") {
         judge_lines(&mut judge, BufReader::new(io::stdin().lock()), out)
@@ -131,26 +132,29 @@ fn answer(
         Ok(story) => story,
         Err(error) => return Ok(Err(error.to_string())),
     };
-    serde_json::to_writer(out, &verdict(judge, &story))?;
+    serde_json::to_writer(out, &verdict(judge, &story, None))?;
     Ok(Ok(()))
 }
 
-/// Judges one story, and says how long that took.
-pub(super) fn verdict(judge: &mut Cascade, story: &Story) -> Verdict {
+/// Judges one story by these thresholds, or the model's own, and says how long that took.
+pub(super) fn verdict(
+    judge: &mut Cascade,
+    story: &Story,
+    thresholds: Option<Thresholds>,
+) -> Verdict {
     let around = Around {
         now: Timestamp::now(),
         sha256: None,
     };
     let began = Instant::now();
-    let mut verdict = judge.judge(story, None, &around);
+    let mut verdict = judge.judge(story, thresholds, &around);
     verdict.micros = began.elapsed().as_micros() as u64;
     verdict
 }
 
 /// A judge as `by` and the configuration say. What of rules, indicators and exceptions does not count is told on
-/// stderr; the rest counts.
-pub(super) fn open(by: &By, config: Option<&Path>) -> Result<Cascade> {
-    let config = Config::load(config)?;
+/// stderr; the rest counts. `host` is the id and the group of the host whose exceptions count.
+pub(super) fn open(by: &By, config: &Config, host: (&str, &str)) -> Result<Cascade> {
     let model = match by.with {
         With::Rules => None,
         With::Model | With::Both => {
@@ -162,11 +166,11 @@ pub(super) fn open(by: &By, config: Option<&Path>) -> Result<Cascade> {
     let floor = match by.with {
         With::Model => None,
         With::Rules | With::Both => {
-            let loaded = rules::load(&by.places(&config));
+            let loaded = rules::load(&by.places(config));
             for problem in loaded.problems() {
                 writeln!(io::stderr(), "{}", plain(&problem.to_string()))?;
             }
-            Some(loaded.floor("", ""))
+            Some(loaded.floor(host.0, host.1))
         }
     };
     Ok(Cascade::new(model, floor))

@@ -153,7 +153,7 @@ fn tell_story(
     match judge {
         None => serde_json::to_writer(&mut *out, story)?,
         Some(judge) => {
-            let verdict = judge::verdict(judge, story);
+            let verdict = judge::verdict(judge, story, None);
             report.malicious += u64::from(verdict.verdict == VerdictKind::Malicious);
             report.suspicious += u64::from(verdict.verdict == VerdictKind::Suspicious);
             serde_json::to_writer(&mut *out, &verdict)?;

@@ -1,0 +1,176 @@
+//! `respond --explain`: what would be done about stories under the policy in force, and why. Does nothing.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use cordon_behavior::story::Story;
+use cordon_judge::Cascade;
+use cordon_proto::policy::{Policy, Stop};
+use cordon_proto::verdict::Verdict;
+use cordon_respond::{Action, Decision, Standing, Subject, decide};
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::BAD_LINES;
+use super::judge::{self, By};
+use super::lines::{self, Lines};
+use super::output::{Output, plain};
+use super::status::isolation_on_disk;
+use crate::config::Config;
+use crate::engine::Caps;
+use crate::identity::{self, Identity};
+use crate::policy_store::PolicyStore;
+
+/// What is to be explained.
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// A file of stories, one JSON object a line, as `judge` reads them; `-` is standard input.
+    #[arg(long, value_name = "STORY")]
+    explain: PathBuf,
+    #[command(flatten)]
+    by: By,
+}
+
+/// Where the host stands, as far as a decision depends on it.
+struct Host {
+    policy: Option<Policy>,
+    standing: Standing,
+    now: Timestamp,
+}
+
+pub(super) fn run(options: &Options, config: &Config, out: &Output) -> Result<ExitCode> {
+    let identity = identity_of(config)?;
+    let now = Timestamp::now();
+    let store = identity
+        .as_ref()
+        .map(|identity| PolicyStore::load(&config.state_dir, identity));
+    let host = Host {
+        policy: store.and_then(|store| store.policy().cloned()),
+        standing: Standing {
+            isolated: isolation_on_disk(config)?.is_some(),
+            isolations_last_hour: Caps::load(&config.state_dir).last_hour(now),
+        },
+        now,
+    };
+    let named = identity.map_or_else(Default::default, |identity| {
+        (identity.host.to_string(), identity.audience.group)
+    });
+    let mut judge = judge::open(&options.by, config, (&named.0, &named.1))?;
+    let input = open(&options.explain)?;
+    let bad = explain_lines(&mut judge, &host, input, out).context("cannot go on explaining")?;
+    Ok(ExitCode::from(if bad == 0 { 0 } else { BAD_LINES }))
+}
+
+/// `None` on a host that is not enrolled: it has no policy either.
+fn identity_of(config: &Config) -> Result<Option<Identity>> {
+    let path = identity::path(&config.state_dir);
+    let is_there = path.try_exists();
+    if !is_there.with_context(|| format!("cannot look for {}: run as root", path.display()))? {
+        return Ok(None);
+    }
+    Ok(Some(Identity::load(&config.state_dir)?))
+}
+
+fn open(file: &Path) -> Result<Box<dyn Read>> {
+    if file == Path::new("-") {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    let opened = File::open(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(Box::new(opened))
+}
+
+fn explain_lines(
+    judge: &mut Cascade,
+    host: &Host,
+    input: Box<dyn Read>,
+    out: &Output,
+) -> io::Result<u64> {
+    let mut bad = 0;
+    let mut lines = Lines::new(BufReader::new(input));
+    while let Some(line) = lines.next(|| Ok(()))? {
+        let story = line.text.ok_or_else(lines::too_long);
+        let story = story.and_then(|text| Story::from_json(text).map_err(|e| e.to_string()));
+        match story {
+            Ok(story) => explain(judge, host, &story, out)?,
+            Err(why) => {
+                bad += 1;
+                let number = line.number;
+                out.say(&json!({ "error": why, "line": number }), || {
+                    format!("line {number}: {}", plain(&why))
+                })?;
+            }
+        }
+    }
+    Ok(bad)
+}
+
+fn explain(judge: &mut Cascade, host: &Host, story: &Story, out: &Output) -> io::Result<()> {
+    let policy = host.policy.as_ref();
+    let thresholds = policy.and_then(|policy| policy.thresholds);
+    let verdict = judge::verdict(judge, story, thresholds);
+    let process = story.process.as_ref();
+    let subject = Subject {
+        exe: process.map_or_else(String::new, |process| process.exe.clone()),
+    };
+    let decision = decide(&verdict, &subject, policy, &host.standing, host.now);
+    let steps = steps(&decision, policy);
+    let object = json!({
+        "id": verdict.id,
+        "verdict": verdict,
+        "decision": decision,
+        "steps": steps,
+        "policy_version": policy.map_or(0, |policy| policy.version),
+        "isolated": host.standing.isolated,
+        "isolations_last_hour": host.standing.isolations_last_hour,
+    });
+    out.say(&object, || in_words(&verdict, &decision, &steps))
+}
+
+fn in_words(verdict: &Verdict, decision: &Decision, steps: &[String]) -> String {
+    let name = serde_json::to_value(verdict.verdict).unwrap_or_default();
+    let name = name.as_str().unwrap_or("unknown").replace('_', " ");
+    let mut said = vec![format!(
+        "{}: {name}, score {:.2}",
+        verdict.id, verdict.score
+    )];
+    let reasons = verdict.reasons.iter();
+    said.extend(reasons.map(|reason| format!("  {:+.2}  {}", reason.weight, reason.text)));
+    let numbered = steps.iter().zip(1..);
+    said.extend(numbered.map(|(step, number)| format!("  would {number}. {step}")));
+    said.push(format!("  because: {}", decision.reason));
+    let plain: Vec<String> = said.iter().map(|line| plain(line)).collect();
+    plain.join("\n")
+}
+
+/// What would be done, in order.
+fn steps(decision: &Decision, policy: Option<&Policy>) -> Vec<String> {
+    let protected = match policy.map_or(0, |policy| policy.protected_processes.len()) {
+        0 => "",
+        _ => ", but no protected executable",
+    };
+    let below = format!("the process and everything that descends from it{protected}");
+    let mut steps = Vec::new();
+    match decision.stop {
+        Stop::None => {}
+        Stop::Freeze => steps.push(format!("freeze {below}, until `cordon-agent thaw`")),
+        Stop::Kill => steps.push(format!("kill {below}")),
+    }
+    let lease = policy.map_or(0, |policy| policy.isolation.lease_seconds);
+    let until = match lease {
+        0 => "until it is released".to_owned(),
+        seconds => format!("for {seconds} s, unless it is released before"),
+    };
+    steps.push(match decision.action {
+        Action::Record => "tell nobody".to_owned(),
+        Action::Alert => "report it".to_owned(),
+        Action::RecommendIsolate => "report it, and recommend to isolate the host".to_owned(),
+        Action::AwaitApproval => {
+            "report it, and isolate the host when a person says yes".to_owned()
+        }
+        Action::Isolate => format!("isolate the host {until}, and report it"),
+    });
+    steps
+}
