@@ -1,8 +1,9 @@
 //! The one loop that owns policy, orders and isolation: it selects an action, then applies it.
 //!
-//! Everything slow is elsewhere: the kernel's rules and probes in [`crate::hands`], processes in [`crate::stopping`], the outbox in
-//! [`crate::recorder`], judging in [`crate::judging`], the network in [`crate::uplink`]. What the loop writes itself
-//! are the small files that must be on disk before it acts: a policy, an order. Those are rare.
+//! Everything slow is elsewhere: the kernel's rules and probes in [`crate::hands`], processes in
+//! [`crate::stopping`], the outbox in [`crate::recorder`], judging in [`crate::judging`], the network in
+//! [`crate::uplink`]. What the loop writes itself are the small files that must be on disk before it acts: a policy,
+//! an order. Those are rare.
 
 mod caps;
 mod detections;

@@ -27,8 +27,9 @@ use plan::{Name, Table};
 const MOST_LOOKS: u32 = 64;
 /// How long a look waits until those that were signalled stand still.
 const STANDSTILL: Duration = Duration::from_millis(50);
-/// How long somebody who does not stand still, because he waits in the kernel, holds up the rest when nobody new is found.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// How long somebody who does not stand still, because he waits in the kernel, holds up the rest, who stand
+/// still meanwhile.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How long the killed may take to end, and the thawed to go on.
 const END: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_micros(200);

@@ -1,5 +1,5 @@
-//! Real trees of processes, each in a PID namespace of its own: when its first process goes, the kernel removes the rest,
-//! whatever a test left behind.
+//! Real trees of processes, each in a PID namespace of its own: when its first process goes, the kernel removes the
+//! rest, whatever a test left behind.
 #![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
 #[path = "tree/cage.rs"]

@@ -37,10 +37,10 @@ fn an_attack_is_killed_and_the_site_that_it_came_through_goes_on() {
     doors.assert_all(true);
     assert!(!is_cut_off(victim).unwrap());
     Attack::visit(outside, victim).unwrap();
-    let incidents = fleet.incidents().unwrap();
-    let summary = incidents[0]["summary"].as_str().unwrap();
-    assert!(
-        summary.contains("are killed (policy version 2)"),
-        "{summary}"
-    );
+    let explained = |incident: &Value| {
+        let summary = incident["summary"].as_str().unwrap_or_default();
+        summary.contains("are killed (policy version 2)")
+    };
+    let told = || Ok(fleet.incidents()?.into_iter().find(explained));
+    wait::until("the incident with its reason", LIMIT, told).unwrap();
 }
