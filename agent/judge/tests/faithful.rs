@@ -28,16 +28,13 @@ enum Piece {
 
 fn pieces(story: &Story) -> Vec<Piece> {
     let arguments = story.process.as_ref().map_or(0, |own| own.argv.len());
-    let lists: [(fn(usize) -> Piece, usize, usize); 6] = [
-        (Piece::Line, 0, story.session.len()),
-        (Piece::Argument, 1, arguments),
-        (Piece::Ancestor, 0, story.ancestors.len()),
-        (Piece::Connection, 0, story.connections.len()),
-        (Piece::Name, 0, story.dns.len()),
-        (Piece::File, 0, story.files.len()),
-    ];
-    let each = lists.into_iter();
-    each.flat_map(|(piece, first, len)| (first..len).map(piece))
+    let lines = (0..story.session.len()).map(Piece::Line);
+    lines
+        .chain((1..arguments).map(Piece::Argument))
+        .chain((0..story.ancestors.len()).map(Piece::Ancestor))
+        .chain((0..story.connections.len()).map(Piece::Connection))
+        .chain((0..story.dns.len()).map(Piece::Name))
+        .chain((0..story.files.len()).map(Piece::File))
         .collect()
 }
 
@@ -125,7 +122,6 @@ fn what_is_named_first_carries_more_than_what_chance_draws() {
     }
     let share = f64::from(carried as u32) / f64::from(compared as u32);
     let told = format!("{carried} of {compared}; together {by_reason:.0} against {by_chance:.0}");
-    println!("{told}");
     assert!(compared >= 100, "{told}");
     assert!(
         share >= LEAST_SHARE && by_reason > 3.0 * by_chance,

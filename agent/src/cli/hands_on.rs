@@ -132,7 +132,9 @@ fn release_directly(config: &Config, question: &Question) -> Result<Answer> {
     let allowed = match question {
         Question::ReleaseBy { permit } => admit(config, isolation.as_ref(), permit)?,
         Question::Release { reason } => by_root(config, isolation.as_ref(), reason),
-        Question::Status | Question::Isolate { .. } | Question::Thaw { .. } => anyhow::bail!("not a release"),
+        Question::Status | Question::Isolate { .. } | Question::Thaw { .. } => {
+            anyhow::bail!("not a release")
+        }
     };
     let reason = match allowed {
         Ok(reason) => reason,

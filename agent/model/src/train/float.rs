@@ -139,9 +139,10 @@ impl Float {
         let (mut vars, mut bytes) = (BTreeMap::new(), 0);
         for (name, var) in &self.vars {
             let tensor = var.as_tensor();
-            let (rounded, own) = match is_matrix(name) {
-                true => rounded(tensor, dtype)?,
-                false => (tensor.copy()?, tensor.elem_count() * size_of::<f32>()),
+            let (rounded, own) = if is_matrix(name) {
+                rounded(tensor, dtype)?
+            } else {
+                (tensor.copy()?, tensor.elem_count() * size_of::<f32>())
             };
             vars.insert(name.clone(), Var::from_tensor(&rounded)?);
             bytes += own;

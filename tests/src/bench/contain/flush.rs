@@ -65,7 +65,7 @@ fn flush(stage: &Stage, whole: Option<&Rules>) -> Result<Flushed> {
     nft(host, &["flush", "ruleset"])?;
     let flushed_ns = real_ns()?;
     let is_back = || {
-        let is_shut = stage.wait_shut(BACK)?;
+        let is_shut = stage.is_shut_within(BACK);
         Ok((is_shut && Rules::read(host)?.as_ref() == whole).then_some(()))
     };
     let is_whole = wait::until("the rules again", BACK, is_back).is_ok();

@@ -164,8 +164,8 @@ fn right_view(stage: &Stage, order: &str, since_ns: i64) -> Result<Option<Value>
     );
     let host = stage.fleet.host(HOST)?;
     let is_heard = host["online"] == true && told_ns(&host, "last_seen_at")? >= since_ns;
-    let state = host["isolation"]["state"].as_str();
-    let is_told_shut = matches!(state, Some("applied" | "confirmed" | "unproven"));
+    let told = host["isolation"]["state"].as_str();
+    let is_told_shut = matches!(told, Some("applied" | "confirmed" | "unproven"));
     let is_shut = Rules::read(stage.host()?)?.is_some();
     ensure!(
         is_settled && is_heard && is_told_shut == is_shut,

@@ -33,7 +33,10 @@ pub fn run(bench: &mut Bench, report: &mut Report) -> Result<()> {
 pub fn isolate(stage: &Stage) -> Result<Effect> {
     let began_ns = real_ns()?;
     let order = order(stage, "isolate")?;
-    ensure!(stage.wait_shut(LIMIT)?, "the host is open after {order}");
+    ensure!(
+        stage.is_shut_within(LIMIT),
+        "the host is open after {order}"
+    );
     let last_ns = stage.out.last_ns().max(stage.inward.last_ns());
     effect(&order, began_ns, last_ns)
 }

@@ -104,14 +104,14 @@ impl Stage {
     }
 
     /// Waits until the rules are in the kernel and no packet passes. `false`: that did not happen in time.
-    pub fn wait_shut(&self, limit: Duration) -> Result<bool> {
+    pub fn is_shut_within(&self, limit: Duration) -> bool {
         let shut = wait::until("silence", limit, || {
             // Silence first: it costs the machine nothing, while an isolation may be on its way.
             let is_silent =
                 self.out.is_silent_for(SILENCE)? && self.inward.is_silent_for(SILENCE)?;
             Ok((is_silent && Rules::read(self.host()?)?.is_some()).then_some(()))
         });
-        Ok(shut.is_ok())
+        shut.is_ok()
     }
 
     /// What was heard until now is of no interest.

@@ -1,0 +1,127 @@
+//! What a policy says, and which ones are refused.
+
+use super::*;
+use crate::envelope::sign;
+use ed25519_dalek::SigningKey;
+
+fn key() -> SigningKey {
+    SigningKey::from_bytes(&[9; 32])
+}
+
+fn audience() -> Audience {
+    Audience {
+        site: "hq".into(),
+        group: "servers".into(),
+    }
+}
+
+fn policy(version: u64) -> Policy {
+    Policy {
+        version,
+        site: "hq".into(),
+        group: "servers".into(),
+        issued_at: "2026-11-01T00:00:00Z".parse().unwrap(),
+        expires_at: "2027-11-01T00:00:00Z".parse().unwrap(),
+        mode: Mode::Autonomous,
+        thresholds: None,
+        isolation: IsolationPolicy {
+            lease_seconds: 3600,
+            without_proof: WithoutProof::RollBack,
+            allow: vec![AllowRule {
+                address: "192.0.2.5".parse().unwrap(),
+                transport: Transport::Tcp,
+                port: 22,
+            }],
+            local_release: true,
+        },
+        stop: Stop::None,
+        caps: Caps {
+            isolations_per_hour: 2,
+        },
+        protected_processes: vec!["/usr/sbin/sshd".into()],
+        order_keys: vec![OrderKey {
+            public_key: hex::encode(key().verifying_key().as_bytes()),
+            verbs: vec!["isolate".into(), "release".into()],
+        }],
+        release_keys: Vec::new(),
+    }
+}
+
+fn accept(policy: &Policy, in_force: Option<u64>) -> Result<Policy, PolicyError> {
+    let envelope = sign(policy, &key());
+    Policy::accept(&envelope, &key().verifying_key(), &audience(), in_force)
+}
+
+#[test]
+fn golden_policy_v1() {
+    insta::assert_json_snapshot!(policy(1));
+}
+
+#[test]
+fn what_is_done_to_processes_is_written_only_when_it_is_anything() {
+    let mut policy = policy(1);
+    let json = serde_json::to_value(&policy).unwrap();
+    assert!(json.get("stop").is_none());
+    assert_eq!(
+        serde_json::from_value::<Policy>(json.clone()).unwrap(),
+        policy
+    );
+    for (stop, name) in [(Stop::Freeze, "freeze"), (Stop::Kill, "kill")] {
+        policy.stop = stop;
+        let written = serde_json::to_value(&policy).unwrap();
+        assert_eq!(written["stop"], name);
+        assert_eq!(serde_json::from_value::<Policy>(written).unwrap(), policy);
+    }
+    let mut senseless = json;
+    senseless["stop"] = "maim".into();
+    assert!(serde_json::from_value::<Policy>(senseless).is_err());
+}
+
+#[test]
+fn a_newer_policy_is_accepted_and_an_older_or_equal_one_refused() {
+    assert_eq!(accept(&policy(2), Some(1)).unwrap(), policy(2));
+    for offered in [1, 2] {
+        assert!(matches!(
+            accept(&policy(offered), Some(2)),
+            Err(PolicyError::NotNewer { .. })
+        ));
+    }
+}
+
+#[test]
+fn an_expired_policy_still_protects() {
+    let mut old = policy(3);
+    old.expires_at = "2001-01-01T00:00:00Z".parse().unwrap();
+    assert!(accept(&old, None).is_ok());
+}
+
+#[test]
+fn another_audience_is_refused() {
+    let mut other = policy(1);
+    other.group = "desktops".into();
+    let refused = accept(&other, None).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "policy is for hq/desktops, this host is in hq/servers"
+    );
+}
+
+#[test]
+fn a_wrong_signature_is_refused() {
+    let envelope = sign(&policy(1), &SigningKey::from_bytes(&[1; 32]));
+    let refused = Policy::accept(&envelope, &key().verifying_key(), &audience(), None);
+    assert!(matches!(refused, Err(PolicyError::Envelope(_))));
+}
+
+#[test]
+fn senseless_thresholds_are_refused() {
+    let mut senseless = policy(1);
+    senseless.thresholds = Some(Thresholds {
+        suspicious: 0.9,
+        malicious: 0.5,
+    });
+    assert!(matches!(
+        accept(&senseless, None),
+        Err(PolicyError::Invalid(_))
+    ));
+}
