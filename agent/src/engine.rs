@@ -106,6 +106,8 @@ pub struct Engine {
     parts: Parts,
     inbox: Inbox,
     reported: Reported,
+    /// When the host was last opened: a story may be judged up to seconds after what it tells of.
+    opened_mono_ns: u64,
     unexplained: Option<Unexplained>,
     losses: Losses,
     waiters: Vec<Waiter>,
@@ -159,6 +161,7 @@ impl Engine {
             parts,
             inbox,
             reported: Reported::default(),
+            opened_mono_ns: 0,
             unexplained: None,
             losses: Losses::default(),
             waiters: Vec::new(),
@@ -222,7 +225,8 @@ impl Engine {
         }
         self.settle_waiters(&news.reports, now);
         if changed && self.parts.isolation.is_open() {
-            // What goes on in an opened host is news again.
+            // What goes on in an opened host is news again, what went on before it is not.
+            self.opened_mono_ns = cordon_contain::monotonic_ns();
             self.reported.clear();
             self.forget_challenge();
         }

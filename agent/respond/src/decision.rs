@@ -59,6 +59,8 @@ pub struct Standing {
     pub isolated: bool,
     /// Isolations that this agent started by itself in the last hour.
     pub isolations_last_hour: u32,
+    /// What led to the verdict happened before the host was last opened: who opened it has decided about that.
+    pub is_from_before_opening: bool,
 }
 
 /// What the policy makes of `verdict`.
@@ -149,6 +151,12 @@ fn on_malicious(
         return (
             Action::Alert,
             "malicious; the host is already isolated".into(),
+        );
+    }
+    if standing.is_from_before_opening {
+        return (
+            Action::Alert,
+            "malicious, but from before the host was opened".into(),
         );
     }
     if policy.mode == Mode::Recommend {

@@ -120,11 +120,11 @@ fn processes_are_stopped_in_an_isolated_host_and_beyond_the_cap_but_never_protec
     };
     let isolated = Standing {
         isolated: true,
-        isolations_last_hour: 0,
+        ..Standing::default()
     };
     let capped = Standing {
-        isolated: false,
         isolations_last_hour: 2,
+        ..Standing::default()
     };
     for (standing, why) in [(isolated, "already isolated"), (capped, "the cap of 2")] {
         let (found, reason) = stop(VerdictKind::Malicious, &policy, standing);
@@ -169,8 +169,8 @@ fn without_a_policy_nothing_is_allowed_but_telling() {
 fn caps_protection_and_an_isolation_in_force_hold_back() {
     let autonomous = policy(Mode::Autonomous);
     let within = |isolations_last_hour| Standing {
-        isolated: false,
         isolations_last_hour,
+        ..Standing::default()
     };
     let (found, _) = action(&malicious(), Some(&autonomous), within(1));
     assert_eq!(found, Action::Isolate);
@@ -180,10 +180,18 @@ fn caps_protection_and_an_isolation_in_force_hold_back() {
 
     let isolated = Standing {
         isolated: true,
-        isolations_last_hour: 0,
+        ..Standing::default()
     };
     let (found, _) = action(&malicious(), Some(&autonomous), isolated);
     assert_eq!(found, Action::Alert);
+
+    let old = Standing {
+        is_from_before_opening: true,
+        ..Standing::default()
+    };
+    let (found, reason) = action(&malicious(), Some(&autonomous), old);
+    assert_eq!(found, Action::Alert);
+    assert!(reason.contains("before the host was opened"), "{reason}");
 
     let mut protective = autonomous;
     protective.protected_processes = vec![EXE.into()];

@@ -52,6 +52,7 @@ pub(super) fn run(options: &Options, config: &Config, out: &Output) -> Result<Ex
         standing: Standing {
             isolated: isolation_on_disk(config)?.is_some(),
             isolations_last_hour: Caps::load(&config.state_dir).last_hour(now),
+            is_from_before_opening: false,
         },
         now,
     };

@@ -67,6 +67,7 @@ impl Engine {
         let standing = Standing {
             isolated: !self.parts.isolation.is_open(),
             isolations_last_hour: self.parts.caps.last_hour(now),
+            is_from_before_opening: judged.cause_mono_ns < self.opened_mono_ns,
         };
         let policy = self.parts.policy.policy();
         let decision = decide(&judged.verdict, &subject, policy, &standing, now);
