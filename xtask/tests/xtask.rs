@@ -41,10 +41,13 @@ fn a_mistake_is_named_and_changes_nothing() {
             &["setup", "--tests"],
             "xtask setup: does not know \"--tests\", only --test",
         ),
-        (&["bench"], "xtask bench: needs a name: judge, sensor"),
+        (
+            &["bench"],
+            "xtask bench: needs a name: contain, judge, sensor",
+        ),
         (
             &["bench", "senser"],
-            "xtask bench: knows no \"senser\", only judge, sensor",
+            "xtask bench: knows no \"senser\", only contain, judge, sensor",
         ),
         (
             &["bench", "sensor", "--profile", "fast"],
