@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use cordon_contain::Recovered;
 use cordon_proto::policy::Thresholds;
-use cordon_proto::record::{PolicyReport, RecordBody};
+use cordon_proto::record::{IsolationReport, IsolationState, PolicyReport, RecordBody};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -224,9 +224,12 @@ impl Engine {
             self.parts.recorder.record(body);
         }
         self.settle_waiters(&news.reports, now);
-        if changed && self.parts.isolation.is_open() {
-            // What goes on in an opened host is news again, what went on before it is not.
+        let is_opened = |report: &IsolationReport| report.state == IsolationState::Released;
+        if news.reports.iter().any(is_opened) {
             self.opened_mono_ns = cordon_contain::monotonic_ns();
+        }
+        if changed && self.parts.isolation.is_open() {
+            // What goes on in an opened host is news again.
             self.reported.clear();
             self.forget_challenge();
         }
@@ -314,7 +317,10 @@ impl Engine {
             } => self.isolate_locally(&reason, lease_seconds, request.answer, now),
             Question::Release { reason } => self.release_by_root(&reason, request.answer, now),
             Question::ReleaseBy { permit } => self.release_by_permit(&permit, request.answer, now),
-            Question::Thaw { reason } => self.parts.stopper.thaw(reason, request.answer),
+            Question::Thaw { reason } => {
+                let reason = format!("at the machine: {reason}");
+                self.parts.stopper.thaw(reason, request.answer);
+            }
         }
     }
 

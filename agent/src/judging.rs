@@ -10,14 +10,13 @@
 //! than it takes to wake a thread: those the sensor's thread answers itself when it has read all there is
 //! ([`Intake::rest`]), and leaves the rest to the other.
 
-// Long because what is tested here is private to the thread.
-
+mod counts;
 mod turn;
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use cordon_behavior::event::FileIdentity;
@@ -26,13 +25,12 @@ use cordon_behavior::{Behavior, Limits, Trigger};
 use cordon_judge::{Around, Cascade, Risks, StoryPrint, TreeRisk};
 use cordon_proto::policy::Thresholds;
 use cordon_proto::verdict::{Reason, Verdict, VerdictKind};
-use cordon_rules::Use;
-use cordon_sensor::{Digests, Event, EventBody, ProcessKey, mono_ns};
+use cordon_sensor::{Event, EventBody, ProcessKey, mono_ns};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
-use crate::metrics::{CacheStatus, Gauge, Lag};
 use crate::recent::Recent;
+pub use counts::Counts;
 pub use turn::{Intake, Kin};
 
 /// Events between sensor and judge: at 20,000 a second a fifth of one, and at most some 30 MB.
@@ -76,52 +74,6 @@ pub struct Explained {
     pub verdict: Verdict,
     /// SHA-256 of the process's image, hex, where it could be found.
     pub exe_sha256: Option<String>,
-}
-
-/// How much went through.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// Events that found the queue full.
-    pub overflowed: AtomicU64,
-    /// Stories judged.
-    pub judged: AtomicU64,
-    /// Triggers that nobody could judge, because there is no model.
-    pub unjudged: AtomicU64,
-    /// How late stories reach the judge.
-    pub lag: Lag,
-    quiet: Gauge,
-    excepting: Mutex<(u64, Vec<Use>)>,
-    graph: Gauge,
-    verdicts: Gauge,
-    last_judged: Gauge,
-    images: Gauge,
-    trees: Gauge,
-    digests: Digests,
-}
-
-impl Counts {
-    /// How full the judging thread's caches are.
-    pub fn caches(&self) -> [CacheStatus; 7] {
-        let verdicts = cordon_judge::Options::default().cache_bytes;
-        let last_judged = Recent::<ProcessKey, StoryPrint>::bytes_of(REMEMBERED + 1);
-        let images = Recent::<ProcessKey, FileIdentity>::bytes_of(REMEMBERED + 1);
-        [
-            self.graph.read("process_graph", Limits::default().bytes),
-            self.verdicts.read("verdicts", verdicts),
-            self.last_judged.read("last_judged", last_judged),
-            self.images.read("judged_images", images),
-            self.trees
-                .read("tree_risks", Risks::<ProcessKey>::bytes_of(TREES)),
-            self.quiet.read("quiet_stories", cordon_judge::QUIET_BYTES),
-            self.digests.usage().into(),
-        ]
-    }
-
-    /// What exceptions kept from counting, and how often each was used.
-    pub fn excepting(&self) -> (u64, Vec<Use>) {
-        let excepting = self.excepting.lock();
-        excepting.unwrap_or_else(PoisonError::into_inner).clone()
-    }
 }
 
 /// The way for findings, from the thread that is started later.
@@ -198,7 +150,7 @@ impl Bench {
             };
             self.apply(&event, Hurry::None)?;
         }
-        self.tell_gauges();
+        self.counts.take(self);
         Ok(())
     }
 
@@ -206,7 +158,7 @@ impl Bench {
     fn work_quickly(&mut self) -> bool {
         while self.left.is_empty() {
             let Ok(event) = self.queue.try_recv() else {
-                self.tell_gauges();
+                self.counts.take(self);
                 return true;
             };
             if self.apply(&event, Hurry::Sensor).is_err() {
@@ -226,40 +178,6 @@ impl Bench {
             self.judge(trigger, hurry)?;
         }
         Ok(())
-    }
-
-    fn tell_gauges(&self) {
-        let Counts {
-            graph,
-            verdicts,
-            last_judged,
-            images,
-            trees,
-            quiet,
-            ..
-        } = &*self.counts;
-        graph.set(self.behavior.bytes(), self.behavior.len(), 0);
-        let remembered = self.last_judged.len();
-        let bytes = Recent::<ProcessKey, StoryPrint>::bytes_of(remembered);
-        last_judged.set(bytes, remembered, self.last_judged.forgotten());
-        let remembered = self.images.len();
-        let bytes = Recent::<ProcessKey, FileIdentity>::bytes_of(remembered);
-        images.set(bytes, remembered, self.images.forgotten());
-        let remembered = self.risks.len();
-        let bytes = Risks::<ProcessKey>::bytes_of(remembered);
-        trees.set(bytes, remembered, self.risks.forgotten());
-        if let Some(judge) = &self.judge {
-            let (bytes, entries) = judge.quiet();
-            quiet.set(bytes, entries, 0);
-            let excepting = self.counts.excepting.lock();
-            let mut excepting = excepting.unwrap_or_else(PoisonError::into_inner);
-            // There may be thousands of exceptions: they are told anew when one was used.
-            if excepting.0 != judge.excepted() {
-                *excepting = (judge.excepted(), judge.uses());
-            }
-            let judge = judge.counters();
-            verdicts.set(judge.cache_bytes, judge.cache_entries, judge.forgotten);
-        }
     }
 
     fn judge(&mut self, trigger: Trigger, hurry: Hurry) -> Result<(), Closed> {

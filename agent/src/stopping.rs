@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use cordon_contain::{ContainError, Stopped, Tree, Trees, monotonic_ns};
+use cordon_contain::{Stopped, Tree, Trees, monotonic_ns};
 use cordon_proto::policy::Stop;
 use cordon_proto::record::{MOST_STOPPED, RecordBody, StopAct, StopReport, StoppedProcess};
 use tokio::sync::oneshot;
@@ -45,6 +45,20 @@ pub struct StopJob {
     pub tell_always: bool,
 }
 
+impl StopJob {
+    fn report(&self, stopped: &Stopped) -> StopReport {
+        let act = match self.stop {
+            Stop::Kill => StopAct::Killed,
+            Stop::Freeze | Stop::None => StopAct::Frozen,
+        };
+        StopReport {
+            tree: Some(self.name.clone()),
+            policy_version: self.policy_version,
+            ..report(act, stopped, self.reason.clone())
+        }
+    }
+}
+
 enum Job {
     Stop(Box<StopJob>),
     Thaw {
@@ -64,6 +78,7 @@ struct Again {
 #[derive(Clone)]
 pub struct Stopper {
     jobs: SyncSender<Job>,
+    recorder: Recorder,
     frozen: Arc<AtomicUsize>,
 }
 
@@ -78,7 +93,7 @@ impl Stopper {
         let frozen = Arc::new(AtomicUsize::new(0));
         let mut worker = Worker {
             trees: trees(state_dir),
-            recorder,
+            recorder: recorder.clone(),
             kin,
             again: VecDeque::new(),
             frozen: Arc::clone(&frozen),
@@ -87,13 +102,21 @@ impl Stopper {
         std::thread::Builder::new()
             .name("cordon-stop".to_owned())
             .spawn(move || worker.run(&queue))?;
-        Ok(Self { jobs, frozen })
+        Ok(Self {
+            jobs,
+            recorder,
+            frozen,
+        })
     }
 
-    /// Stops a tree. Never waits.
+    /// Stops a tree. Never waits: where too many trees are to be stopped at once, that is reported instead.
     pub fn stop(&self, job: StopJob) {
-        if self.jobs.try_send(Job::Stop(Box::new(job))).is_err() {
-            tracing::error!("too many trees are to be stopped at once: one is left");
+        let sent = self.jobs.try_send(Job::Stop(Box::new(job)));
+        if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = sent
+            && let Job::Stop(job) = job
+        {
+            let why = "too many trees are to be stopped at once".to_owned();
+            tell(&self.recorder, job.report(&failed(&job, why)));
         }
     }
 
@@ -163,22 +186,23 @@ impl Worker {
     }
 
     fn stop(&mut self, job: Box<StopJob>, times_left: u32) {
-        let (act, done) = match job.stop {
+        let done = match job.stop {
             Stop::None => return,
-            Stop::Freeze => (StopAct::Frozen, self.trees.freeze(&job.tree)),
-            Stop::Kill => (StopAct::Killed, self.trees.kill(&job.tree)),
+            Stop::Freeze => self.trees.freeze(&job.tree),
+            Stop::Kill => self.trees.kill(&job.tree),
         };
         let took_ns = monotonic_ns().saturating_sub(job.event_mono_ns);
         let is_first = times_left == MOST_TIMES;
         let goes_on = done.is_ok();
-        let stopped = done.unwrap_or_else(|error| failed(&job, &error));
+        let stopped = done.unwrap_or_else(|error| failed(&job, crate::chain(&error)));
         let found_some = !stopped.processes.is_empty();
         if found_some || is_first && (job.tell_always || !stopped.survivors.is_empty()) {
-            let mut report = report(act, &stopped, job.reason.clone());
-            report.tree = Some(job.name.clone());
-            report.policy_version = job.policy_version;
-            report.event_to_stop_micros = is_first.then_some(took_ns / 1000);
-            self.tell(report);
+            let event_to_stop_micros = is_first.then_some(took_ns / 1000);
+            let report = StopReport {
+                event_to_stop_micros,
+                ..job.report(&stopped)
+            };
+            tell(&self.recorder, report);
         }
         if goes_on && times_left > 0 && (is_first || found_some) {
             self.again.push_back(Again {
@@ -197,7 +221,7 @@ impl Worker {
                 let report = report(StopAct::Thawed, &thawed, reason);
                 let answer = answer(&report);
                 if !thawed.processes.is_empty() || !thawed.survivors.is_empty() {
-                    self.tell(report);
+                    tell(&self.recorder, report);
                 }
                 answer
             }
@@ -206,14 +230,6 @@ impl Worker {
             },
         };
         reply(to, answer);
-    }
-
-    fn tell(&self, report: StopReport) {
-        tracing::warn!(
-            act = ?report.act, count = report.count, survivors = report.survivors.len(), spared = report.spared.len(),
-            proved = report.proved, reason = %report.reason, "processes"
-        );
-        self.recorder.record(RecordBody::Stop(Box::new(report)));
     }
 
     fn count(&self) {
@@ -225,6 +241,14 @@ impl Worker {
     }
 }
 
+fn tell(recorder: &Recorder, report: StopReport) {
+    tracing::warn!(
+        act = ?report.act, count = report.count, survivors = report.survivors.len(), spared = report.spared.len(),
+        proved = report.proved, reason = %report.reason, "processes"
+    );
+    recorder.record(RecordBody::Stop(Box::new(report)));
+}
+
 /// Whoever asked may be gone; then the answer is for nobody.
 fn reply(to: oneshot::Sender<Answer>, answer: Answer) {
     if to.send(answer).is_err() {
@@ -233,8 +257,7 @@ fn reply(to: oneshot::Sender<Answer>, answer: Answer) {
 }
 
 /// Nobody knows what became of them, so they are survivors.
-fn failed(job: &StopJob, error: &ContainError) -> Stopped {
-    let why = crate::chain(error);
+fn failed(job: &StopJob, why: String) -> Stopped {
     tracing::error!(%why, "a process tree could not be stopped");
     let root = StoppedProcess {
         pid: job.tree.root.pid,

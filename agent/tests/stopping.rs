@@ -150,6 +150,6 @@ fn root_thaws_without_a_daemon_and_it_is_told_later() {
     assert_eq!(told.len(), 1);
     assert_eq!(
         told[0].reason,
-        "a false alarm (at the machine, the agent was not running)"
+        "at the machine, the agent was not running: a false alarm"
     );
 }

@@ -34,7 +34,7 @@ use serde_json::{Value, json};
 
 use crate::narrator::Narrator;
 use guard::{Duty, Guard};
-use report::{Goal, Report};
+use report::{Goal, Report, Run};
 use site::Site;
 use tool::Running;
 use work::{Load, Place};
@@ -44,15 +44,8 @@ const LOCK: &str = "/run/cordon-bench.lock";
 /// How it is run.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
-    /// Write the result to this file, as one JSON object.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// A short run: counts are true, times mean nothing.
-    #[arg(long)]
-    quick: bool,
-    /// How the programs beside this one were built; it is written into the result.
-    #[arg(long, default_value = "dev")]
-    profile: String,
+    #[command(flatten)]
+    run: Run,
     /// Only this part: rounds, whole, sweep, burst, memory or syscalls. May be given several times.
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
@@ -171,12 +164,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     check_parts(&arguments.only)?;
     let _lock = claim()?;
     let report = measure(arguments)?;
-    report.conclude(arguments.json.as_deref())
+    report.conclude(arguments.run.json.as_deref())
 }
 
 fn measure(arguments: &Arguments) -> Result<Report> {
     let narrator = Narrator::to_stderr();
-    let mut report = Report::new("sensor", &arguments.profile, arguments.quick);
+    let mut report = Report::new("sensor", &arguments.run.profile, arguments.run.quick);
     let guard = Guard::start()?;
     let folder = tempfile::Builder::new()
         .prefix("cordon-bench-")
@@ -189,12 +182,12 @@ fn measure(arguments: &Arguments) -> Result<Report> {
     let site = Site::start(&guard, &programs()?, &cordon, &place.work())?;
     let bench = Bench {
         run: run_name(),
-        size: if arguments.quick {
+        size: if arguments.run.quick {
             Size::quick()
         } else {
             Size::full()
         },
-        quick: arguments.quick,
+        quick: arguments.run.quick,
         narrator,
         place,
         site,

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 const INTERVAL: Duration = Duration::from_millis(10);
 /// ...but for as many as fit into this, so that nothing in a burst of work waits.
 const BURST: Duration = Duration::from_secs(1);
-/// How long a reader looks away when there were more. It is the most that an event of a busy host waits, and what
-/// several events share: the second one of a batch costs half of the first, which finds all caches cold.
+/// How long a reader looks away when there were more. It is the most that an event of a busy host waits. Events of a
+/// batch share the price of the first, which finds all caches cold: `cargo xtask bench sensor --only sweep` shows what
+/// one costs at each rate.
 pub(crate) const NAP: Duration = Duration::from_millis(24);
 
 /// Up to 100 wake-ups a second for ever, and 100 at once after a quiet time.

@@ -105,7 +105,7 @@ fn thaw_directly(config: &Config, reason: &str, out: &Output) -> Result<ExitCode
 }
 
 fn without_agent(reason: &str) -> String {
-    format!("{reason} (at the machine, the agent was not running)")
+    format!("at the machine, the agent was not running: {reason}")
 }
 
 fn tell(answer: &Answer, out: &Output) -> Result<ExitCode> {
@@ -167,9 +167,7 @@ fn by_root(
     let store = identity.map(|identity| PolicyStore::load(&config.state_dir, &identity));
     let policy = store.as_ref().and_then(PolicyStore::policy);
     if isolation.is_none() || root_may_release(policy) {
-        Ok(format!(
-            "at the machine, the agent was not running: {reason}"
-        ))
+        Ok(without_agent(reason))
     } else {
         Err(NEEDS_PERMIT.to_owned())
     }

@@ -11,28 +11,20 @@ pub mod packets;
 mod stage;
 mod verdict;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 
 use super::claim;
-use super::report::{Goal, Report, percentile};
+use super::report::{Goal, Report, Run, percentile};
 use crate::narrator::Narrator;
 use stage::Stage;
 
 /// How it is run.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
-    /// Write the result to this file, as one JSON object.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// A short run: counts are true, times have no goals.
-    #[arg(long)]
-    quick: bool,
-    /// How the programs beside this one were built; it is written into the result.
-    #[arg(long, default_value = "dev")]
-    profile: String,
+    #[command(flatten)]
+    run: Run,
     /// Only this part: reachable, unreachable, orders, flush or kills. May be given several times.
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
@@ -116,11 +108,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         "run as root: the bench makes a lab of namespaces"
     );
     let _lock = claim()?;
-    measure(arguments)?.conclude(arguments.json.as_deref())
+    measure(arguments)?.conclude(arguments.run.json.as_deref())
 }
 
 fn measure(arguments: &Arguments) -> Result<Report> {
-    let mut report = Report::new("contain", &arguments.profile, arguments.quick);
+    let mut report = Report::new("contain", &arguments.run.profile, arguments.run.quick);
     let narrator = Narrator::to_stderr();
     let seed = arguments.seed.unwrap_or_else(super::seed);
     report.add("seed", "", Goal::None, Ok(f64::from(seed)));
@@ -129,9 +121,9 @@ fn measure(arguments: &Arguments) -> Result<Report> {
     ));
     let mut bench = Bench {
         stage: Stage::up(&narrator)?,
-        size: if arguments.quick { QUICK } else { FULL },
+        size: if arguments.run.quick { QUICK } else { FULL },
         seed: seed.into(),
-        quick: arguments.quick,
+        quick: arguments.run.quick,
         narrator,
     };
     for (name, title, part) in PARTS {

@@ -13,7 +13,7 @@ use cordon_model::Model;
 use serde::Deserialize;
 
 use super::process::memory;
-use super::report::{Goal, Report, percentile};
+use super::report::{Goal, Report, Run, percentile};
 
 /// How it is run.
 #[derive(Clone, Debug, clap::Args)]
@@ -24,15 +24,8 @@ pub struct Arguments {
     /// The model.
     #[arg(long, value_name = "DIR", default_value = "agent/model/artifact")]
     model: PathBuf,
-    /// Write the result to this file, as one JSON object.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// How the programs beside this one were built; it is written into the result.
-    #[arg(long, default_value = "dev")]
-    profile: String,
-    /// A short run: times mean little.
-    #[arg(long)]
-    quick: bool,
+    #[command(flatten)]
+    run: Run,
 }
 
 #[derive(Deserialize)]
@@ -57,13 +50,19 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         "{} has no story",
         arguments.stories.display()
     );
-    let most = if arguments.quick { 200 } else { 4000 };
+    let most = if arguments.run.quick { 200 } else { 4000 };
     let stories = &stories[..stories.len().min(most)];
-    let mut report = Report::new("judge", &arguments.profile, arguments.quick);
+    let mut report = Report::new("judge", &arguments.run.profile, arguments.run.quick);
     let before = resident()?;
     let model = Arc::new(Model::load(&arguments.model)?);
     let loaded = resident()? - before;
-    let timed = |goal: Goal| if arguments.quick { Goal::None } else { goal };
+    let timed = |goal: Goal| {
+        if arguments.run.quick {
+            Goal::None
+        } else {
+            goal
+        }
+    };
     let mut add = |name: &str, values: Vec<f64>, goals: [Goal; 2]| {
         for (point, (share, goal)) in [("p50", (0.5, goals[0])), ("p99", (0.99, goals[1]))] {
             report.add(
@@ -89,7 +88,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         network(&model, stories),
         [Goal::None, Goal::Below(10_000.0)],
     );
-    let rounds = if arguments.quick { 20 } else { 400 };
+    let rounds = if arguments.run.quick { 20 } else { 400 };
     let longest = longest(&model, stories)?;
     let took = network(&model, &vec![longest; rounds]);
     add(
@@ -110,7 +109,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         Ok(bytes),
     );
     report.add("rss_of_model", "MB", Goal::None, Ok(loaded));
-    report.conclude(arguments.json.as_deref())
+    report.conclude(arguments.run.json.as_deref())
 }
 
 /// The same question again, word for word.

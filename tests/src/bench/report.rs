@@ -2,11 +2,25 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
+
+/// What every bench may be told.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Run {
+    /// Write the result to this file, as one JSON object.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// A short run: counts are true, times mean nothing and have no goals.
+    #[arg(long)]
+    pub quick: bool,
+    /// How the programs beside this one were built; it is written into the result.
+    #[arg(long, default_value = "dev")]
+    pub profile: String,
+}
 
 /// What is wanted of a value.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -196,20 +196,17 @@ fn read_record(run: &Run, events: &[Value]) -> Result<Contained> {
 }
 
 fn add_rows(bench: &Bench, report: &mut Report, name: &str, contained: &[Contained]) {
-    let mut count = |row: &str, value: usize| {
-        report.add(
-            &format!("{name}_{row}"),
-            "attacks",
-            Goal::None,
-            Ok(value as f64),
-        );
+    let mut count = |row: &str, goal: Goal, value: usize| {
+        let row = format!("{name}_{row}");
+        report.add(&row, "attacks", goal, Ok(value as f64));
     };
-    count("attacks", bench.size.attacks);
-    count("attacks_not_judged", bench.size.attacks - contained.len());
+    count("attacks", Goal::None, bench.size.attacks);
+    let not_judged = bench.size.attacks - contained.len();
+    count("attacks_not_judged", Goal::None, not_judged);
     let at_exec = contained.iter().filter(|one| one.is_judged_at_exec);
-    count("attacks_judged_at_exec", at_exec.count());
+    count("attacks_judged_at_exec", Goal::None, at_exec.count());
     let again = contained.iter().map(|one| one.isolated_again).sum();
-    count("attacks_isolated_again", again);
+    count("attacks_isolated_again", Goal::Exactly(0.0), again);
     let each = |of: fn(&Contained) -> f64| contained.iter().map(of).collect::<Vec<_>>();
     let goals = [
         bench.timed(Goal::AtMost(20.0)),
