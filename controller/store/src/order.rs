@@ -143,12 +143,15 @@ impl Store {
         read_all(&mut view, &rows).await
     }
 
-    /// A host's orders that it may not have yet, oldest first. `delivered` ones too: the stream may
-    /// have broken behind the controller's back, and the id keeps the agent from doing one twice.
+    /// A host's orders that it may not have yet, or whose end is not known yet, oldest first. `delivered` ones too:
+    /// the stream may have broken behind the controller's back, and the id keeps the agent from doing one twice.
+    /// `started` ones too, whatever their expiry: a host that lost power or was killed may have settled one without
+    /// having told, and answers one that it has with all of its receipts.
     pub async fn deliverable_orders(&self, host: HostId, now: Timestamp) -> Result<Vec<OrderRow>> {
         let mut view = self.readers().begin().await.map_err(StoreError::on(ACT))?;
         let rows = sqlx::query(select_orders!(
-            "WHERE hosts.id = ?1 AND state IN ('queued', 'delivered') AND expires_at > ?2
+            "WHERE hosts.id = ?1
+                AND (state = 'started' OR (state IN ('queued', 'delivered') AND expires_at > ?2))
              ORDER BY orders.key LIMIT 1000"
         ))
         .bind(host.to_string())

@@ -113,6 +113,7 @@ async fn another_hosts_receipt_moves_nothing() {
         (Queued, vec![(Queued, false, true)])
     );
 }
+
 #[tokio::test]
 async fn what_is_delivered_and_silent_is_delivered_again() {
     let db = database().await;
@@ -140,4 +141,26 @@ async fn what_is_delivered_and_silent_is_delivered_again() {
         before: None,
     };
     assert_eq!(ids(db.store.orders(&query).await.unwrap()), [second, first]);
+}
+
+#[tokio::test]
+async fn what_is_started_is_delivered_until_its_end_is_known() {
+    let db = database().await;
+    let host = host(&db.store, "ep1").await.id;
+    let id = order(&db.store, host).await;
+    db.store.mark_delivered(id, at(1)).await.unwrap();
+    report(&db.store, host, 1, id, Started).await;
+    for now in [at(2), at(600)] {
+        let orders = db.store.deliverable_orders(host, now).await.unwrap();
+        assert_eq!(orders.len(), 1);
+        assert!(!db.store.mark_delivered(id, now).await.unwrap());
+    }
+    report(&db.store, host, 2, id, Done).await;
+    assert!(
+        db.store
+            .deliverable_orders(host, at(2))
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
