@@ -117,16 +117,21 @@ fn sleep(ring: &Ring<'_>, shared: Shared<'_>, pace: &mut Pace, stopped: &PipeRea
     if !ring.is_empty() {
         return task::is_over(stopped);
     }
-    if !pace.allows(Instant::now()) {
-        return task::nap(stopped, NAP);
-    }
-    shared.fall_asleep();
-    let stop = if ring.is_empty() {
-        task::wait([task::readable(ring)], stopped, Some(IDLE))
+    let stop = if pace.allows(Instant::now()) {
+        shared.fall_asleep();
+        let stop = if ring.is_empty() {
+            task::wait([task::readable(ring)], stopped, Some(IDLE))
+        } else {
+            task::is_over(stopped)
+        };
+        shared.wake_up();
+        stop
     } else {
-        task::is_over(stopped)
+        task::nap(stopped, NAP)
     };
-    shared.wake_up();
+    if !ring.is_empty() {
+        pace.read(Instant::now());
+    }
     stop
 }
 

@@ -82,8 +82,11 @@ impl Run {
             if ready.counted {
                 self.batch_at = Some(now + BATCH);
             }
-            if ready.watched && !self.pace.allows(now) {
-                self.watch_at = Some(now + NAP);
+            if ready.watched {
+                if !self.pace.allows(now) {
+                    self.watch_at = Some(now + NAP);
+                }
+                self.pace.read(now);
             }
             self.step();
         }
