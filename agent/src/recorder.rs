@@ -1,12 +1,13 @@
 //! What is reported goes to the outbox on a thread of its own; nobody waits for its disk.
 //!
-//! The detection that leads to an isolation is the one record that must not be lost between the drop and its own
-//! `fsync`. Before the drop is asked for, it is written to a journal file without `fsync`, which takes microseconds
-//! and outlives `kill -9` of the agent. When the verdict's reasons are found the record goes to the outbox with them,
-//! and the journal goes. What a power cut in between may take is the detection's text: the isolation itself, its
-//! reason and its tree are on the disk before the drop.
+//! Evidence outlives `kill -9` of the agent from the moment that it is recorded: it is written to a [`journal`] without
+//! `fsync` first. The detection that leads to an isolation is there before the drop is asked for, and goes to the
+//! outbox when the verdict's reasons are found. What a power cut may take is what was recorded in its last
+//! moments: the isolation itself, its reason and its tree are on the disk before the drop.
 
-use std::path::{Path, PathBuf};
+mod journal;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -15,19 +16,14 @@ use std::time::Duration;
 use cordon_proto::record::{LossReport, Record, RecordBody};
 use cordon_spool::{Class, Gap, Spool, SpoolError};
 use jiff::Timestamp;
+use journal::Journal;
 use tokio::sync::Notify;
-
-use crate::durable::{self, DiskError};
 
 const QUEUE: usize = 1024;
 const AT_ONCE: usize = 64;
 /// How long to wait after a failed write before it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_mins(10);
-const JOURNAL: &str = "detection.journal";
-const MAX_JOURNAL_BYTES: u64 = 4 << 20;
-const READ_RECORDS: usize = 256;
-const READ_BYTES: usize = 1 << 20;
 
 struct Entry {
     class: Class,
@@ -46,7 +42,7 @@ enum Item {
 pub struct Recorder {
     queue: SyncSender<Item>,
     lost: Arc<AtomicU64>,
-    journal: Arc<Path>,
+    journal: Arc<Journal>,
 }
 
 impl Recorder {
@@ -57,13 +53,12 @@ impl Recorder {
         state_dir: &Path,
         written: Arc<Notify>,
     ) -> anyhow::Result<Self> {
-        let journal = state_dir.join(JOURNAL);
-        take_up_journal(&spool, &journal)?;
+        let journal = Arc::new(Journal::open(journal::path_in(state_dir), &spool)?);
         let (queue, entries) = sync_channel(QUEUE);
         let recorder = Self {
             queue,
             lost: Arc::default(),
-            journal: journal.clone().into(),
+            journal: Arc::clone(&journal),
         };
         let writer = Writer {
             spool,
@@ -85,20 +80,23 @@ impl Recorder {
 
     /// Queues a record of another time.
     pub fn record_at(&self, record: &Record) {
-        self.queue(record, false);
+        let json = to_json(record);
+        let journaled = class_of(&record.body) == Class::Evidence;
+        if journaled {
+            self.journal.add(&json);
+        }
+        self.queue(class_of(&record.body), json, journaled);
     }
 
     /// Writes a detection to the journal, without waiting for the disk: from now on it outlives the process.
     /// The caller goes on to [`Self::record_journaled`] with the same time and tree.
     pub fn journal(&self, record: &Record) {
-        if let Err(error) = durable::replace_unsynced(&self.journal, &to_json(record)) {
-            tracing::warn!(error = %crate::chain(&error), "detection is not in the journal");
-        }
+        self.journal.add(&to_json(record));
     }
 
-    /// Queues the detection that is in the journal, which ends when the record is in the outbox.
+    /// Queues a record that is in the journal already.
     pub fn record_journaled(&self, record: &Record) {
-        self.queue(record, true);
+        self.queue(class_of(&record.body), to_json(record), true);
     }
 
     /// Records lost since the last call.
@@ -106,13 +104,14 @@ impl Recorder {
         self.lost.swap(0, Ordering::Relaxed)
     }
 
-    fn queue(&self, record: &Record, journaled: bool) {
+    fn queue(&self, class: Class, json: Vec<u8>, journaled: bool) {
         let entry = Entry {
-            class: class_of(&record.body),
-            json: to_json(record),
+            class,
+            json,
             journaled,
         };
         if self.queue.try_send(Item::Record(entry)).is_err() {
+            self.journal.kept(usize::from(journaled));
             self.lost.fetch_add(1, Ordering::Relaxed);
             tracing::error!("the outbox does not keep up: a record is lost");
         }
@@ -145,7 +144,7 @@ fn class_of(body: &RecordBody) -> Class {
 
 struct Writer {
     spool: Arc<Spool>,
-    journal: PathBuf,
+    journal: Arc<Journal>,
     written: Arc<Notify>,
 }
 
@@ -189,7 +188,7 @@ impl Writer {
             Err(SpoolError::TooLarge { .. }) if waiting.len() > 1 => self.one_by_one(waiting),
             Err(error @ SpoolError::TooLarge { .. }) => {
                 tracing::error!(error = %crate::chain(&error), "record dropped");
-                waiting.clear();
+                self.take_from_journal(waiting);
             }
             Err(error) => {
                 tracing::error!(error = %crate::chain(&error), "records wait for the disk");
@@ -211,16 +210,16 @@ impl Writer {
     }
 
     fn wrote(&self, waiting: &mut Vec<Entry>, dropped: u64) {
-        if waiting.iter().any(|entry| entry.journaled)
-            && let Err(error) = durable::remove(&self.journal)
-        {
-            tracing::warn!(error = %crate::chain(&error), "journal stays");
-        }
-        waiting.clear();
+        self.take_from_journal(waiting);
         if dropped > 0 {
             self.report_gaps();
         }
         self.written.notify_one();
+    }
+
+    fn take_from_journal(&self, done: &mut Vec<Entry>) {
+        let journaled = done.drain(..).filter(|entry| entry.journaled).count();
+        self.journal.kept(journaled);
     }
 
     fn report_gaps(&self) {
@@ -254,59 +253,4 @@ fn describe(gap: &Gap) -> Vec<u8> {
             reason: gap.to_string(),
         }),
     })
-}
-
-/// Puts the journal's record into the outbox unless it is there already, then removes the journal.
-fn take_up_journal(spool: &Spool, journal: &Path) -> anyhow::Result<()> {
-    let read: Result<_, DiskError> = durable::read(journal, MAX_JOURNAL_BYTES);
-    let Some(json) = read? else {
-        return Ok(());
-    };
-    // A record that is cut short was never acted upon: the drop is asked for after the whole file.
-    if let Some(mark) = Mark::of(&json)
-        && !is_pending(spool, &mark)?
-    {
-        spool.append(Class::Evidence, &json)?;
-        tracing::info!("took up a detection that a killed agent had not yet put into the outbox");
-    }
-    Ok(durable::remove(journal)?)
-}
-
-/// What a detection has in common with itself once its reasons are found.
-#[derive(PartialEq)]
-struct Mark {
-    at: Timestamp,
-    tree: String,
-    event_mono_ns: u64,
-}
-
-impl Mark {
-    fn of(json: &[u8]) -> Option<Self> {
-        let record: Record = serde_json::from_slice(json).ok()?;
-        let RecordBody::Detection(detection) = record.body else {
-            return None;
-        };
-        Some(Self {
-            at: record.at,
-            tree: detection.tree,
-            event_mono_ns: detection.event_mono_ns,
-        })
-    }
-}
-
-fn is_pending(spool: &Spool, mark: &Mark) -> Result<bool, SpoolError> {
-    let mut after = None;
-    loop {
-        let some = spool.pending(after, READ_RECORDS, READ_BYTES)?;
-        if some
-            .iter()
-            .any(|pending| Mark::of(&pending.json).as_ref() == Some(mark))
-        {
-            return Ok(true);
-        }
-        match some.last() {
-            Some(last) => after = Some(last.position),
-            None => return Ok(false),
-        }
-    }
 }

@@ -14,7 +14,7 @@ use cordon_proto::envelope::{Envelope, sign};
 use cordon_proto::id::{HostId, IsolationId, OrderId};
 use cordon_proto::order::{Order, OrderState, Receipt, Verb};
 use cordon_proto::policy::Policy;
-use cordon_proto::record::{LossReport, Record, RecordBody};
+use cordon_proto::record::{LossReport, Record, RecordBody, TamperReport};
 use cordon_respond::isolation::State;
 use cordon_spool::{Class, Options, Spool};
 use jiff::{SignedDuration, Timestamp};
@@ -163,8 +163,13 @@ fn record(n: u64) -> Record {
     }
 }
 
+fn journal_bytes(state_dir: &std::path::Path) -> u64 {
+    let journal = state_dir.join("evidence.journal");
+    std::fs::metadata(journal).unwrap().len()
+}
+
 #[test]
-fn what_is_recorded_is_in_the_outbox_in_order_and_the_journal_is_gone() {
+fn what_is_recorded_is_in_the_outbox_in_order_and_the_journal_is_empty() {
     let dir = tempfile::tempdir().unwrap();
     let spool = spool(dir.path());
     let recorder =
@@ -173,7 +178,7 @@ fn what_is_recorded_is_in_the_outbox_in_order_and_the_journal_is_gone() {
         recorder.record(record(n).body);
     }
     recorder.journal(&record(100));
-    assert!(dir.path().join("detection.journal").exists());
+    assert!(journal_bytes(dir.path()) > 0);
     recorder.record_journaled(&record(100));
     assert!(recorder.flush(Duration::from_secs(10)));
     let kept = spool.pending(None, 1000, 1 << 20).unwrap();
@@ -185,8 +190,68 @@ fn what_is_recorded_is_in_the_outbox_in_order_and_the_journal_is_gone() {
         loss.count
     });
     assert!(counts.eq(0..=100));
-    assert!(!dir.path().join("detection.journal").exists());
+    assert_eq!(journal_bytes(dir.path()), 0);
     assert_eq!(recorder.take_lost(), 0);
+}
+
+fn tamper(n: u64) -> RecordBody {
+    RecordBody::Tamper(TamperReport {
+        what: format!("test {n}"),
+        repaired: true,
+        micros: n,
+    })
+}
+
+/// The outbox takes nothing, as when the disk is slow; then the agent is killed: what the recorder wrote is all that
+/// there is. The detection without reasons keeps the journal from being emptied meanwhile.
+#[test]
+fn evidence_that_has_not_reached_the_outbox_is_taken_up_once_by_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = spool(dir.path());
+    let start =
+        || Recorder::start(Arc::clone(&spool), dir.path(), Arc::new(Notify::new())).unwrap();
+    let recorder = start();
+    recorder.journal(
+        &serde_json::from_slice(&detection(Timestamp::now(), &serde_json::json!([]))).unwrap(),
+    );
+    for n in 0..3 {
+        recorder.record(tamper(n));
+    }
+    recorder.record(record(3).body);
+    // As it lies there at the moment of the kill.
+    let journal = dir.path().join("evidence.journal");
+    let left = std::fs::read(&journal).unwrap();
+    assert_eq!(left.split(|byte| *byte == b'\n').count(), 5);
+    assert!(recorder.flush(Duration::from_secs(10)));
+    drop(recorder);
+    // Two of the three got there before the kill, and the detection did not.
+    let sent = spool.pending(None, 2, 1 << 20).unwrap();
+    let rest: Vec<u8> = [&left[..], &left[..40]].concat();
+    let other = tempfile::tempdir().unwrap();
+    let fresh = self::spool(other.path());
+    for one in &sent {
+        fresh.append(Class::Evidence, &one.json).unwrap();
+    }
+    std::fs::write(other.path().join("evidence.journal"), rest).unwrap();
+    drop(Recorder::start(Arc::clone(&fresh), other.path(), Arc::new(Notify::new())).unwrap());
+    let kinds = fresh.pending(None, 10, 1 << 20).unwrap();
+    let kinds: Vec<String> = kinds
+        .iter()
+        .map(|pending| {
+            let record: serde_json::Value = serde_json::from_slice(&pending.json).unwrap();
+            format!("{} {}", record["kind"], record["body"]["micros"])
+        })
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            "\"tamper\" 0",
+            "\"tamper\" 1",
+            "\"detection\" null",
+            "\"tamper\" 2"
+        ]
+    );
+    assert_eq!(journal_bytes(other.path()), 0);
 }
 
 fn detection(at: Timestamp, reasons: &serde_json::Value) -> Vec<u8> {
@@ -207,12 +272,12 @@ fn detection(at: Timestamp, reasons: &serde_json::Value) -> Vec<u8> {
 #[test]
 fn a_journal_left_behind_is_taken_up_exactly_once() {
     let dir = tempfile::tempdir().unwrap();
-    let journal = dir.path().join("detection.journal");
+    let journal = dir.path().join("evidence.journal");
     let spool = spool(dir.path());
     let start = || {
         let written = Arc::new(Notify::new());
         drop(Recorder::start(Arc::clone(&spool), dir.path(), written).unwrap());
-        assert!(!journal.exists());
+        assert_eq!(journal_bytes(dir.path()), 0);
         spool.stats().records
     };
     let now = Timestamp::now();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::allowance::Allowance;
 use super::fanotify::Group;
 use super::filesystems::FileSystems;
-use super::mounts::Mounts;
+use super::mounts::{FileSystem, Mounts};
 use super::plan::Plan;
 use super::wanted;
 use super::watch::Watch;
@@ -33,6 +33,9 @@ const GIVE_HANDLES: &str = "give CAP_DAC_READ_SEARCH";
 const NO_SET_IDS: &str =
     "set-id rights on a file that is removed before it was looked at are missed";
 const GIVE_SET_IDS: &str = "run on Linux 6.13 or newer with eBPF";
+/// Its identities of files have no inode number that is known here.
+const NO_SET_IDS_ON_ZFS: &str =
+    "set-id rights on a file of ZFS that is removed before it was looked at are missed";
 const GIVE_OVERLAYS: &str = "run on Linux 6.6 or newer: there overlays are watched too";
 const NOT_BELOW: &str = "what is written to files on overlays, those of containers, is not seen, only what is made, \
     renamed and removed: this kernel does not tell it of the file systems below them";
@@ -140,6 +143,8 @@ impl Marks {
         let mut lacks = Lacks::default();
         if self.watch.set_ids.is_none() {
             lacks.add(NO_SET_IDS.to_owned(), Some(GIVE_SET_IDS));
+        } else if has_zfs(&self.mounts.local) {
+            lacks.add(NO_SET_IDS_ON_ZFS.to_owned(), None);
         }
         if !self.refused.is_empty() {
             // An overlay may be among them.
@@ -213,6 +218,10 @@ pub(super) fn refused(error: &io::Error) -> Vec<Coverage> {
         .into()
 }
 
+fn has_zfs(systems: &[FileSystem]) -> bool {
+    systems.iter().any(|system| system.kind == "zfs")
+}
+
 fn some_of(all: &[String]) -> String {
     let named = all[..all.len().min(NAMED)].join(", ");
     match all.len().saturating_sub(NAMED) {
@@ -235,5 +244,17 @@ mod tests {
         assert_eq!(row.why.as_deref(), Some("one; two; three"));
         assert_eq!(row.remedy.as_deref(), Some("mend one; mend three"));
         assert_eq!(Lacks::default().row("file"), Coverage::full("file", SOURCE));
+    }
+
+    #[test]
+    fn only_zfs_is_told_of() {
+        let of = |kind: &str| FileSystem {
+            device: "0:40".to_owned(),
+            kind: kind.to_owned(),
+            at: "/tank".into(),
+            lost_upper: None,
+        };
+        assert!(has_zfs(&[of("ext4"), of("zfs")]));
+        assert!(!has_zfs(&[of("ext4"), of("xfs")]));
     }
 }
