@@ -143,6 +143,7 @@ impl Isolation {
     fn dropped(&mut self, applied: Applied, now: Timestamp) -> News {
         tracing::info!(
             egress = applied.egress,
+            bridge = applied.bridge,
             cut_sockets = applied.cut_sockets,
             cut_conntrack = applied.cut_conntrack,
             warnings = ?applied.warnings,
@@ -238,8 +239,8 @@ fn is_shut(report: &IsolationReport) -> bool {
 
 fn what_happened(health: &Health) -> String {
     match health {
-        Health::Missing => "nftables table inet cordon was gone".to_owned(),
-        Health::Altered => "nftables table inet cordon was altered".to_owned(),
+        Health::Missing => "an nftables table of the isolation was gone".to_owned(),
+        Health::Altered => "an nftables table of the isolation was altered".to_owned(),
         Health::Uncovered { device } => {
             format!("network device {device} appeared and was not covered")
         }

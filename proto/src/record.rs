@@ -201,7 +201,7 @@ pub struct PolicyReport {
 /// An interference that was seen, and whether it was mended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TamperReport {
-    /// What was found, for example `nftables table inet cordon was gone`.
+    /// What was found, for example `an nftables table of the isolation was gone`.
     pub what: String,
     /// Whether the wanted state is back.
     pub repaired: bool,

@@ -1,25 +1,19 @@
 //! Isolate, verify, repair, release: the acts, in the order that leaves no half state.
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use cordon_proto::id::IsolationId;
 use cordon_proto::record::Probe;
-use nix::ifaddrs::getifaddrs;
-use nix::net::if_::if_nameindex;
 
 use crate::clock::monotonic_ns;
 use crate::error::ContainError;
 use crate::listing::Listing;
 use crate::probe::{ProbeTarget, prove};
-use crate::rules::{self, Surroundings};
+use crate::rules::{self, Parts};
 use crate::spec::IsolationSpec;
 use crate::state::{OnDisk, Phase, StateDir};
+use crate::surroundings::{devices, local_addresses, surroundings};
 use crate::{chains, flows, nft};
-
-/// Number of the loopback device in every network namespace (LOOPBACK_IFINDEX, linux/net/loopback.c).
-const LOOPBACK_INDEX: u32 = 1;
 
 /// The isolation of the network namespace that this process is in.
 #[derive(Debug)]
@@ -38,6 +32,8 @@ pub struct Applied {
     pub dropped_at_mono_ns: u64,
     /// Raw and packet sockets are stopped too (`netdev` egress; Linux 5.16 and later).
     pub egress: bool,
+    /// Bridges forward nothing, whether egress chains stop it or not.
+    pub bridge: bool,
     /// TCP connections that were ended.
     pub cut_sockets: usize,
     /// Conntrack entries that were deleted.
@@ -112,7 +108,7 @@ impl Containment {
         // The same isolation with a longer lease: what the kernel holds is still its own.
         if let Some(before) = before.filter(|before| before.spec.id == spec.id) {
             state.rules_sha256 = before.rules_sha256;
-            state.egress = before.egress;
+            state.parts = before.parts;
         }
         self.state.write(&state)
     }
@@ -203,7 +199,7 @@ impl Containment {
     /// shut, without one it is open; either way it is reported, and a damaged file is kept.
     fn read_from_kernel(&self, damage: Option<String>) -> Result<Recovered, ContainError> {
         let listing = Listing::read()?;
-        if !listing.inet && !listing.netdev {
+        if !listing.inet && !listing.netdev && !listing.bridge {
             let Some(why) = damage else {
                 return Ok(Recovered::Open);
             };
@@ -223,8 +219,7 @@ impl Containment {
 
     fn put_in(&self, mut state: OnDisk) -> Result<Applied, ContainError> {
         let mut warnings = Vec::new();
-        let around = surroundings()?;
-        state.egress = self.transact(&state.spec, &around, &mut warnings)?;
+        state.parts = self.transact(&state.spec, &mut warnings)?;
         let dropped_at_mono_ns = monotonic_ns();
         let controllers: Vec<_> = state.spec.controller_ends().collect();
         let cut = flows::cut(self.mark, &local_addresses()?, &controllers);
@@ -235,37 +230,33 @@ impl Containment {
         Ok(Applied {
             rules_sha256,
             dropped_at_mono_ns,
-            egress: state.egress,
+            egress: state.parts.egress,
+            bridge: state.parts.bridge,
             cut_sockets: cut.sockets,
             cut_conntrack: cut.conntrack,
             warnings,
         })
     }
 
-    /// Whether egress chains went in too.
+    /// What went in.
     fn transact(
         &self,
         spec: &IsolationSpec,
-        around: &Surroundings,
         warnings: &mut Vec<String>,
-    ) -> Result<bool, ContainError> {
-        const ACT: &str = "isolate";
-        let full =
-            |around: &Surroundings| nft::apply(&rules::isolate(spec, self.mark, around, true), ACT);
-        match full(around) {
-            Err(ContainError::NftRefused { .. }) => {}
-            other => return other.map(|()| true),
-        }
-        // A device may have gone between the look and the transaction: look again, once.
-        let around = surroundings()?;
-        let Err(refusal) = full(&around) else {
-            return Ok(true);
+    ) -> Result<Parts, ContainError> {
+        let there = chains::tables()?;
+        let put_in = |parts| {
+            let batch = rules::isolate(spec, self.mark, &surroundings()?, parts, &there);
+            nft::apply(&batch, "isolate")
         };
-        nft::apply(&rules::isolate(spec, self.mark, &around, false), ACT)?;
-        warnings.push(format!(
-            "raw and packet sockets are not stopped, this kernel takes no egress chains: {refusal}"
-        ));
-        Ok(false)
+        match put_in(Parts::ALL) {
+            // A device may have gone between the look and the transaction: look again, once.
+            Err(ContainError::NftRefused { .. }) => {}
+            other => return other.map(|()| Parts::ALL),
+        }
+        let (parts, missing) = most_parts(put_in)?;
+        warnings.extend(missing);
+        Ok(parts)
     }
 
     fn take_out(&self, state: Option<OnDisk>) -> Result<Option<IsolationSpec>, ContainError> {
@@ -274,10 +265,10 @@ impl Containment {
         {
             self.state.write(&state.clone().releasing())?;
         }
-        match nft::apply(&rules::open(), "open the host") {
-            // Nothing of ours is in the kernel, so nothing has to be taken out of it.
-            Err(ContainError::NftMissing) if !chains::any()? => {}
-            outcome => outcome?,
+        let there = chains::tables()?;
+        // Nothing of ours in the kernel needs no `nft` to come out.
+        if !there.is_empty() {
+            nft::apply(&rules::open(&there), "open the host")?;
         }
         self.state.forget()?;
         Ok(state.map(|state| state.spec))
@@ -285,8 +276,8 @@ impl Containment {
 }
 
 /// Whether this host can be isolated: `nft` is there, the rights are, and the kernel takes the rules.
-/// The kernel checks them and throws them away.
-pub fn supported() -> Result<(), ContainError> {
+/// The kernel checks them and throws them away. Says in words what it does not take, and what that leaves open.
+pub fn supported() -> Result<Vec<String>, ContainError> {
     let spec = IsolationSpec {
         id: IsolationId::generate(),
         reason: "check".into(),
@@ -297,15 +288,37 @@ pub fn supported() -> Result<(), ContainError> {
         allow: Vec::new(),
         policy_version: 0,
     };
-    let batch = rules::isolate(&spec, 1, &surroundings()?, true);
-    nft::check(&batch, "check the isolation rules")
+    let around = surroundings()?;
+    let check = |parts| {
+        let batch = rules::isolate(&spec, 1, &around, parts, &[]);
+        nft::check(&batch, "check the isolation rules")
+    };
+    most_parts(check).map(|(_, missing)| missing)
+}
+
+/// Acts with as many parts as the kernel takes; says what is missing.
+fn most_parts(
+    act: impl Fn(Parts) -> Result<(), ContainError>,
+) -> Result<(Parts, Vec<String>), ContainError> {
+    let refusal = match act(Parts::ALL) {
+        Err(refusal @ ContainError::NftRefused { .. }) => refusal,
+        other => return other.map(|()| (Parts::ALL, Vec::new())),
+    };
+    for parts in Parts::FEWER {
+        match act(parts) {
+            Err(ContainError::NftRefused { .. }) => {}
+            other => return other.map(|()| (parts, parts.missing(&refusal))),
+        }
+    }
+    Err(refusal)
 }
 
 fn health(state: &OnDisk, listing: &Listing) -> Result<Health, ContainError> {
     let Some(applied) = &state.rules_sha256 else {
         return Ok(Health::Missing);
     };
-    if !listing.inet || listing.netdev != state.egress {
+    if !listing.inet || listing.netdev != state.parts.egress || listing.bridge != state.parts.bridge
+    {
         return Ok(Health::Missing);
     }
     if *applied != listing.sha256 {
@@ -313,50 +326,6 @@ fn health(state: &OnDisk, listing: &Listing) -> Result<Health, ContainError> {
     }
     let uncovered = devices()?
         .into_iter()
-        .find(|device| state.egress && !listing.guarded.contains(device));
+        .find(|device| state.parts.egress && !listing.guarded.contains(device));
     Ok(uncovered.map_or(Health::Whole, |device| Health::Uncovered { device }))
-}
-
-fn surroundings() -> Result<Surroundings, ContainError> {
-    Ok(Surroundings {
-        devices: devices()?,
-        subnets: subnets()?,
-    })
-}
-
-fn devices() -> Result<BTreeSet<String>, ContainError> {
-    let failed = ContainError::netlink("list network devices");
-    let names = if_nameindex().map_err(failed)?;
-    Ok(names
-        .iter()
-        .filter(|device| device.index() != LOOPBACK_INDEX)
-        .map(|device| device.name().to_string_lossy().into_owned())
-        .collect())
-}
-
-fn local_addresses() -> Result<BTreeSet<IpAddr>, ContainError> {
-    let failed = ContainError::netlink("list own addresses");
-    let addresses = getifaddrs().map_err(failed)?;
-    Ok(addresses
-        .filter_map(|interface| {
-            let address = interface.address?;
-            let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-            v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
-        })
-        .collect())
-}
-
-fn subnets() -> Result<BTreeSet<(Ipv4Addr, u8)>, ContainError> {
-    let failed = ContainError::netlink("list own subnets");
-    let addresses = getifaddrs().map_err(failed)?;
-    Ok(addresses
-        .filter_map(|interface| {
-            let address = interface.address?.as_sockaddr_in()?.ip();
-            let mask = u32::from(interface.netmask?.as_sockaddr_in()?.ip());
-            let length = mask.leading_ones() as u8;
-            let network = Ipv4Addr::from(u32::from(address) & mask);
-            // A point-to-point address has no subnet, and "everywhere" is not one.
-            (!address.is_loopback() && (1..32).contains(&length)).then_some((network, length))
-        })
-        .collect())
 }

@@ -20,6 +20,7 @@ mod probe;
 mod rules;
 mod spec;
 mod state;
+mod surroundings;
 mod tree;
 mod watch;
 

@@ -17,6 +17,8 @@ pub(crate) struct Listing {
     pub(crate) inet: bool,
     /// `netdev cordon` is there.
     pub(crate) netdev: bool,
+    /// `bridge cordon` is there.
+    pub(crate) bridge: bool,
     /// Hash of everything but what the kernel numbers or counts, and but the egress chains.
     pub(crate) sha256: String,
     /// Devices with a sound egress chain.
@@ -30,21 +32,22 @@ impl Listing {
         let mut objects = Vec::new();
         let inet = extend(&mut objects, "inet")?;
         let netdev = extend(&mut objects, "netdev")?;
+        let bridge = extend(&mut objects, "bridge")?;
         let devices = if netdev {
             chains::devices()?
         } else {
             BTreeMap::new()
         };
-        Ok(Self::of(objects, devices, inet, netdev))
+        Ok(Self {
+            inet,
+            netdev,
+            bridge,
+            ..Self::of(objects, devices)
+        })
     }
 
     /// `devices`: which egress chain hangs on which.
-    fn of(
-        objects: Vec<Value>,
-        mut devices: BTreeMap<String, String>,
-        inet: bool,
-        netdev: bool,
-    ) -> Self {
+    fn of(objects: Vec<Value>, mut devices: BTreeMap<String, String>) -> Self {
         let mut egress: BTreeMap<String, Egress> = BTreeMap::new();
         let mut hash = Sha256::new();
         let mut comments = Vec::new();
@@ -65,8 +68,9 @@ impl Listing {
             }
         }
         Self {
-            inet,
-            netdev,
+            inet: false,
+            netdev: false,
+            bridge: false,
             sha256: hex::encode(hash.finalize()),
             guarded: egress.into_values().filter_map(Egress::guarded).collect(),
             comments,
@@ -75,6 +79,10 @@ impl Listing {
 
     /// The isolation that the table's comments speak of, where they do.
     pub(crate) fn spec(&self) -> Option<IsolationSpec> {
+        // `bridge cordon` alone does not know the ends: an isolation read from it would lose its controller.
+        if !self.inet && !self.netdev {
+            return None;
+        }
         let parsed: Vec<Comment> = self
             .comments
             .iter()

@@ -6,6 +6,9 @@
 //! | | `output`, last priority | after everybody's DNAT and re-routing, so that the packet is judged as it will leave; a drop is final wherever it stands |
 //! | | `forward`, priority -300 | containers and virtual machines behind the host; nothing passes |
 //! | `netdev cordon` | `egress_N` on every device but loopback | AF_PACKET and other senders that never see `inet`; bridged frames of guests |
+//! | `bridge cordon` | `forward`, priority -300 | frames between the ports of the host's own bridges, where there is no egress; nothing passes |
+//!
+//! `bridge cordon` goes in whether there is a bridge or not: one that is made later is cut from its first frame.
 //!
 //! Every chain ends in a drop, and its policy is drop. Nothing is let through for being `established` or `related`.
 //!
@@ -24,14 +27,16 @@ use nftables::expr::{BinaryOperation, Expression, MetaKey};
 use nftables::schema::Nftables;
 use nftables::stmt::{JumpTarget, Match, Operator, Statement};
 use nftables::types::{NfFamily, NfHook};
+use serde::{Deserialize, Serialize};
 
+use crate::error::ContainError;
 use crate::spec::{Comment, IsolationSpec, transport_name};
 use words::{
     Writer, address, and, chain, eq, field, link_local, link_multicast, loopback, mark_packet,
     marked_socket, meta, port, prefix, set, table, text,
 };
 
-/// Name of both tables.
+/// Name of all tables.
 pub(crate) const TABLE: &str = "cordon";
 /// The chain that every egress chain jumps to.
 pub(crate) const EGRESS_ALLOW: &str = "allow";
@@ -44,6 +49,50 @@ const LINK_CONTROL: [u32; 2] = [0x8809, 0x888e];
 /// Bounds the batch on a host with very many addresses.
 const MAX_SUBNETS: usize = 64;
 
+/// What an isolation has beside `inet cordon`, where the kernel takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Parts {
+    /// Egress chains (Linux 5.16 and later).
+    pub(crate) egress: bool,
+    /// `bridge cordon`. Isolations of older agents are without.
+    #[serde(default)]
+    pub(crate) bridge: bool,
+}
+
+impl Parts {
+    pub(crate) const ALL: Self = Self::of(true, true);
+    /// What is tried when the kernel refuses all of them, in this order.
+    pub(crate) const FEWER: [Self; 3] = [
+        Self::of(true, false),
+        Self::of(false, true),
+        Self::of(false, false),
+    ];
+
+    const fn of(egress: bool, bridge: bool) -> Self {
+        Self { egress, bridge }
+    }
+
+    /// What is not stopped without the parts that are missing, in words; `refusal` is the kernel's.
+    pub(crate) fn missing(self, refusal: &ContainError) -> Vec<String> {
+        let mut missing = Vec::new();
+        if !self.egress {
+            missing.push(format!(
+                "raw and packet sockets are not stopped, this kernel takes no egress chains: {refusal}"
+            ));
+        }
+        match self {
+            Self { bridge: true, .. } => {}
+            Self { egress: true, .. } => missing.push(format!(
+                "frames between guests on a bridge are stopped by egress chains alone, this kernel takes no bridge chains: {refusal}"
+            )),
+            Self { egress: false, .. } => missing.push(
+                "frames between guests on a bridge are not stopped, this kernel takes no bridge chains either".into(),
+            ),
+        }
+        missing
+    }
+}
+
 /// What the host's own network looks like when the rules are made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Surroundings {
@@ -53,48 +102,48 @@ pub(crate) struct Surroundings {
     pub(crate) subnets: BTreeSet<(Ipv4Addr, u8)>,
 }
 
-/// One transaction that replaces whatever tables of ours there are by the rules for `spec`.
+/// One transaction that replaces the tables of ours that are `there` by the rules for `spec`.
+///
+/// Without a part its table is not even added to be deleted: a kernel that does not know the family refuses that.
 pub(crate) fn isolate(
     spec: &IsolationSpec,
     mark: u32,
     around: &Surroundings,
-    egress: bool,
+    parts: Parts,
+    there: &[NfFamily],
 ) -> Nftables<'static> {
     let mut batch = Batch::new();
-    clear(&mut batch);
-    let inet = Writer {
-        batch: &mut batch,
-        family: NfFamily::INet,
-    };
-    inet_rules(inet, spec, mark, around);
-    if egress {
-        let netdev = Writer {
-            batch: &mut batch,
-            family: NfFamily::NetDev,
-        };
-        egress_rules(netdev, spec, mark, around);
-    } else {
-        batch.delete(table(NfFamily::NetDev));
+    for family in there {
+        batch.add(table(*family));
+        batch.delete(table(*family));
+    }
+    inet_rules(new_table(&mut batch, NfFamily::INet), spec, mark, around);
+    if parts.egress {
+        egress_rules(new_table(&mut batch, NfFamily::NetDev), spec, mark, around);
+    }
+    if parts.bridge {
+        bridge_rules(new_table(&mut batch, NfFamily::Bridge), spec);
     }
     batch.to_nftables()
 }
 
-/// One transaction that removes our tables, there or not.
-pub(crate) fn open() -> Nftables<'static> {
+/// One transaction that removes the tables of ours that are `there`.
+pub(crate) fn open(there: &[NfFamily]) -> Nftables<'static> {
     let mut batch = Batch::new();
-    clear(&mut batch);
-    batch.delete(table(NfFamily::INet));
-    batch.delete(table(NfFamily::NetDev));
+    for family in there {
+        // A table that went meanwhile is not missed.
+        batch.add(table(*family));
+        batch.delete(table(*family));
+    }
     batch.to_nftables()
 }
 
 /// Add, delete, add: the end is an empty table, whether there was one or not.
-fn clear(batch: &mut Batch<'static>) {
-    for family in [NfFamily::INet, NfFamily::NetDev] {
-        batch.add(table(family));
-        batch.delete(table(family));
-        batch.add(table(family));
-    }
+fn new_table<'a>(batch: &'a mut Batch<'static>, family: NfFamily) -> Writer<'a> {
+    batch.add(table(family));
+    batch.delete(table(family));
+    batch.add(table(family));
+    Writer { batch, family }
 }
 
 fn inet_rules(mut to: Writer<'_>, spec: &IsolationSpec, mark: u32, around: &Surroundings) {
@@ -166,6 +215,15 @@ fn egress_rules(mut to: Writer<'_>, spec: &IsolationSpec, mark: u32, around: &Su
         );
         to.drop_the_rest(&name);
     }
+}
+
+fn bridge_rules(mut to: Writer<'_>, spec: &IsolationSpec) {
+    to.base_chain("forward", NfHook::Forward, EARLY, None);
+    to.push(
+        "forward",
+        Some(Comment::header(spec)),
+        vec![Statement::Drop(None)],
+    );
 }
 
 /// What `output` and `egress` let out alike.

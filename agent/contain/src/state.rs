@@ -9,6 +9,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ContainError;
+use crate::rules::Parts;
 use crate::spec::IsolationSpec;
 
 const VERSION: u32 = 1;
@@ -37,8 +38,9 @@ pub(crate) struct OnDisk {
     pub(crate) spec: IsolationSpec,
     /// As the kernel listed the rules after they went in; `None` until then.
     pub(crate) rules_sha256: Option<String>,
-    /// The kernel took the `netdev` egress chains.
-    pub(crate) egress: bool,
+    /// What the kernel took.
+    #[serde(flatten)]
+    pub(crate) parts: Parts,
 }
 
 impl OnDisk {
@@ -48,7 +50,7 @@ impl OnDisk {
             phase: Phase::Shut,
             spec,
             rules_sha256: None,
-            egress: true,
+            parts: Parts::ALL,
         }
     }
 

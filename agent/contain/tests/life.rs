@@ -12,7 +12,10 @@ use cordon_contain::{ContainError, Containment, Health, ProbeTarget, Recovered};
 use cordon_proto::AGENT_SOCKET_MARK;
 use cordon_proto::policy::Transport;
 use cordon_proto::record::Probe;
-use lab::{CONTROLLER4, CONTROLLER6, HOST_PORT, Lab, OUTSIDE4, OUTSIDE6, PORT, at, wire};
+use lab::{
+    CHILD, CONTROLLER4, CONTROLLER6, HOST_PORT, Lab, OUTSIDE4, OUTSIDE6, PORT, at, child, is_child,
+    wire,
+};
 
 const MARK: Option<u32> = Some(AGENT_SOCKET_MARK);
 
@@ -153,11 +156,20 @@ fn a_lost_state_file_does_not_open_the_host_and_a_strange_table_stays_shut() {
     assert!(matches!(recovered, Recovered::FromKernel(_)));
     lab.release();
 
-    lab.host.sh("nft add table inet cordon; nft 'add chain inet cordon output { type filter hook output priority 0; policy drop; }'");
-    let recovered = lab.contain(Containment::recover).unwrap();
-    assert!(matches!(recovered, Recovered::ShutUnknown { .. }));
-    lab.release();
-    assert!(lab.is_open());
+    // One that says nothing, and what is left when an isolation loses its other tables.
+    let strange = "nft add table inet cordon; nft 'add chain inet cordon output { type filter hook output priority 0; policy drop; }'";
+    let left_over = "nft delete table inet cordon; nft delete table netdev cordon";
+    for (isolated, edit) in [(false, strange), (true, left_over)] {
+        if isolated {
+            lab.isolate();
+            fs::remove_file(state_file(&lab)).unwrap();
+        }
+        lab.host.sh(edit);
+        let recovered = lab.contain(Containment::recover).unwrap();
+        assert!(matches!(recovered, Recovered::ShutUnknown { .. }), "{edit}");
+        lab.release();
+        assert!(lab.is_open());
+    }
 }
 
 #[test]
@@ -317,20 +329,8 @@ fn holders(namespace: &str) -> usize {
     holders
 }
 
-/// Set in a copy of this program that plays one test's other part.
-const CHILD: &str = "CORDON_TEST_CHILD";
-
-fn is_child() -> bool {
-    std::env::var_os(CHILD).is_some()
-}
-
-fn child(test: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", test]).env(CHILD, "yes");
-    command
-}
-
 #[test]
 fn this_machine_can_be_isolated() {
-    Lab::new().host.run(cordon_contain::supported).unwrap();
+    let missing = Lab::new().host.run(cordon_contain::supported).unwrap();
+    assert_eq!(missing, Vec::<String>::new());
 }

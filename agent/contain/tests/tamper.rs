@@ -25,6 +25,7 @@ fn rules_of_other_tools_stay_byte_for_byte() {
             "inet firewalld",
             "ip6 ufw6",
             "netdev other",
+            "bridge filter",
         ];
         let list = |table| lab.host.sh(&format!("nft -s -a list table {table}"));
         tables.map(list).join("\n")
@@ -58,6 +59,10 @@ table inet firewalld {
 }
 table ip6 ufw6 {
   chain OUTPUT { type filter hook output priority mangle; policy accept; meta mark set 0x99; }
+}
+table bridge filter {
+  chain first { type filter hook forward priority -2147483648; policy accept; accept; }
+  chain last { type filter hook forward priority 2147483647; policy accept; accept; }
 }
 table netdev other {
   chain out { type filter hook egress device "up0" priority -100; policy accept; accept; }
@@ -193,6 +198,16 @@ fn every_kind_of_tampering_is_seen() {
             Health::Altered,
         ),
         ("nft add chain inet cordon extra", Health::Altered),
+        (
+            "nft insert rule bridge cordon forward accept",
+            Health::Altered,
+        ),
+        (
+            "nft 'chain bridge cordon forward { policy accept; }'",
+            Health::Altered,
+        ),
+        ("nft flush table bridge cordon", Health::Altered),
+        ("nft delete table bridge cordon", Health::Missing),
         ("nft delete table netdev cordon", Health::Missing),
         ("nft delete table inet cordon", Health::Missing),
         (

@@ -53,7 +53,7 @@ pub(super) fn run(path: Option<&Path>, out: &Output) -> Result<ExitCode> {
         sensor(&coverage),
         check(
             "isolation",
-            cordon_contain::supported().map(|()| "nftables takes the rules"),
+            cordon_contain::supported().map(|missing| isolation(&missing)),
             &|e| crate::chain(e),
         ),
         check(
@@ -92,6 +92,16 @@ fn check<E>(
             detail: why(&error),
         },
     }
+}
+
+/// An isolation that leaves something open is one, and what it leaves open is told.
+fn isolation(missing: &[String]) -> String {
+    let mut detail = "nftables takes the rules".to_owned();
+    for what in missing {
+        detail += "; ";
+        detail += what;
+    }
+    detail
 }
 
 /// The eBPF mode sees all connections; without them most of what the model looks for is missing.

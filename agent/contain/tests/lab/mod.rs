@@ -48,7 +48,7 @@ type Job = Box<dyn FnOnce() + Send>;
 /// A network namespace and the thread that lives in it.
 pub struct Node {
     jobs: mpsc::Sender<Job>,
-    thread_id: i32,
+    pub thread_id: i32,
 }
 
 impl Node {
@@ -165,7 +165,7 @@ impl Lab {
         let spec = spec();
         let wanted = spec.clone();
         let applied = self.contain(move |c| c.isolate(&wanted)).unwrap();
-        assert!(applied.egress);
+        assert!(applied.egress && applied.bridge);
         assert_eq!(applied.warnings, Vec::<String>::new());
         spec
     }
@@ -233,4 +233,17 @@ pub fn eventually(limit: Duration, mut condition: impl FnMut() -> bool) -> bool 
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Set in a copy of this program that plays one test's other part.
+pub const CHILD: &str = "CORDON_TEST_CHILD";
+
+pub fn is_child() -> bool {
+    std::env::var_os(CHILD).is_some()
+}
+
+pub fn child(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test]).env(CHILD, "yes");
+    command
 }
