@@ -9,11 +9,14 @@ use crate::clock::monotonic_ns;
 use crate::error::ContainError;
 use crate::listing::Listing;
 use crate::probe::{ProbeTarget, prove};
-use crate::rules::{self, Parts};
+use crate::rules::{self, Parts, Surroundings};
 use crate::spec::IsolationSpec;
 use crate::state::{OnDisk, Phase, StateDir};
 use crate::surroundings::{devices, local_addresses, surroundings};
 use crate::{chains, flows, nft};
+
+/// How often all rules are tried before it is taken for certain that the kernel does not know a part of them.
+const LOOKS: u32 = 3;
 
 /// The isolation of the network namespace that this process is in.
 #[derive(Debug)]
@@ -245,16 +248,22 @@ impl Containment {
         warnings: &mut Vec<String>,
     ) -> Result<Parts, ContainError> {
         let there = chains::tables()?;
-        let put_in = |parts| {
-            let batch = rules::isolate(spec, self.mark, &surroundings()?, parts, &there);
+        let put_in = |parts, around: &Surroundings| {
+            let batch = rules::isolate(spec, self.mark, around, parts, &there);
             nft::apply(&batch, "isolate")
         };
-        match put_in(Parts::ALL) {
-            // A device may have gone between the look and the transaction: look again, once.
-            Err(ContainError::NftRefused { .. }) => {}
-            other => return other.map(|()| Parts::ALL),
+        let mut around = surroundings()?;
+        for _ in 0..LOOKS {
+            match put_in(Parts::ALL, &around) {
+                Err(ContainError::NftRefused { .. }) => {}
+                other => return other.map(|()| Parts::ALL),
+            }
+            // A device may have gone between the look and the transaction, and whoever makes them come and go must not
+            // get rid of all egress chains by it: only devices that are in every look are named.
+            let seen = surroundings()?.devices;
+            around.devices.retain(|device| seen.contains(device));
         }
-        let (parts, missing) = most_parts(put_in)?;
+        let (parts, missing) = most_parts(|parts| put_in(parts, &around))?;
         warnings.extend(missing);
         Ok(parts)
     }

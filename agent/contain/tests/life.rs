@@ -5,7 +5,6 @@ mod lab;
 
 use std::fs;
 use std::io::{ErrorKind, Read};
-use std::process::Command;
 use std::time::Duration;
 
 use cordon_contain::{ContainError, Containment, Health, ProbeTarget, Recovered};

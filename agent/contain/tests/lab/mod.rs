@@ -14,6 +14,7 @@
 )]
 
 pub mod wire;
+pub mod xdp;
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::Command;

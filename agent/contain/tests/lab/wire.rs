@@ -9,8 +9,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, getsockopt, setsockopt,
-    socket, sockopt,
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, connect,
+    getsockopt, sendto, setsockopt, socket, sockopt,
 };
 
 /// How long silence takes to count. The lab's round trip takes microseconds.
@@ -146,6 +146,37 @@ pub fn send_udp(from: SocketAddr, to: SocketAddr) {
     drop(socket.send_to(b"ping", to));
 }
 
+/// Sends one datagram as far as it gets, from `from_port` (0: any).
+pub fn send(payload: &[u8], from_port: u16, to: SocketAddr, mark: Option<u32>) {
+    let any: IpAddr = match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind(SocketAddr::new(any, from_port)).unwrap();
+    if let Some(mark) = mark {
+        setsockopt(&socket, sockopt::Mark, &mark).unwrap();
+    }
+    drop(socket.send_to(payload, to));
+}
+
+/// Sends a packet whose IP header the caller wrote, as far as it gets.
+pub fn send_raw(packet: &[u8], to: IpAddr) {
+    let family = match to {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    };
+    let fd = socket(
+        family,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC,
+        SockProtocol::Raw,
+    )
+    .unwrap();
+    let to = SockaddrStorage::from(SocketAddr::new(to, 0));
+    // A refusal is one way of not getting through.
+    sendto(fd.as_raw_fd(), packet, &to, MsgFlags::empty()).unwrap_or_default();
+}
+
 /// An AF_PACKET socket: what goes out here never sees the `inet` hooks.
 pub struct Packet {
     fd: OwnedFd,
@@ -181,6 +212,17 @@ impl Packet {
         self
     }
 
+    pub fn marked(self, mark: u32) -> Self {
+        setsockopt(&self.fd, sockopt::Mark, &mark).unwrap();
+        self
+    }
+
+    /// With room for some ten thousand frames until somebody looks.
+    pub fn roomy(self) -> Self {
+        setsockopt(&self.fd, sockopt::RcvBufForce, &(64 << 20)).unwrap();
+        self
+    }
+
     pub fn send(&self, frame: &[u8]) {
         // SAFETY: sockaddr_ll is plain data, for which all zeroes is a valid value.
         let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
@@ -199,10 +241,11 @@ impl Packet {
                 size_of::<libc::sockaddr_ll>() as u32,
             )
         };
-        // A drop in an egress chain may be told to the sender.
+        // A drop in an egress chain may be told to the sender; a device may be down or gone.
         let error = std::io::Error::last_os_error().raw_os_error();
+        let expected = [libc::ENOBUFS, libc::EPERM, libc::ENETDOWN, libc::ENXIO];
         assert!(
-            sent >= 0 || matches!(error, Some(libc::ENOBUFS | libc::EPERM)),
+            sent >= 0 || error.is_some_and(|error| expected.contains(&error)),
             "{error:?}"
         );
     }
@@ -221,6 +264,28 @@ impl Packet {
             }
         }
         false
+    }
+
+    /// How many of the frames that have come by since the last look are `wanted`. Looks until none comes for a moment.
+    pub fn count(&self, wanted: impl Fn(&[u8]) -> bool) -> u32 {
+        let end = std::time::Instant::now() + 4 * SILENCE;
+        let quiet = PollTimeout::from(50_u8);
+        let mut buffer = [0u8; 2048];
+        let mut count = 0;
+        while std::time::Instant::now() < end {
+            if poll(
+                &mut [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)],
+                quiet,
+            )
+            .unwrap()
+                == 0
+            {
+                break;
+            }
+            let n = nix::unistd::read(&self.fd, &mut buffer).unwrap();
+            count += u32::from(wanted(&buffer[..n]));
+        }
+        count
     }
 }
 
