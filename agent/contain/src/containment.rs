@@ -151,7 +151,7 @@ impl Containment {
         let _lock = self.state.lock()?;
         match self.state.read()? {
             None => Ok(Health::Missing),
-            Some(state) => health(&state, &Listing::read()?),
+            Some(state) => health(&state),
         }
     }
 
@@ -161,7 +161,7 @@ impl Containment {
         let Some(state) = self.state.read()?.filter(|s| s.phase == Phase::Shut) else {
             return Ok(None);
         };
-        match health(&state, &Listing::read()?)? {
+        match health(&state)? {
             Health::Whole => Ok(None),
             _ => self.put_in(state).map(Some),
         }
@@ -192,7 +192,7 @@ impl Containment {
 
     fn adopt(&self, state: OnDisk) -> Result<Recovered, ContainError> {
         let spec = state.spec.clone();
-        Ok(match health(&state, &Listing::read()?)? {
+        Ok(match health(&state)? {
             Health::Whole => Recovered::Adopted(spec),
             _ => Recovered::Reapplied(spec, self.put_in(state)?),
         })
@@ -201,7 +201,14 @@ impl Containment {
     /// The rule for a state file that is gone or damaged: with a table in the kernel the host stays
     /// shut, without one it is open; either way it is reported, and a damaged file is kept.
     fn read_from_kernel(&self, damage: Option<String>) -> Result<Recovered, ContainError> {
-        let listing = Listing::read()?;
+        let why =
+            |damage: Option<String>| damage.unwrap_or_else(|| "the state file is gone".into());
+        let listing = match Listing::read() {
+            Err(ContainError::NftOutput { .. }) => {
+                return Ok(Recovered::ShutUnknown { why: why(damage) });
+            }
+            listing => listing?,
+        };
         if !listing.inet && !listing.netdev && !listing.bridge {
             let Some(why) = damage else {
                 return Ok(Recovered::Open);
@@ -209,9 +216,8 @@ impl Containment {
             self.state.set_aside()?;
             return Ok(Recovered::OpenDamaged { why });
         }
-        let why = damage.unwrap_or_else(|| "the state file is gone".into());
         let Some(spec) = listing.spec() else {
-            return Ok(Recovered::ShutUnknown { why });
+            return Ok(Recovered::ShutUnknown { why: why(damage) });
         };
         self.state.set_aside()?;
         // Applied again, because nobody can say any more whether these rules are the ones applied.
@@ -247,9 +253,8 @@ impl Containment {
         spec: &IsolationSpec,
         warnings: &mut Vec<String>,
     ) -> Result<Parts, ContainError> {
-        let there = chains::tables()?;
         let put_in = |parts, around: &Surroundings| {
-            let batch = rules::isolate(spec, self.mark, around, parts, &there);
+            let batch = rules::isolate(spec, self.mark, around, parts, &chains::tables()?);
             nft::apply(&batch, "isolate")
         };
         let mut around = surroundings()?;
@@ -258,8 +263,8 @@ impl Containment {
                 Err(ContainError::NftRefused { .. }) => {}
                 other => return other.map(|()| Parts::ALL),
             }
-            // A device may have gone between the look and the transaction, and whoever makes them come and go must not
-            // get rid of all egress chains by it: only devices that are in every look are named.
+            // A device or a table may have gone between the look and the transaction, and whoever makes devices come
+            // and go must not get rid of all egress chains by it: only those that are in every look are named.
             let seen = surroundings()?.devices;
             around.devices.retain(|device| seen.contains(device));
         }
@@ -274,13 +279,22 @@ impl Containment {
         {
             self.state.write(&state.clone().releasing())?;
         }
-        let there = chains::tables()?;
-        // Nothing of ours in the kernel needs no `nft` to come out.
-        if !there.is_empty() {
-            nft::apply(&rules::open(&there), "open the host")?;
-        }
+        remove_tables(LOOKS)?;
         self.state.forget()?;
         Ok(state.map(|state| state.spec))
+    }
+}
+
+/// Nothing of ours in the kernel needs no `nft` to come out.
+fn remove_tables(looks: u32) -> Result<(), ContainError> {
+    let there = chains::tables()?;
+    if there.is_empty() {
+        return Ok(());
+    }
+    match nft::apply(&rules::open(&there), "open the host") {
+        // A table may have gone between the look and the transaction.
+        Err(ContainError::NftRefused { .. }) if looks > 1 => remove_tables(looks - 1),
+        outcome => outcome,
     }
 }
 
@@ -299,7 +313,7 @@ pub fn supported() -> Result<Vec<String>, ContainError> {
     };
     let around = surroundings()?;
     let check = |parts| {
-        let batch = rules::isolate(&spec, 1, &around, parts, &[]);
+        let batch = rules::isolate(&spec, 1, &around, parts, &chains::tables()?);
         nft::check(&batch, "check the isolation rules")
     };
     most_parts(check).map(|(_, missing)| missing)
@@ -322,9 +336,14 @@ fn most_parts(
     Err(refusal)
 }
 
-fn health(state: &OnDisk, listing: &Listing) -> Result<Health, ContainError> {
+fn health(state: &OnDisk) -> Result<Health, ContainError> {
     let Some(applied) = &state.rules_sha256 else {
         return Ok(Health::Missing);
+    };
+    let listing = match Listing::read() {
+        // Ours is in a form that `nft` knew when it went in.
+        Err(ContainError::NftOutput { .. }) => return Ok(Health::Altered),
+        listing => listing?,
     };
     if !listing.inet || listing.netdev != state.parts.egress || listing.bridge != state.parts.bridge
     {

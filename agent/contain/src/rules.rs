@@ -113,10 +113,7 @@ pub(crate) fn isolate(
     there: &[NfFamily],
 ) -> Nftables<'static> {
     let mut batch = Batch::new();
-    for family in there {
-        batch.add(table(*family));
-        batch.delete(table(*family));
-    }
+    delete(&mut batch, there);
     inet_rules(new_table(&mut batch, NfFamily::INet), spec, mark, around);
     if parts.egress {
         egress_rules(new_table(&mut batch, NfFamily::NetDev), spec, mark, around);
@@ -130,18 +127,19 @@ pub(crate) fn isolate(
 /// One transaction that removes the tables of ours that are `there`.
 pub(crate) fn open(there: &[NfFamily]) -> Nftables<'static> {
     let mut batch = Batch::new();
-    for family in there {
-        // A table that went meanwhile is not missed.
-        batch.add(table(*family));
-        batch.delete(table(*family));
-    }
+    delete(&mut batch, there);
     batch.to_nftables()
 }
 
-/// Add, delete, add: the end is an empty table, whether there was one or not.
+/// Not by way of adding them: the kernel refuses to add a table that is there with other flags, and root can leave one
+/// behind that has some.
+fn delete(batch: &mut Batch<'static>, there: &[NfFamily]) {
+    for family in there {
+        batch.delete(table(*family));
+    }
+}
+
 fn new_table<'a>(batch: &'a mut Batch<'static>, family: NfFamily) -> Writer<'a> {
-    batch.add(table(family));
-    batch.delete(table(family));
     batch.add(table(family));
     Writer { batch, family }
 }

@@ -66,6 +66,19 @@ fn changing_the_rules() {
             a.flood();
             a.host("for i in $(seq 50); do nft flush ruleset; done");
         }),
+        (
+            "tables of our names that outlive their maker (`flags persist`)",
+            Repaired,
+            |a| {
+                a.flood();
+                a.run(|| {
+                    use lab::tables::{BRIDGE, INET, NETDEV, leave_behind};
+                    for family in [INET, NETDEV, BRIDGE] {
+                        leave_behind(family);
+                    }
+                });
+            },
+        ),
         ("accept first in our own chains", Repaired, |a| {
             a.flood();
             a.host("nft 'insert rule inet cordon output accept; insert rule netdev cordon allow accept'");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cordon_contain::{ContainError, Containment, Health, NftWatch};
+use cordon_contain::{ContainError, Containment, Health, NftWatch, Recovered};
 use lab::wire::{self, Ear};
 use lab::{Lab, OUTSIDE4, OUTSIDE6, at};
 
@@ -241,4 +241,24 @@ fn every_kind_of_tampering_is_seen() {
         );
     }
     assert!(lab.is_shut());
+}
+
+/// A table that was made with other flags than ours can only be deleted, not added again.
+#[test]
+fn tables_that_outlive_their_maker_are_replaced_and_released() {
+    use lab::tables::{BRIDGE, INET, NETDEV, leave_behind};
+    let lab = Lab::new();
+    lab.isolate();
+    let leave_all_behind = || lab.host.run(|| [INET, NETDEV, BRIDGE].map(leave_behind));
+    leave_all_behind();
+    assert_eq!(lab.contain(Containment::verify).unwrap(), Health::Altered);
+    lab.contain(Containment::repair).unwrap();
+    assert_eq!(lab.contain(Containment::verify).unwrap(), Health::Whole);
+    assert!(lab.is_shut());
+    leave_all_behind();
+    std::fs::remove_file(lab.state.path().join("isolation.json")).unwrap();
+    let recovered = lab.contain(Containment::recover).unwrap();
+    assert!(matches!(recovered, Recovered::ShutUnknown { .. }));
+    lab.release();
+    assert!(lab.is_open());
 }

@@ -13,6 +13,7 @@
     reason = "test support: a failure here is a failed test"
 )]
 
+pub mod tables;
 pub mod wire;
 pub mod xdp;
 
