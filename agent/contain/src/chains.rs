@@ -36,12 +36,12 @@ pub(crate) fn devices() -> Result<BTreeMap<String, String>, ContainError> {
     Ok(found)
 }
 
-/// The families that have a table of ours.
-pub(crate) fn tables() -> Result<Vec<NfFamily>, ContainError> {
+/// The families that have a table of this name.
+pub(crate) fn tables(name: &str) -> Result<Vec<NfFamily>, ContainError> {
     let mut found = Vec::new();
     dump(GET_TABLE, NFPROTO_UNSPEC, |family, message| {
-        let name = attributes(message).find(|(kind, _)| *kind == TABLE_NAME);
-        if name.and_then(|(_, content)| text(content)) == Some(TABLE) {
+        let named = attributes(message).find(|(kind, _)| *kind == TABLE_NAME);
+        if named.and_then(|(_, content)| text(content)) == Some(name) {
             found.extend(family_of(family));
         }
     })?;

@@ -7,13 +7,14 @@ use cordon_proto::record::Probe;
 
 use crate::clock::monotonic_ns;
 use crate::error::ContainError;
+use crate::flows::{self, Doomed};
 use crate::listing::Listing;
 use crate::probe::{ProbeTarget, prove};
 use crate::rules::{self, Parts, Surroundings};
 use crate::spec::IsolationSpec;
 use crate::state::{OnDisk, Phase, StateDir};
 use crate::surroundings::{devices, local_addresses, surroundings};
-use crate::{chains, flows, nft};
+use crate::{chains, nft};
 
 /// How often all rules are tried before it is taken for certain that the kernel does not know a part of them.
 const LOOKS: u32 = 3;
@@ -231,7 +232,11 @@ impl Containment {
         state.parts = self.transact(&state.spec, &mut warnings)?;
         let dropped_at_mono_ns = monotonic_ns();
         let controllers: Vec<_> = state.spec.controller_ends().collect();
-        let cut = flows::cut(self.mark, &local_addresses()?, &controllers);
+        let cut = flows::cut(&Doomed::AllBut {
+            mark: self.mark,
+            local: &local_addresses()?,
+            controllers: &controllers,
+        });
         warnings.extend(cut.failures);
         let rules_sha256 = Listing::read()?.sha256;
         state.rules_sha256 = Some(rules_sha256.clone());
@@ -254,7 +259,13 @@ impl Containment {
         warnings: &mut Vec<String>,
     ) -> Result<Parts, ContainError> {
         let put_in = |parts, around: &Surroundings| {
-            let batch = rules::isolate(spec, self.mark, around, parts, &chains::tables()?);
+            let batch = rules::isolate(
+                spec,
+                self.mark,
+                around,
+                parts,
+                &chains::tables(rules::TABLE)?,
+            );
             nft::apply(&batch, "isolate")
         };
         let mut around = surroundings()?;
@@ -287,7 +298,7 @@ impl Containment {
 
 /// Nothing of ours in the kernel needs no `nft` to come out.
 fn remove_tables(looks: u32) -> Result<(), ContainError> {
-    let there = chains::tables()?;
+    let there = chains::tables(rules::TABLE)?;
     if there.is_empty() {
         return Ok(());
     }
@@ -313,7 +324,7 @@ pub fn supported() -> Result<Vec<String>, ContainError> {
     };
     let around = surroundings()?;
     let check = |parts| {
-        let batch = rules::isolate(&spec, 1, &around, parts, &chains::tables()?);
+        let batch = rules::isolate(&spec, 1, &around, parts, &chains::tables(rules::TABLE)?);
         nft::check(&batch, "check the isolation rules")
     };
     most_parts(check).map(|(_, missing)| missing)

@@ -1,4 +1,4 @@
-//! Cutting what was already open when the rules went in.
+//! Cutting what was already open when the rules of an isolation or a block went in.
 //!
 //! The rules alone starve an existing connection; destroying its socket ends it at once on this side
 //! (`ECONNABORTED`), so that a remote shell does not linger until the lease is over and then go on.
@@ -39,17 +39,54 @@ pub(crate) struct Cut {
     pub(crate) failures: Vec<String>,
 }
 
-/// Ends every TCP connection but the agent's own and those within the host, then forgets what
-/// conntrack knows. Nothing here is fatal: the rules are in force already.
-pub(crate) fn cut(mark: u32, local: &BTreeSet<IpAddr>, controllers: &[(IpAddr, u16)]) -> Cut {
+/// Which flows are ended.
+pub(crate) enum Doomed<'a> {
+    /// All but the agent's own and those within the host.
+    AllBut {
+        mark: u32,
+        local: &'a BTreeSet<IpAddr>,
+        controllers: &'a [(IpAddr, u16)],
+    },
+    /// Those with one of these at the other end.
+    With(&'a BTreeSet<IpAddr>),
+}
+
+impl Doomed<'_> {
+    fn has_socket(&self, remote: IpAddr, of_socket: Option<u32>) -> bool {
+        match self {
+            Self::AllBut { mark, local, .. } => {
+                !is_within_host(remote, local) && of_socket != Some(*mark)
+            }
+            Self::With(remotes) => remotes.contains(&remote),
+        }
+    }
+
+    fn has_entry(&self, source: Option<IpAddr>, destination: (IpAddr, u16)) -> bool {
+        match self {
+            Self::AllBut {
+                local, controllers, ..
+            } => {
+                let is_within = is_within_host(destination.0, local)
+                    && source.is_some_and(|source| is_within_host(source, local));
+                !is_within && !controllers.contains(&destination)
+            }
+            Self::With(remotes) => {
+                remotes.contains(&destination.0) || source.is_some_and(|s| remotes.contains(&s))
+            }
+        }
+    }
+}
+
+/// Ends TCP connections, then forgets what conntrack knows. Nothing here is fatal: the rules are in force already.
+pub(crate) fn cut(doomed: &Doomed<'_>) -> Cut {
     let mut cut = Cut::default();
     for family in [libc::AF_INET, libc::AF_INET6] {
-        if let Err(errno) = destroy_sockets(family as u8, mark, local, &mut cut) {
+        if let Err(errno) = destroy_sockets(family as u8, doomed, &mut cut) {
             let why = format!("existing connections could not be listed: {}", errno.desc());
             cut.failures.push(why);
         }
     }
-    if let Err(errno) = delete_conntrack(local, controllers, &mut cut)
+    if let Err(errno) = delete_conntrack(doomed, &mut cut)
         && !is_absent(errno)
     {
         let why = format!("conntrack entries could not be deleted: {}", errno.desc());
@@ -66,21 +103,16 @@ fn is_absent(errno: Errno) -> bool {
     )
 }
 
-fn destroy_sockets(
-    family: u8,
-    mark: u32,
-    local: &BTreeSet<IpAddr>,
-    cut: &mut Cut,
-) -> nix::Result<()> {
+fn destroy_sockets(family: u8, doomed: &Doomed<'_>, cut: &mut Cut) -> nix::Result<()> {
     let mut netlink = Netlink::open(SockProtocol::NetlinkSockDiag, 0, SockFlag::empty())?;
-    let mut doomed = Vec::new();
+    let mut ids = Vec::new();
     let everything = diag_request(family, STATES, &[0; 48]);
     netlink.dump(SOCK_DIAG_BY_FAMILY, &everything, |message| {
-        if let Some(id) = doomed_socket(&message, mark, local) {
-            doomed.push(id);
+        if let Some(id) = doomed_socket(&message, doomed) {
+            ids.push(id);
         }
     })?;
-    for id in doomed {
+    for id in ids {
         let request = diag_request(family, STATES, &id);
         match netlink.acknowledged(SOCK_DESTROY, &request) {
             Ok(()) => cut.sockets += 1,
@@ -105,7 +137,7 @@ fn diag_request(family: u8, states: u32, id: &[u8; 48]) -> Vec<u8> {
 }
 
 /// The id of a socket that must go. `struct inet_diag_msg`, then attributes.
-fn doomed_socket(message: &Message<'_>, mark: u32, local: &BTreeSet<IpAddr>) -> Option<[u8; 48]> {
+fn doomed_socket(message: &Message<'_>, doomed: &Doomed<'_>) -> Option<[u8; 48]> {
     if message.kind != SOCK_DIAG_BY_FAMILY {
         return None;
     }
@@ -115,13 +147,10 @@ fn doomed_socket(message: &Message<'_>, mark: u32, local: &BTreeSet<IpAddr>) -> 
         return None;
     }
     let remote = remote_address(payload[0], &id)?;
-    if is_within_host(remote, local) {
-        return None;
-    }
     let of_socket = attributes(payload.get(DIAG_MESSAGE_BYTES..)?)
         .find(|(kind, _)| *kind == INET_DIAG_MARK)
         .and_then(|(_, content)| read_u32(content, 0));
-    (of_socket != Some(mark)).then_some(id)
+    doomed.has_socket(remote, of_socket).then_some(id)
 }
 
 /// `struct inet_diag_sockid`: two ports, source, destination (16 bytes each).
@@ -138,19 +167,15 @@ fn is_within_host(address: IpAddr, local: &BTreeSet<IpAddr>) -> bool {
     address.is_loopback() || address.is_unspecified() || local.contains(&address)
 }
 
-fn delete_conntrack(
-    local: &BTreeSet<IpAddr>,
-    controllers: &[(IpAddr, u16)],
-    cut: &mut Cut,
-) -> nix::Result<()> {
+fn delete_conntrack(doomed: &Doomed<'_>, cut: &mut Cut) -> nix::Result<()> {
     let mut netlink = Netlink::open(SockProtocol::NetlinkNetFilter, 0, SockFlag::empty())?;
-    let mut doomed = Vec::new();
+    let mut requests = Vec::new();
     netlink.dump(CT_GET, &nfgenmsg(0), |message| {
-        if let Some(request) = doomed_entry(&message, local, controllers) {
-            doomed.push(request);
+        if let Some(request) = doomed_entry(&message, doomed) {
+            requests.push(request);
         }
     })?;
-    for request in doomed {
+    for request in requests {
         match netlink.acknowledged(CT_DELETE, &request) {
             Ok(()) => cut.conntrack += 1,
             Err(Errno::ENOENT) => {}
@@ -160,20 +185,12 @@ fn delete_conntrack(
     Ok(())
 }
 
-/// The request that deletes this entry, unless it is the agent's or within the host.
-fn doomed_entry(
-    message: &Message<'_>,
-    local: &BTreeSet<IpAddr>,
-    controllers: &[(IpAddr, u16)],
-) -> Option<Vec<u8>> {
+/// The request that deletes this entry, if it is doomed.
+fn doomed_entry(message: &Message<'_>, doomed: &Doomed<'_>) -> Option<Vec<u8>> {
     let family = *message.payload.first()?;
     let entry = message.payload.get(4..)?;
     let (_, tuple) = attributes(entry).find(|(kind, _)| *kind == CTA_TUPLE_ORIG)?;
-    let remote = tuple_destination(tuple)?;
-    if is_within_host(remote.0, local)
-        && tuple_source(tuple).is_some_and(|a| is_within_host(a, local))
-        || controllers.contains(&remote)
-    {
+    if !doomed.has_entry(tuple_source(tuple), tuple_destination(tuple)?) {
         return None;
     }
     let mut request = nfgenmsg(family);

@@ -2,12 +2,14 @@
 //!
 //! - [`Containment`]: isolate, verify, repair, release; the state on disk comes before the drop.
 //! - [`NftWatch`]: wakes when somebody changes our tables, or a network device comes or goes.
+//! - [`Blocks`]: remote ends that are blocked for a time, apart from any isolation.
 //! - [`Trees`]: a process and everything that descends from it, frozen, thawed or killed.
 //! - [`ProbeTarget`] and [`Containment::prove`]: the evidence.
 //!
 //! What passes and what does not is written in `rules.rs`, and for people in `docs/containment.md`.
 //! What is about the network works on the network namespace that the calling process is in, and on no other.
 
+mod blocks;
 mod chains;
 mod clock;
 mod containment;
@@ -24,6 +26,7 @@ mod surroundings;
 mod tree;
 mod watch;
 
+pub use blocks::{Block, Blocked, Blocks, MOST_BLOCKS};
 pub use clock::monotonic_ns;
 pub use containment::{Applied, Containment, Health, Recovered, supported};
 pub use error::ContainError;

@@ -174,7 +174,7 @@ fn chain_of(object: &Value) -> Option<&str> {
 }
 
 /// Handles and counters change without anybody changing a rule.
-fn without_numbers(value: Value) -> Value {
+pub(crate) fn without_numbers(value: Value) -> Value {
     match value {
         Value::Object(map) => Value::Object(
             map.into_iter()
@@ -188,7 +188,7 @@ fn without_numbers(value: Value) -> Value {
 }
 
 /// JSON with sorted keys, whatever order the JSON library of this build keeps.
-fn canonical(value: &Value) -> String {
+pub(crate) fn canonical(value: &Value) -> String {
     match value {
         Value::Object(map) => {
             let sorted: BTreeMap<&String, String> =

@@ -16,6 +16,7 @@
 //! the *socket*, because other tables may rewrite the packet's mark, and puts it on the packet again,
 //! so that `egress` (where no socket can be looked up) sees it.
 
+pub(crate) mod blocks;
 mod words;
 
 use std::collections::BTreeSet;
@@ -135,13 +136,17 @@ pub(crate) fn open(there: &[NfFamily]) -> Nftables<'static> {
 /// behind that has some.
 fn delete(batch: &mut Batch<'static>, there: &[NfFamily]) {
     for family in there {
-        batch.delete(table(*family));
+        batch.delete(table(*family, TABLE));
     }
 }
 
 fn new_table<'a>(batch: &'a mut Batch<'static>, family: NfFamily) -> Writer<'a> {
-    batch.add(table(family));
-    Writer { batch, family }
+    batch.add(table(family, TABLE));
+    Writer {
+        batch,
+        family,
+        table: TABLE,
+    }
 }
 
 fn inet_rules(mut to: Writer<'_>, spec: &IsolationSpec, mark: u32, around: &Surroundings) {

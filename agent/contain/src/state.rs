@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ContainError;
@@ -14,7 +15,6 @@ use crate::spec::IsolationSpec;
 
 const VERSION: u32 = 1;
 const FILE: &str = "isolation.json";
-const TEMPORARY: &str = "isolation.json.new";
 const DAMAGED: &str = "isolation.json.damaged";
 const LOCK: &str = "isolation.lock";
 /// A state file is a few kilobytes; anything larger is not one.
@@ -95,9 +95,29 @@ impl StateDir {
             .map_err(|(_, errno)| ContainError::disk("lock", path)(errno.into()))
     }
 
-    /// What is on disk. A file that does not parse is [`ContainError::Damaged`], never "nothing".
+    /// The isolation on disk. A file that does not parse is [`ContainError::Damaged`], never "nothing".
     pub(crate) fn read(&self) -> Result<Option<OnDisk>, ContainError> {
-        let path = self.path.join(FILE);
+        let state: Option<OnDisk> = self.read_file(FILE)?;
+        match state {
+            Some(state) if state.version != VERSION => Err(ContainError::Damaged {
+                path: self.path.join(FILE),
+                why: format!("version {} is not version {VERSION}", state.version),
+            }),
+            state => Ok(state),
+        }
+    }
+
+    /// Durable when it returns: file, name and directory.
+    pub(crate) fn write(&self, state: &OnDisk) -> Result<(), ContainError> {
+        self.write_file(FILE, state)
+    }
+
+    /// What a file of the directory says, if it is there.
+    pub(crate) fn read_file<T: DeserializeOwned>(
+        &self,
+        name: &str,
+    ) -> Result<Option<T>, ContainError> {
+        let path = self.path.join(name);
         let damaged = |why: String| ContainError::Damaged {
             path: path.clone(),
             why,
@@ -111,21 +131,19 @@ impl StateDir {
             Ok(_) => {}
         }
         let json = fs::read(&path).map_err(ContainError::disk("read", &path))?;
-        let state: OnDisk =
-            serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
-        if state.version != VERSION {
-            return Err(damaged(format!(
-                "version {} is not version {VERSION}",
-                state.version
-            )));
-        }
-        Ok(Some(state))
+        serde_json::from_slice(&json)
+            .map(Some)
+            .map_err(|error| damaged(error.to_string()))
     }
 
-    /// Durable when it returns: file, name and directory.
-    pub(crate) fn write(&self, state: &OnDisk) -> Result<(), ContainError> {
-        let temporary = self.path.join(TEMPORARY);
-        let json = serde_json::to_vec_pretty(state).expect("states have string keys only");
+    /// Replaces a file of the directory, durably.
+    pub(crate) fn write_file(
+        &self,
+        name: &str,
+        content: &impl Serialize,
+    ) -> Result<(), ContainError> {
+        let temporary = self.path.join(format!("{name}.new"));
+        let json = serde_json::to_vec_pretty(content).expect("states have string keys only");
         // Left by a crash half-way: never renamed, so never the truth.
         remove(&temporary)?;
         let mut file = OpenOptions::new()
@@ -137,15 +155,20 @@ impl StateDir {
         file.write_all(&json)
             .and_then(|()| file.sync_all())
             .map_err(ContainError::disk("write", &temporary))?;
-        let path = self.path.join(FILE);
+        let path = self.path.join(name);
         fs::rename(&temporary, &path).map_err(ContainError::disk("replace", &path))?;
+        self.sync()
+    }
+
+    /// Removes a file of the directory, durably.
+    pub(crate) fn remove_file(&self, name: &str) -> Result<(), ContainError> {
+        remove(&self.path.join(name))?;
         self.sync()
     }
 
     /// Forgets the isolation, durably.
     pub(crate) fn forget(&self) -> Result<(), ContainError> {
-        remove(&self.path.join(FILE))?;
-        self.sync()
+        self.remove_file(FILE)
     }
 
     /// Keeps a damaged file for whoever investigates, out of the way.

@@ -95,10 +95,10 @@ pub(super) fn and(
     matches
 }
 
-pub(super) fn table(family: NfFamily) -> NfListObject<'static> {
+pub(super) fn table(family: NfFamily, name: &'static str) -> NfListObject<'static> {
     NfListObject::Table(Table {
         family,
-        name: TABLE.into(),
+        name: name.into(),
         handle: None,
     })
 }
@@ -116,6 +116,7 @@ pub(super) fn chain(family: NfFamily, name: &str) -> NfListObject<'static> {
 pub(super) struct Writer<'a> {
     pub(super) batch: &'a mut Batch<'static>,
     pub(super) family: NfFamily,
+    pub(super) table: &'static str,
 }
 
 impl Writer<'_> {
@@ -126,15 +127,26 @@ impl Writer<'_> {
         priority: i32,
         device: Option<&str>,
     ) {
+        self.hooked(name, hook, priority, device, NfChainPolicy::Drop);
+    }
+
+    pub(super) fn hooked(
+        &mut self,
+        name: &str,
+        hook: NfHook,
+        priority: i32,
+        device: Option<&str>,
+        policy: NfChainPolicy,
+    ) {
         self.batch.add(NfListObject::Chain(Chain {
             family: self.family,
-            table: TABLE.into(),
+            table: self.table.into(),
             name: name.to_owned().into(),
             _type: Some(NfChainType::Filter),
             hook: Some(hook),
             prio: Some(priority),
             dev: device.map(|device| device.to_owned().into()),
-            policy: Some(NfChainPolicy::Drop),
+            policy: Some(policy),
             ..Chain::default()
         }));
     }
@@ -165,7 +177,7 @@ impl Writer<'_> {
     ) {
         self.batch.add(NfListObject::Rule(Rule {
             family: self.family,
-            table: TABLE.into(),
+            table: self.table.into(),
             chain: chain.to_owned().into(),
             expr: statements.into(),
             comment: comment.map(Into::into),
