@@ -135,6 +135,7 @@ fn class_of(body: &RecordBody) -> Class {
         RecordBody::Detection(_)
         | RecordBody::Isolation(_)
         | RecordBody::Stop(_)
+        | RecordBody::Block(_)
         | RecordBody::Receipt(_)
         | RecordBody::Tamper(_) => Class::Evidence,
         RecordBody::Policy(_) => Class::State,

@@ -43,6 +43,17 @@ impl Stop {
     }
 }
 
+/// For how long the remote ends of a malicious process are blocked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlockRemote {
+    /// At least 1, at most [`MAX_BLOCK_SECONDS`]: a block always ends by itself.
+    pub seconds: u64,
+}
+
+/// A week.
+pub const MAX_BLOCK_SECONDS: u64 = 7 * 24 * 3600;
+
 /// What happens when isolation is in place but its proof failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -153,6 +164,9 @@ pub struct Policy {
     /// What is done to malicious processes. Written only when it is anything, so that a policy reads as before there was this.
     #[serde(default, skip_serializing_if = "Stop::is_none")]
     pub stop: Stop,
+    /// Whether the remote ends of malicious processes are blocked. Written only when they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_remote: Option<BlockRemote>,
     /// Brakes.
     pub caps: Caps,
     /// Executables that no automatic action may touch, by absolute path.
@@ -262,6 +276,13 @@ impl Policy {
                     key.public_key
                 )));
             }
+        }
+        if let Some(BlockRemote { seconds }) = self.block_remote
+            && !(1..=MAX_BLOCK_SECONDS).contains(&seconds)
+        {
+            return Err(PolicyError::Invalid(format!(
+                "block_remote: {seconds} seconds are not between 1 and {MAX_BLOCK_SECONDS}"
+            )));
         }
         self.check_release()
     }

@@ -1,6 +1,8 @@
 //! What an agent reports. A record is on the agent's disk before it is sent, and leaves it only
 //! when the controller has committed it under (host, boot, sequence).
 
+use std::net::IpAddr;
+
 use cordon_behavior::story::Story;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -29,6 +31,8 @@ pub enum RecordBody {
     Isolation(Box<IsolationReport>),
     /// What was done to the processes of a tree.
     Stop(Box<StopReport>),
+    /// Remote ends were blocked, or can be reached again.
+    Block(Box<BlockReport>),
     /// A signed [`crate::order::Receipt`].
     Receipt(Envelope),
     /// A policy was taken up or refused.
@@ -186,6 +190,57 @@ pub struct StopReport {
 
 /// Most processes of a kind that a [`StopReport`] names.
 pub const MOST_STOPPED: usize = 64;
+
+/// What was done to remote ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockAct {
+    /// Nothing passes to or from them, until a time.
+    Blocked,
+    /// They can be reached again, before that.
+    Unblocked,
+}
+
+/// A remote end that was left alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SparedRemote {
+    /// Its address.
+    pub address: IpAddr,
+    /// Why.
+    pub why: String,
+}
+
+/// What was done to the remote ends of a process, with its evidence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockReport {
+    /// Tree of the detection that led to it; absent for what people unblock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<String>,
+    /// What was done.
+    pub act: BlockAct,
+    /// Why.
+    pub reason: String,
+    /// To whom.
+    pub addresses: Vec<IpAddr>,
+    /// When they can be reached again; absent when they can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Remote ends of the process that were left alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spared: Vec<SparedRemote>,
+    /// Connections that were ended.
+    pub cut: u64,
+    /// Tries to reach them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<Probe>,
+    /// The kernel lists every one of them, and no try reached any; of those unblocked, that the kernel lists them no more.
+    pub proved: bool,
+    /// From the kernel's stamp of the judged event to the drop, microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_to_block_micros: Option<u64>,
+    /// Policy version that allowed it; 0 for a person at the console of the host.
+    pub policy_version: u64,
+}
 
 /// What became of a policy that was offered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,12 +9,12 @@ use cordon_proto::id::{HostId, IsolationId};
 use cordon_proto::order::{Order, OrderState, Receipt, Verb};
 use cordon_proto::pb;
 use cordon_proto::policy::{
-    AllowRule, Audience, Caps, IsolationPolicy, Mode, OrderKey, Policy, Stop, Thresholds,
-    Transport, WithoutProof,
+    AllowRule, Audience, BlockRemote, Caps, IsolationPolicy, Mode, OrderKey, Policy, Stop,
+    Thresholds, Transport, WithoutProof,
 };
 use cordon_proto::record::{
-    Detection, IsolationReport, IsolationState, LossReport, PolicyReport, Probe, Record,
-    RecordBody, StopAct, StopReport, StoppedProcess, TamperReport,
+    BlockAct, BlockReport, Detection, IsolationReport, IsolationState, LossReport, PolicyReport,
+    Probe, Record, RecordBody, SparedRemote, StopAct, StopReport, StoppedProcess, TamperReport,
 };
 use cordon_proto::release::{Challenge, Code, ReleaseFile, ReleaseKey};
 use cordon_proto::verdict::{Reason, Stage, Verdict, VerdictKind};
@@ -54,6 +54,7 @@ fn policy() -> Policy {
             local_release: false,
         },
         stop: Stop::Kill,
+        block_remote: Some(BlockRemote { seconds: 3600 }),
         caps: Caps {
             isolations_per_hour: 2,
         },
@@ -156,6 +157,29 @@ fn records() -> Vec<Record> {
         event_to_stop_micros: Some(9000),
         policy_version: 3,
     };
+    let block = BlockReport {
+        tree: Some("b00t:7:9".into()),
+        act: BlockAct::Blocked,
+        reason: "/bin/sh judged malicious".into(),
+        addresses: vec![
+            "203.0.113.9".parse().unwrap(),
+            "2001:db8::9".parse().unwrap(),
+        ],
+        until: Some(AT.parse().unwrap()),
+        spared: vec![SparedRemote {
+            address: "198.51.100.1".parse().unwrap(),
+            why: "the controller's".into(),
+        }],
+        cut: 1,
+        probes: vec![Probe {
+            target: "tcp 203.0.113.9:4444 unmarked".into(),
+            reached: false,
+            expected: false,
+        }],
+        proved: true,
+        event_to_block_micros: Some(9000),
+        policy_version: 3,
+    };
     let bodies = [
         RecordBody::Detection(Box::new(detection)),
         RecordBody::Isolation(Box::new(isolation)),
@@ -176,6 +200,7 @@ fn records() -> Vec<Record> {
             reason: "over quota".into(),
         }),
         RecordBody::Stop(Box::new(stop)),
+        RecordBody::Block(Box::new(block)),
     ];
     let record = |body| Record {
         at: AT.parse().unwrap(),

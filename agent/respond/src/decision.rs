@@ -1,6 +1,6 @@
 //! From a verdict to an action. Every action names the policy that allowed or held it back.
 
-use cordon_proto::policy::{Mode, Policy, Stop, Thresholds};
+use cordon_proto::policy::{BlockRemote, Mode, Policy, Stop, Thresholds};
 use cordon_proto::verdict::{Verdict, VerdictKind};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,8 @@ pub struct Decision {
     pub action: Action,
     /// What to do first to the judged process and everything that descends from it.
     pub stop: Stop,
+    /// What to do about its remote ends; who they are says [`crate::block::choose`].
+    pub block: Option<BlockRemote>,
     /// Why, for records and people.
     pub reason: String,
 }
@@ -87,29 +89,33 @@ pub fn decide(
         ),
         VerdictKind::Malicious => on_malicious(subject, policy, *standing),
     };
-    let stop = match (kind, policy) {
-        (VerdictKind::Malicious, Some(policy)) => on_processes(subject, policy),
-        _ => Stop::None,
+    let (stop, block) = match (kind, policy) {
+        (VerdictKind::Malicious, Some(policy)) => milder_steps(subject, policy),
+        _ => (Stop::None, None),
     };
     why += match stop {
         Stop::None => "",
         Stop::Freeze => "; it and what descends from it are frozen",
         Stop::Kill => "; it and what descends from it are killed",
     };
+    if let Some(BlockRemote { seconds }) = block {
+        why = format!("{why}; its remote ends are blocked for {seconds} s");
+    }
     Decision {
         action,
         stop,
+        block,
         reason: with_policy(why, policy, now),
     }
 }
 
 /// Also in a host that is isolated, where an attack can go on within. The cap is on isolations alone: a policy with a
-/// cap of 0 stops processes and leaves the host open.
-fn on_processes(subject: &Subject, policy: &Policy) -> Stop {
+/// cap of 0 stops processes, blocks remote ends, and leaves the host open.
+fn milder_steps(subject: &Subject, policy: &Policy) -> (Stop, Option<BlockRemote>) {
     if policy.mode == Mode::Autonomous && !is_protected(subject, policy) {
-        policy.stop
+        (policy.stop, policy.block_remote)
     } else {
-        Stop::None
+        (Stop::None, None)
     }
 }
 

@@ -1,7 +1,9 @@
 //! What the policy makes of a verdict: a row a case.
 #![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
-use cordon_proto::policy::{Caps, IsolationPolicy, Mode, Policy, Stop, Thresholds, WithoutProof};
+use cordon_proto::policy::{
+    BlockRemote, Caps, IsolationPolicy, Mode, Policy, Stop, Thresholds, WithoutProof,
+};
 use cordon_proto::verdict::{Stage, Verdict, VerdictKind};
 use cordon_respond::{Action, Standing, Subject, decide};
 use jiff::Timestamp;
@@ -52,6 +54,7 @@ fn policy(mode: Mode) -> Policy {
             local_release: true,
         },
         stop: Stop::None,
+        block_remote: None,
         caps: Caps {
             isolations_per_hour: 2,
         },
@@ -141,6 +144,69 @@ fn processes_are_stopped_in_an_isolated_host_and_beyond_the_cap_but_never_protec
         assert_eq!(found, Stop::None, "{standing:?}");
         assert!(!reason.contains("killed"), "{reason}");
     }
+}
+
+/// The same conditions as for processes: mode autonomous, malicious, not protected; also in an isolated host and beyond the cap.
+#[test]
+fn remote_ends_are_blocked_when_processes_would_be_stopped() {
+    let wanted = BlockRemote { seconds: 900 };
+    let subject = Subject { exe: EXE.into() };
+    let capped = Standing {
+        isolations_last_hour: 2,
+        ..Standing::default()
+    };
+    let isolated = Standing {
+        isolated: true,
+        ..Standing::default()
+    };
+    for mode in MODES {
+        for kind in [
+            VerdictKind::NotEvaluable,
+            VerdictKind::Benign,
+            VerdictKind::Suspicious,
+            VerdictKind::Malicious,
+        ] {
+            for standing in [Standing::default(), capped, isolated] {
+                for is_protected in [false, true] {
+                    let policy = Policy {
+                        block_remote: Some(wanted),
+                        protected_processes: is_protected.then(|| EXE.into()).into_iter().collect(),
+                        ..policy(mode)
+                    };
+                    let decision = decide(
+                        &verdict(kind, 0.97),
+                        &subject,
+                        Some(&policy),
+                        &standing,
+                        now(),
+                    );
+                    let acts =
+                        mode == Mode::Autonomous && kind == VerdictKind::Malicious && !is_protected;
+                    assert_eq!(
+                        decision.block,
+                        acts.then_some(wanted),
+                        "{mode:?} {kind:?} {standing:?}"
+                    );
+                    assert_eq!(
+                        decision
+                            .reason
+                            .contains("; its remote ends are blocked for 900 s"),
+                        acts
+                    );
+                }
+            }
+        }
+    }
+    let without = decide(
+        &malicious(),
+        &subject,
+        Some(&policy(Mode::Autonomous)),
+        &Standing::default(),
+        now(),
+    );
+    assert_eq!(without.block, None);
+    let without = decide(&malicious(), &subject, None, &Standing::default(), now());
+    assert_eq!(without.block, None);
 }
 
 #[test]

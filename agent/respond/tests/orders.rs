@@ -58,6 +58,7 @@ fn policy() -> Policy {
             local_release: true,
         },
         stop: Stop::None,
+        block_remote: None,
         caps: Caps {
             isolations_per_hour: 0,
         },

@@ -200,6 +200,7 @@ fn kind(body: &RecordBody) -> &'static str {
         RecordBody::Detection(_) => "detection",
         RecordBody::Isolation(_) => "isolation",
         RecordBody::Stop(_) => "stop",
+        RecordBody::Block(_) => "block",
         RecordBody::Receipt(_) => "receipt",
         RecordBody::Policy(_) => "policy",
         RecordBody::Tamper(_) => "tamper",

@@ -126,6 +126,7 @@ fn policy(version: u64, group: &str) -> Policy {
             local_release: true,
         },
         stop: Stop::None,
+        block_remote: None,
         caps: Caps {
             isolations_per_hour: 1,
         },

@@ -35,6 +35,7 @@ fn policy(version: u64) -> Policy {
             local_release: true,
         },
         stop: Stop::None,
+        block_remote: None,
         caps: Caps {
             isolations_per_hour: 2,
         },
@@ -75,6 +76,35 @@ fn what_is_done_to_processes_is_written_only_when_it_is_anything() {
     let mut senseless = json;
     senseless["stop"] = "maim".into();
     assert!(serde_json::from_value::<Policy>(senseless).is_err());
+}
+
+#[test]
+fn a_block_is_written_only_when_there_is_one_and_always_ends() {
+    let mut policy = policy(1);
+    let json = serde_json::to_value(&policy).unwrap();
+    assert!(json.get("block_remote").is_none());
+    for (seconds, is_good) in [
+        (0, false),
+        (1, true),
+        (MAX_BLOCK_SECONDS, true),
+        (MAX_BLOCK_SECONDS + 1, false),
+    ] {
+        policy.block_remote = Some(BlockRemote { seconds });
+        let written = serde_json::to_value(&policy).unwrap();
+        assert_eq!(written["block_remote"]["seconds"], seconds);
+        assert_eq!(serde_json::from_value::<Policy>(written).unwrap(), policy);
+        assert_eq!(accept(&policy, None).is_ok(), is_good, "{seconds}");
+    }
+    for senseless in [
+        serde_json::json!({}),
+        serde_json::json!({"seconds": -1}),
+        serde_json::json!({"seconds": 60, "port": 443}),
+        serde_json::json!(60),
+    ] {
+        let mut json = json.clone();
+        json["block_remote"] = senseless;
+        assert!(serde_json::from_value::<Policy>(json).is_err());
+    }
 }
 
 #[test]

@@ -263,6 +263,7 @@ export const en = {
   "event.detection": "detection",
   "event.isolation": "isolation",
   "event.stop": "processes",
+  "event.block": "remote ends",
   "event.receipt": "receipt",
   "event.policy": "policy",
   "event.tamper": "tampering",

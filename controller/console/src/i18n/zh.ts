@@ -264,6 +264,7 @@ export const zh: Record<Key, Message> = {
   "event.detection": "检测",
   "event.isolation": "隔离",
   "event.stop": "进程处置",
+  "event.block": "远端地址",
   "event.receipt": "回执",
   "event.policy": "策略",
   "event.tamper": "篡改",

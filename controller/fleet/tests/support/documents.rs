@@ -32,6 +32,7 @@ pub fn policy(version: u64) -> Policy {
             local_release: true,
         },
         stop: Stop::None,
+        block_remote: None,
         caps: Caps {
             isolations_per_hour: 4,
         },

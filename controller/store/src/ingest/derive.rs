@@ -49,7 +49,10 @@ impl Batch<'_> {
                 None
             }
             // Kept as events; nothing follows. A receipt comes by `Reading::Receipt`.
-            RecordBody::Receipt(_) | RecordBody::Tamper(_) | RecordBody::Loss(_) => None,
+            RecordBody::Receipt(_)
+            | RecordBody::Block(_)
+            | RecordBody::Tamper(_)
+            | RecordBody::Loss(_) => None,
         };
         if let Some(incident) = touched
             && !committed.incidents.contains(&incident)

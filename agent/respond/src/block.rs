@@ -1,0 +1,84 @@
+//! Which remote ends of a malicious process are blocked, and which never are.
+
+use std::net::IpAddr;
+
+use cordon_proto::record::SparedRemote;
+
+/// Most that are blocked for one verdict: whoever wants an address blocked that others need has to hit it.
+pub const MOST_REMOTES: usize = 8;
+
+/// What is never blocked, whoever talked to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Never {
+    /// The controller's pinned addresses.
+    pub controllers: Vec<IpAddr>,
+    /// Addresses of this host.
+    pub own: Vec<IpAddr>,
+    /// What the policy keeps reachable in an isolation.
+    pub allow: Vec<IpAddr>,
+    /// Whom this host asks for names.
+    pub resolvers: Vec<IpAddr>,
+}
+
+impl Never {
+    fn why(&self, address: IpAddr) -> Option<&'static str> {
+        let is_of = |list: &[IpAddr]| list.iter().any(|of| of.to_canonical() == address);
+        if is_not_remote(address) {
+            Some("not the address of one remote end")
+        } else if is_of(&self.controllers) {
+            Some("the controller's")
+        } else if is_of(&self.own) {
+            Some("this host's own")
+        } else if is_of(&self.allow) {
+            Some("on the policy's list of what stays reachable")
+        } else if is_of(&self.resolvers) {
+            Some("this host asks it for names")
+        } else {
+            None
+        }
+    }
+}
+
+/// Who is blocked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// Each once, in canonical form, in the order given.
+    pub block: Vec<IpAddr>,
+    /// Each once, with why.
+    pub spared: Vec<SparedRemote>,
+}
+
+/// Sorts out whom to block. `remotes` are whom the process called itself, the latest first: who called it may be
+/// anybody, a load balancer too.
+pub fn choose(remotes: impl IntoIterator<Item = IpAddr>, never: &Never) -> Choice {
+    let mut choice = Choice::default();
+    for address in remotes {
+        let address = address.to_canonical();
+        let is_known = choice.block.contains(&address)
+            || choice.spared.iter().any(|spared| spared.address == address);
+        if is_known {
+            continue;
+        }
+        let is_full = choice.block.len() == MOST_REMOTES;
+        let why = never.why(address);
+        match why.or(is_full.then_some("more than are blocked for one verdict")) {
+            None => choice.block.push(address),
+            // What is told is bounded too.
+            Some(why) if choice.spared.len() < MOST_REMOTES => choice.spared.push(SparedRemote {
+                address,
+                why: why.to_owned(),
+            }),
+            Some(_) => {}
+        }
+    }
+    choice
+}
+
+/// Link-local ones are no remote end by themselves: each link has its own.
+fn is_not_remote(address: IpAddr) -> bool {
+    let is_of_link = match address {
+        IpAddr::V4(v4) => v4.is_broadcast() || v4.is_link_local() || v4.octets()[0] == 0,
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    address.is_loopback() || address.is_unspecified() || address.is_multicast() || is_of_link
+}
