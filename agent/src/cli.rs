@@ -10,6 +10,7 @@ mod replay;
 mod respond;
 mod status;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -130,6 +131,14 @@ enum Command {
         #[arg(long)]
         reason: String,
     },
+    /// Let a remote end be reached again before its time is over. Works without a daemon.
+    Unblock {
+        /// Its address, as `status` lists it.
+        address: IpAddr,
+        /// Why; it is reported.
+        #[arg(long)]
+        reason: String,
+    },
     /// Say what would be done about stories under the policy in force, and why. Does nothing.
     Respond(respond::Options),
     /// Put an isolation on disk back into the kernel; for the boot unit.
@@ -188,6 +197,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Isolate { reason, lease } => hands_on::isolate(&load()?, reason, lease, &out),
         Command::Release(way) => hands_on::release(&load()?, way, &out),
         Command::Thaw { reason } => hands_on::thaw(&load()?, &reason, &out),
+        Command::Unblock { address, reason } => hands_on::unblock(&load()?, address, &reason, &out),
         Command::Respond(options) => respond::run(&options, &load()?, &out),
         Command::Restore => restore(&load()?, &out),
         Command::Version => {

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use cordon_contain::{Containment, IsolationSpec, Recovered};
+use cordon_contain::{Blocks, Containment, IsolationSpec, Recovered};
 use cordon_judge::{Cascade, Judge};
 use cordon_model::Model;
 use cordon_proto::AGENT_SOCKET_MARK;
@@ -22,6 +22,7 @@ use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 
+use crate::blocking::Blocker;
 use crate::config::Config;
 use crate::durable::{self, DiskError};
 use crate::engine::{Caps, Engine, Inbox, Parts};
@@ -125,6 +126,7 @@ async fn serve(
     let (hands, outcomes) = Hands::start(containment)?;
     let kin = Arc::new(OnceLock::new());
     let stopper = Stopper::start(&config.state_dir, recorder.clone(), Arc::clone(&kin))?;
+    let blocker = Blocker::start(Blocks::open(&config.state_dir)?, recorder.clone())?;
     let pins = Arc::new(Pins::load(&config.state_dir, &identity.controller));
     let (presence, presence_seen) = watch::channel(Presence::default());
     let (down, downlink) = mpsc::channel(DOWNLINK);
@@ -134,6 +136,7 @@ async fn serve(
         release_codes: ReleaseCodes::load(&config.state_dir, identity.host),
         isolation: Isolation::restart(found.spec.as_ref(), hands, Timestamp::now()),
         stopper,
+        blocker,
         caps: Caps::load(&config.state_dir),
         facts: facts.clone(),
         identity: identity.clone(),

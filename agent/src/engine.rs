@@ -24,6 +24,7 @@ pub use caps::Caps;
 use detections::{Reported, Unexplained};
 use obedience::Waiter;
 
+use crate::blocking::Blocker;
 use crate::hands::Outcome;
 use crate::host::HostFacts;
 use crate::identity::Identity;
@@ -87,6 +88,8 @@ pub struct Parts {
     pub release_codes: ReleaseCodes,
     /// The way to the thread that stops processes.
     pub stopper: Stopper,
+    /// The way to the thread that blocks remote ends.
+    pub blocker: Blocker,
     /// What this agent did by itself in the last hour.
     pub caps: Caps,
     /// The way to the outbox.
@@ -321,6 +324,10 @@ impl Engine {
                 let reason = format!("at the machine: {reason}");
                 self.parts.stopper.thaw(reason, request.answer);
             }
+            Question::Unblock { address, reason } => {
+                let reason = format!("at the machine: {reason}");
+                self.parts.blocker.unblock(address, reason, request.answer);
+            }
         }
     }
 
@@ -330,6 +337,7 @@ impl Engine {
             policy,
             isolation,
             stopper,
+            blocker,
             vitals,
             ..
         } = &self.parts;
@@ -346,6 +354,7 @@ impl Engine {
             isolated: !isolation.is_open(),
             isolation: isolation.latest().cloned(),
             frozen: stopper.frozen(),
+            blocked: blocker.in_force(now),
             policy_version: policy.version(),
             policy_stale_since: policy.stale_since(now),
             sensor_mode: vitals.sensor_mode(),

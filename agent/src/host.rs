@@ -76,6 +76,23 @@ pub fn addresses() -> Vec<IpAddr> {
     found
 }
 
+/// Whom this host asks for names: behind a local resolver too.
+pub fn resolvers() -> Vec<IpAddr> {
+    const FILES: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
+    let texts = FILES
+        .iter()
+        .filter_map(|file| std::fs::read_to_string(file).ok());
+    texts.flat_map(|text| name_servers(&text)).collect()
+}
+
+fn name_servers(resolv_conf: &str) -> Vec<IpAddr> {
+    let lines = resolv_conf.lines();
+    let named = lines.filter_map(|line| line.trim().strip_prefix("nameserver"));
+    // A link-local one names its link behind a percent sign.
+    let parsed = named.filter_map(|name| name.trim().split('%').next()?.parse().ok());
+    parsed.collect()
+}
+
 fn is_useful(address: &IpAddr) -> bool {
     let is_link_local = match address {
         IpAddr::V4(v4) => v4.is_link_local(),
@@ -131,5 +148,17 @@ impl Meter {
                 cpu_micros: process.accumulated_cpu_time() * 1000,
                 threads: threads(),
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_servers_are_read_and_other_lines_are_not() {
+        let text = "# nameserver 192.0.2.1\nsearch example\nnameserver 192.0.2.53\n  nameserver\tfe80::53%eth0\nnameserver\nnameserver x\noptions edns0\n";
+        let found: Vec<String> = name_servers(text).iter().map(IpAddr::to_string).collect();
+        assert_eq!(found, ["192.0.2.53", "fe80::53"]);
     }
 }

@@ -15,6 +15,7 @@
 //! - [`cli`]: the commands.
 #![forbid(unsafe_code)]
 
+pub mod blocking;
 pub mod cli;
 pub mod config;
 pub mod daemon;

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cordon_contain::Block;
 use cordon_proto::id::{HostId, IsolationId};
 use cordon_proto::record::IsolationReport;
 use jiff::Timestamp;
@@ -53,6 +55,13 @@ pub enum Question {
         /// Why.
         reason: String,
     },
+    /// Let a remote end be reached again.
+    Unblock {
+        /// Its address.
+        address: IpAddr,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// What is answered.
@@ -97,6 +106,9 @@ pub struct Status {
     /// Processes that the agent froze and nobody thawed.
     #[serde(default)]
     pub frozen: usize,
+    /// Remote ends that are blocked.
+    #[serde(default)]
+    pub blocked: Vec<Block>,
     /// 0 when there is none.
     pub policy_version: u64,
     /// Past its expiry since then; it stays in force.

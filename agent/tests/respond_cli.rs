@@ -113,6 +113,33 @@ fn each_story_gets_what_would_be_done_and_why() {
 }
 
 #[test]
+fn whom_a_block_would_hit_is_said_and_whom_it_spares() {
+    let step = |change: &dyn Fn(&mut Value)| {
+        let host = Host::enrolled(|policy| {
+            policy["block_remote"] = json!({"seconds": 900});
+            change(policy);
+        });
+        let (answers, _) = host.explain(SHELL);
+        let steps = answers[0]["steps"].as_array().unwrap().clone();
+        assert_eq!(answers[0]["decision"]["block"]["seconds"], 900);
+        assert_eq!(steps.len(), 2);
+        steps[0].as_str().unwrap().to_owned()
+    };
+    assert_eq!(
+        step(&|_| {}),
+        "block 203.0.113.9 for 900 s, unless unblocked before"
+    );
+    let allowed = |policy: &mut Value| {
+        policy["isolation"]["allow"] =
+            json!([{"address": "203.0.113.9", "transport": "tcp", "port": 22}]);
+    };
+    assert_eq!(
+        step(&allowed),
+        "block nobody: no remote end is known that may be blocked; but not 203.0.113.9 (on the policy's list of what stays reachable)"
+    );
+}
+
+#[test]
 fn people_read_it_as_text_and_nothing_is_done_by_it() {
     let host = Host::enrolled(|policy| {
         policy["stop"] = "freeze".into();

@@ -1,10 +1,11 @@
-//! `isolate`, `release` and `thaw`, by root at the machine.
+//! `isolate`, `release`, `thaw` and `unblock`, by root at the machine.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use cordon_contain::{Containment, IsolationSpec};
+use cordon_contain::{Blocks, Containment, IsolationSpec};
 use cordon_proto::AGENT_SOCKET_MARK;
 use cordon_proto::envelope::Envelope;
 use cordon_proto::record::{
@@ -23,7 +24,7 @@ use crate::local::{self, Answer, LocalError, Question};
 use crate::policy_store::PolicyStore;
 use crate::recorder;
 use crate::release_codes::{NEEDS_PERMIT, Permit, ReleaseCodes, root_may_release};
-use crate::{daemon, durable, stopping};
+use crate::{blocking, daemon, durable, stopping};
 
 const MAX_FILE_BYTES: u64 = 16 << 10;
 
@@ -104,6 +105,39 @@ fn thaw_directly(config: &Config, reason: &str, out: &Output) -> Result<ExitCode
     tell(&answer, out)
 }
 
+pub(super) fn unblock(
+    config: &Config,
+    address: IpAddr,
+    reason: &str,
+    out: &Output,
+) -> Result<ExitCode> {
+    let question = Question::Unblock {
+        address,
+        reason: reason.to_owned(),
+    };
+    match local::ask(&config.socket(), &question) {
+        Err(LocalError::NotRunning(_)) => unblock_directly(config, address, reason, out),
+        answer => tell(&answer?, out),
+    }
+}
+
+fn unblock_directly(
+    config: &Config,
+    address: IpAddr,
+    reason: &str,
+    out: &Output,
+) -> Result<ExitCode> {
+    let blocks = Blocks::open(&config.state_dir)?;
+    let (answer, report) = blocking::unblock(&blocks, address, &without_agent(reason));
+    if let Some(report) = report
+        && let Err(error) = record(config, RecordBody::Block(Box::new(report)))
+    {
+        let why = crate::chain(error.as_ref());
+        eprintln!("warning: it can be reached, but that could not be recorded: {why}");
+    }
+    tell(&answer, out)
+}
+
 fn without_agent(reason: &str) -> String {
     format!("at the machine, the agent was not running: {reason}")
 }
@@ -132,7 +166,10 @@ fn release_directly(config: &Config, question: &Question) -> Result<Answer> {
     let allowed = match question {
         Question::ReleaseBy { permit } => admit(config, isolation.as_ref(), permit)?,
         Question::Release { reason } => by_root(config, isolation.as_ref(), reason),
-        Question::Status | Question::Isolate { .. } | Question::Thaw { .. } => {
+        Question::Status
+        | Question::Isolate { .. }
+        | Question::Thaw { .. }
+        | Question::Unblock { .. } => {
             anyhow::bail!("not a release")
         }
     };

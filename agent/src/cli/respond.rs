@@ -2,14 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use cordon_behavior::story::Story;
 use cordon_judge::Cascade;
-use cordon_proto::policy::{Policy, Stop};
+use cordon_proto::policy::{BlockRemote, Policy, Stop};
 use cordon_proto::verdict::Verdict;
+use cordon_respond::block::{Choice, Never, choose};
 use cordon_respond::{Action, Decision, Standing, Subject, decide};
 use jiff::Timestamp;
 use serde_json::json;
@@ -19,9 +21,11 @@ use super::judge::{self, By};
 use super::lines::{self, Lines};
 use super::output::{Output, plain};
 use super::status::isolation_on_disk;
+use crate::blocking;
 use crate::config::Config;
 use crate::engine::Caps;
 use crate::identity::{self, Identity};
+use crate::pins::Pins;
 use crate::policy_store::PolicyStore;
 
 /// What is to be explained.
@@ -37,6 +41,8 @@ pub(super) struct Options {
 /// Where the host stands, as far as a decision depends on it.
 struct Host {
     policy: Option<Policy>,
+    /// Whom it never blocks.
+    never: Never,
     standing: Standing,
     now: Timestamp,
 }
@@ -47,8 +53,15 @@ pub(super) fn run(options: &Options, config: &Config, out: &Output) -> Result<Ex
     let store = identity
         .as_ref()
         .map(|identity| PolicyStore::load(&config.state_dir, identity));
+    let policy = store.and_then(|store| store.policy().cloned());
+    let controllers = identity.as_ref().map_or_else(Vec::new, |identity| {
+        Pins::load(&config.state_dir, &identity.controller).known()
+    });
     let host = Host {
-        policy: store.and_then(|store| store.policy().cloned()),
+        never: policy.as_ref().map_or_else(Never::default, |policy| {
+            blocking::never(policy, &controllers)
+        }),
+        policy,
         standing: Standing {
             isolated: isolation_on_disk(config)?.is_some(),
             isolations_last_hour: Caps::load(&config.state_dir).last_hour(now),
@@ -117,7 +130,10 @@ fn explain(judge: &mut Cascade, host: &Host, story: &Story, out: &Output) -> io:
         exe: process.map_or_else(String::new, |process| process.exe.clone()),
     };
     let decision = decide(&verdict, &subject, policy, &host.standing, host.now);
-    let steps = steps(&decision, policy);
+    let mut steps = steps(&decision, policy);
+    if let Some(BlockRemote { seconds }) = decision.block {
+        steps.insert(steps.len() - 1, blocking_step(story, &host.never, seconds));
+    }
     let object = json!({
         "id": verdict.id,
         "verdict": verdict,
@@ -144,6 +160,27 @@ fn in_words(verdict: &Verdict, decision: &Decision, steps: &[String]) -> String 
     said.push(format!("  because: {}", decision.reason));
     let plain: Vec<String> = said.iter().map(|line| plain(line)).collect();
     plain.join("\n")
+}
+
+fn blocking_step(story: &Story, never: &Never, seconds: u64) -> String {
+    let called = blocking::called(&story.connections).map(|remote| remote.address.ip());
+    let Choice { block, spared } = choose(called, never);
+    let listed: Vec<String> = block.iter().map(IpAddr::to_string).collect();
+    let whom = match listed.as_slice() {
+        [] => "nobody: no remote end is known that may be blocked".to_owned(),
+        _ => format!(
+            "{} for {seconds} s, unless unblocked before",
+            listed.join(", ")
+        ),
+    };
+    let spared: Vec<String> = spared
+        .iter()
+        .map(|one| format!("{} ({})", one.address, one.why))
+        .collect();
+    match spared.as_slice() {
+        [] => format!("block {whom}"),
+        _ => format!("block {whom}; but not {}", spared.join(", ")),
+    }
 }
 
 /// What would be done, in order.

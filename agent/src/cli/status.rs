@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use cordon_contain::{Containment, IsolationSpec};
+use cordon_contain::{Block, Containment, IsolationSpec};
 use cordon_proto::AGENT_SOCKET_MARK;
 use cordon_proto::record::ReleaseChallenge;
 use serde_json::json;
@@ -13,7 +13,7 @@ use super::{NOT_RUNNING, hands_on};
 use crate::config::Config;
 use crate::identity::{self, Identity};
 use crate::local::{self, Answer, LocalError, Question, Status};
-use crate::stopping;
+use crate::{blocking, stopping};
 
 pub(super) fn run(config: &Config, out: &Output) -> Result<ExitCode> {
     match local::ask(&config.socket(), &Question::Status) {
@@ -39,8 +39,9 @@ fn not_running(config: &Config, out: &Output) -> Result<ExitCode> {
     let frozen = stopping::trees(&config.state_dir)
         .frozen()
         .unwrap_or_default();
+    let blocked = blocking::on_disk(&config.state_dir);
     let object = json!({
-        "running": false, "enrolled": enrolled, "host": host, "frozen": frozen,
+        "running": false, "enrolled": enrolled, "host": host, "frozen": frozen, "blocked": blocked,
         "isolated": isolation.is_some(), "isolation": isolation, "release": release,
     });
     out.say(&object, || {
@@ -60,7 +61,13 @@ fn not_running(config: &Config, out: &Output) -> Result<ExitCode> {
             });
         let release = release.as_ref().map_or(String::new(), how_to_open);
         let frozen = in_words_frozen(frozen).map_or(String::new(), |said| format!(", {said}"));
-        format!("the agent is not running\non disk: {identity}, {isolated}{frozen}{release}")
+        let blocked = match blocked.len() {
+            0 => String::new(),
+            count => format!(", {count} remote ends BLOCKED"),
+        };
+        format!(
+            "the agent is not running\non disk: {identity}, {isolated}{frozen}{blocked}{release}"
+        )
     })?;
     Ok(ExitCode::from(NOT_RUNNING))
 }
@@ -126,6 +133,12 @@ fn in_words(status: &Status) -> String {
     ];
     let frozen = in_words_frozen(status.frozen).map(|said| ("processes", said));
     lines.extend(frozen);
+    lines.extend(
+        status
+            .blocked
+            .iter()
+            .map(|block| ("blocked", blocked(block))),
+    );
     lines.extend(status.degraded.iter().map(|what| ("degraded", plain(what))));
     let lines: Vec<String> = lines
         .iter()
@@ -138,6 +151,11 @@ fn in_words(status: &Status) -> String {
 
 fn in_words_frozen(count: usize) -> Option<String> {
     (count > 0).then(|| format!("{count} FROZEN: `cordon-agent thaw` lets them go on"))
+}
+
+fn blocked(block: &Block) -> String {
+    let Block { address, until } = block;
+    format!("{address} until {until}: `cordon-agent unblock {address}` ends it before")
 }
 
 fn controller(status: &Status) -> String {

@@ -1,15 +1,19 @@
 //! What a verdict leads to.
 
+use std::net::IpAddr;
+
 use cordon_behavior::story::Story;
 use cordon_contain::Tree;
-use cordon_proto::policy::{Stop, WithoutProof};
+use cordon_proto::policy::{BlockRemote, Stop, WithoutProof};
 use cordon_proto::record::{Detection, Record, RecordBody};
 use cordon_proto::verdict::{Verdict, VerdictKind};
+use cordon_respond::block;
 use cordon_respond::isolation::Intent;
 use cordon_respond::{Action, Decision, Standing, Subject, decide};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Engine;
+use crate::blocking::{self, BlockJob};
 use crate::hands::Ends;
 use crate::host;
 use crate::isolation::{Circumstances, forbidden_ends};
@@ -77,6 +81,9 @@ impl Engine {
             .is_news(&tree, judged.verdict.verdict, decision.action);
         if decision.stop != Stop::None {
             self.stop_tree(&judged, &tree, decision.stop, is_news);
+        }
+        if let Some(BlockRemote { seconds }) = decision.block {
+            self.block_remotes(&judged, &tree, seconds, now);
         }
         if decision.action == Action::Record || !(is_news || decision.action == Action::Isolate) {
             return;
@@ -152,6 +159,27 @@ impl Engine {
             event_mono_ns: judged.cause_mono_ns,
             policy_version: policy.version,
             tell_always,
+        });
+    }
+
+    /// Whom the judged process and its descendants called.
+    fn block_remotes(&self, judged: &Judged, name: &str, seconds: u64, now: Timestamp) {
+        let Some(policy) = self.parts.policy.policy() else {
+            return;
+        };
+        let called: Vec<_> = blocking::called(&judged.story.connections).collect();
+        let never = blocking::never(policy, &self.parts.pins.known());
+        let choice = block::choose(called.iter().map(|remote| remote.address.ip()), &never);
+        let tried = |address: &IpAddr| called.iter().find(|r| r.address.ip() == *address).copied();
+        let lasts = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+        self.parts.blocker.block(BlockJob {
+            remotes: choice.block.iter().filter_map(tried).collect(),
+            spared: choice.spared,
+            until: now.checked_add(lasts).unwrap_or(Timestamp::MAX),
+            name: name.to_owned(),
+            reason: reason_of(&judged.story, &judged.verdict),
+            event_mono_ns: judged.cause_mono_ns,
+            policy_version: policy.version,
         });
     }
 
