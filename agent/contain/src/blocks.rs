@@ -61,7 +61,7 @@ pub struct Blocked {
 }
 
 /// The file's content.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 struct OnDisk {
     blocks: Vec<Block>,
     /// As the kernel listed the rules after they went in; empty until then.
@@ -96,7 +96,8 @@ impl Blocks {
         now: Timestamp,
     ) -> Result<Blocked, ContainError> {
         let _lock = self.state.lock()?;
-        let mut state = self.read(now)?;
+        let before = self.read(now)?;
+        let mut state = before.clone();
         let mut blocked = Blocked::default();
         for address in addresses.iter().map(IpAddr::to_canonical) {
             if state.blocks.iter().any(|block| block.address == address) {
@@ -111,7 +112,11 @@ impl Blocks {
             blocked.fresh.push(block);
         }
         if !blocked.fresh.is_empty() {
-            self.put_in(&mut state, now)?;
+            if let Err(error) = self.put_in(&mut state, now) {
+                // Nobody is to be listed as blocked who is not.
+                self.keep(&before)?;
+                return Err(error);
+            }
             let doomed: BTreeSet<IpAddr> = blocked.fresh.iter().map(|b| b.address).collect();
             let cut = flows::cut(&Doomed::With(&doomed));
             blocked.cut_sockets = cut.sockets;
@@ -172,11 +177,18 @@ impl Blocks {
             let batch = rules::replace(&state.blocks, is_there, now);
             nft::apply(&batch, "block remote ends")?;
         }
-        if state.blocks.is_empty() {
-            return self.state.remove_file(FILE);
+        if !state.blocks.is_empty() {
+            state.rules_sha256 = Listing::read()?.rules_sha256;
         }
-        state.rules_sha256 = Listing::read()?.rules_sha256;
-        self.state.write_file(FILE, state)
+        self.keep(state)
+    }
+
+    fn keep(&self, state: &OnDisk) -> Result<(), ContainError> {
+        if state.blocks.is_empty() {
+            self.state.remove_file(FILE)
+        } else {
+            self.state.write_file(FILE, state)
+        }
     }
 }
 

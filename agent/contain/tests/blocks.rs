@@ -12,7 +12,10 @@ use cordon_contain::{Block, Blocks, ContainError, MOST_BLOCKS, ProbeTarget};
 use cordon_proto::policy::Transport;
 use jiff::{SignedDuration, Timestamp};
 use lab::wire;
-use lab::{ALLOWED_PORT, ALLOWED4, ALLOWED6, HOST_PORT, HOST4, HOST6, Lab, OUTSIDE4, OUTSIDE6, at};
+use lab::{
+    ALLOWED_PORT, ALLOWED4, ALLOWED6, HOST_PORT, HOST4, HOST6, Lab, OUTSIDE4, OUTSIDE6, at, child,
+    is_child,
+};
 
 fn now() -> Timestamp {
     Timestamp::now()
@@ -255,6 +258,27 @@ fn a_damaged_file_and_a_disk_that_takes_nothing_block_nobody() {
         "{refused:?}"
     );
     assert_eq!(passing(&lab), EVERYTHING);
+}
+
+/// Intent alone blocks nobody, and nobody is listed for it.
+#[test]
+fn without_nft_nobody_is_blocked_and_nobody_said_to_be() {
+    if !is_child() {
+        let output = child("without_nft_nobody_is_blocked_and_nobody_said_to_be")
+            .env("PATH", "/nonexistent")
+            .output()
+            .unwrap();
+        return assert!(output.status.success(), "{output:?}");
+    }
+    lab::Node::new().run(|| {
+        let state = tempfile::tempdir().unwrap();
+        let blocks = Blocks::open(state.path()).unwrap();
+        let refused = blocks.block(&outside(), in_an_hour(), now());
+        assert!(matches!(refused, Err(ContainError::NftMissing)));
+        assert_eq!(blocks.in_force(now()).unwrap(), []);
+        assert!(!state.path().join("blocks.json").exists());
+        assert!(!blocks.repair(now()).unwrap());
+    });
 }
 
 #[test]
