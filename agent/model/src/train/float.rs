@@ -123,6 +123,11 @@ impl Float {
         })
     }
 
+    /// How many features a story has before the hidden layer.
+    pub fn features_of_story(&self) -> usize {
+        self.architecture.features(&self.shape)
+    }
+
     /// How many weights there are.
     pub fn size(&self) -> usize {
         self.vars.values().map(|var| var.elem_count()).sum()
@@ -159,8 +164,8 @@ impl Float {
         self.vars[name].as_tensor()
     }
 
-    /// Logits, a row a story. `drop` is the share of pooled features that training hides.
-    pub fn forward(&self, batch: &Batch, drop: f32) -> Result<Tensor> {
+    /// Logits, a row a story. Training hides some of the features: `kept` is what each counts, a row a story.
+    pub fn forward(&self, batch: &Batch, kept: Option<&Tensor>) -> Result<Tensor> {
         let dim = self.shape.dim;
         let words = self
             .var("embedding.weight")
@@ -171,8 +176,8 @@ impl Float {
         let mut pooled = self.features(&words, batch)?;
         pooled.push(batch.facts.clone());
         let mut features = Tensor::cat(&pooled, 1)?;
-        if drop > 0.0 {
-            features = candle_nn::ops::dropout(&features, drop)?;
+        if let Some(kept) = kept {
+            features = (features * kept)?;
         }
         let hidden = self.dense(&features, "hidden")?.relu()?;
         self.dense(&hidden, "heads")
@@ -359,7 +364,7 @@ mod tests {
         let pairs: Vec<(&[Rows], &[f32; FACTS])> =
             rows.iter().map(Vec::as_slice).zip(&known).collect();
         let float = network
-            .forward(&Batch::new(&pairs, &shape).unwrap(), 0.0)
+            .forward(&Batch::new(&pairs, &shape).unwrap(), None)
             .unwrap();
         let float: Vec<Vec<f32>> = float.to_vec2().unwrap();
         for (story, float) in stories.iter().zip(float) {

@@ -66,7 +66,7 @@ impl Architecture {
     }
 
     /// What enters the hidden layer.
-    fn features(self, shape: &Shape) -> usize {
+    pub(super) fn features(self, shape: &Shape) -> usize {
         match self {
             Self::Convolution => shape.pooled(),
             Self::Hybrid | Self::Attention => 2 * shape.dim + FACTS,
