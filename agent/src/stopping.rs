@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use cordon_contain::{Stopped, Tree, Trees, monotonic_ns};
+use cordon_contain::{Maker, Stopped, Tree, Trees, monotonic_ns};
 use cordon_proto::policy::Stop;
 use cordon_proto::record::{MOST_STOPPED, RecordBody, StopAct, StopReport, StoppedProcess};
 use tokio::sync::oneshot;
@@ -72,6 +72,7 @@ struct Again {
     at: Instant,
     times_left: u32,
     job: Box<StopJob>,
+    maker: Option<Maker>,
 }
 
 /// The way to the thread.
@@ -161,7 +162,7 @@ impl Worker {
                 }
             };
             match next {
-                Ok(Job::Stop(job)) => self.stop(job, MOST_TIMES),
+                Ok(Job::Stop(job)) => self.stop(job, MOST_TIMES, None),
                 Ok(Job::Thaw { reason, to }) => self.thaw(reason, to),
                 Err(RecvTimeoutError::Timeout) => self.look_again(),
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -174,6 +175,7 @@ impl Worker {
         let Some(Again {
             times_left,
             mut job,
+            maker,
             ..
         }) = self.again.pop_front()
         else {
@@ -182,19 +184,30 @@ impl Worker {
         if let Some(kin) = self.kin.get() {
             job.tree.known = kin.below(job.tree.root);
         }
-        self.stop(job, times_left);
+        self.stop(job, times_left, maker);
     }
 
-    fn stop(&mut self, job: Box<StopJob>, times_left: u32) {
+    fn stop(&mut self, job: Box<StopJob>, times_left: u32, maker: Option<Maker>) {
+        let is_first = times_left == MOST_TIMES;
+        // A loop may make hundreds a second that end by themselves: they must not hold up who makes them.
+        if !job.tell_always && job.tree.has_ended() {
+            if is_first {
+                self.again(job, times_left, maker);
+            }
+            return;
+        }
         let done = match job.stop {
             Stop::None => return,
             Stop::Freeze => self.trees.freeze(&job.tree),
             Stop::Kill => self.trees.kill(&job.tree),
         };
         let took_ns = monotonic_ns().saturating_sub(job.event_mono_ns);
-        let is_first = times_left == MOST_TIMES;
         let goes_on = done.is_ok();
         let stopped = done.unwrap_or_else(|error| failed(&job, crate::chain(&error)));
+        let maker = stopped.maker.or(maker);
+        if let Some(maker) = maker {
+            maker.go_on();
+        }
         let found_some = !stopped.processes.is_empty();
         if found_some || is_first && (job.tell_always || !stopped.survivors.is_empty()) {
             let event_to_stop_micros = is_first.then_some(took_ns / 1000);
@@ -205,12 +218,18 @@ impl Worker {
             tell(&self.recorder, report);
         }
         if goes_on && times_left > 0 && (is_first || found_some) {
-            self.again.push_back(Again {
-                at: Instant::now() + ASK_AGAIN,
-                times_left: times_left - 1,
-                job,
-            });
+            self.again(job, times_left, maker);
         }
+    }
+
+    /// To be looked at again, when the sensor has told of everybody who was made meanwhile.
+    fn again(&mut self, job: Box<StopJob>, times_left: u32, maker: Option<Maker>) {
+        self.again.push_back(Again {
+            at: Instant::now() + ASK_AGAIN,
+            times_left: times_left - 1,
+            job,
+            maker,
+        });
     }
 
     fn thaw(&mut self, reason: String, to: oneshot::Sender<Answer>) {

@@ -32,5 +32,5 @@ pub use containment::{Applied, Containment, Health, Recovered, supported};
 pub use error::ContainError;
 pub use probe::ProbeTarget;
 pub use spec::IsolationSpec;
-pub use tree::{Stopped, Tree, Trees};
+pub use tree::{Maker, Stopped, Tree, Trees};
 pub use watch::NftWatch;

@@ -46,6 +46,15 @@ pub struct Tree {
     pub protected: Vec<String>,
 }
 
+impl Tree {
+    /// Nobody of it runs any more, as far as it is known who belongs to it. Costs far less than to look for others.
+    pub fn has_ended(&self) -> bool {
+        let ticks = ticks_per_second();
+        let mut told = self.known.iter().chain([&self.root]);
+        told.all(|key| name_of(*key, ticks).has_ended())
+    }
+}
+
 /// What was done to a tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stopped {
@@ -57,6 +66,34 @@ pub struct Stopped {
     pub spared: Vec<StoppedProcess>,
     /// They stood still, and a last look found nobody else.
     pub is_whole: bool,
+    /// Of a kill: who made the root.
+    pub maker: Option<Maker>,
+}
+
+/// Who made a process and did not stand still when that was to be killed.
+///
+/// `su`, `sudo`, `nsenter` and others who run a command for somebody stop themselves when the command is stopped, so that
+/// a shell above gets its terminal back. When the command is killed then, nobody would ever let them go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Maker(Name);
+
+impl Maker {
+    fn of(root: ProcessKey) -> Option<Self> {
+        const FIRST: u32 = 1;
+        let table = process::lineages([root.pid].into_iter());
+        let row = table.get(&root.pid)?;
+        let is_it = row.start_ticks == name_of(root, ticks_per_second()).start_ticks;
+        let maker = Some(row.parent).filter(|pid| is_it && *pid > FIRST)?;
+        let name = Name::read(maker)?;
+        (!name.is_stopped()).then_some(Self(name))
+    }
+
+    /// Lets it go on if it stands still. To be asked again a moment later: it may not have noticed yet.
+    pub fn go_on(self) {
+        if self.0.is_stopped() {
+            send(self.0, libc::SIGCONT);
+        }
+    }
 }
 
 /// Stops trees, and lets go on whom it froze.
@@ -104,6 +141,7 @@ impl Trees {
 
     /// Ends everybody of the tree.
     pub fn kill(&self, tree: &Tree) -> Result<Stopped, ContainError> {
+        let maker = Maker::of(tree.root);
         let mut walk = self.walk(tree, false)?;
         for name in walk.members.keys() {
             send(*name, libc::SIGKILL);
@@ -113,7 +151,10 @@ impl Trees {
         walk.is_whole &= walk.unseen(tree, &look()?).is_empty();
         let members = walk.members.iter();
         let (done, survivors) = members.partition(|(name, _)| name.has_ended());
-        Ok(walk.told(done, survivors))
+        Ok(Stopped {
+            maker,
+            ..walk.told(done, survivors)
+        })
     }
 
     /// Lets go on whom [`Self::freeze`] stopped, and nobody else. Survivors stay written down.
@@ -250,6 +291,7 @@ impl Walk {
             survivors: told(survivors),
             spared: self.spared.values().cloned().collect(),
             is_whole: self.is_whole,
+            maker: None,
         }
     }
 }

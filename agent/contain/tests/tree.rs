@@ -64,6 +64,24 @@ fn who_left_the_session_is_killed_with_the_rest() {
     assert!(stopped.is_whole && cage.living().is_empty(), "{stopped:?}");
 }
 
+/// nsenter stops itself when its command is stopped, and looks at that again when somebody lets it go on.
+#[test]
+fn who_waits_for_the_killed_goes_on() {
+    let cage = Cage::new(
+        "nsenter --pid=/proc/self/ns/pid sleep 1000; exec sleep 1001",
+        vec!["nsenter --pid=/proc/self/ns/pid", "sh -c", "sleep 1000"],
+    );
+    let stopped = cage.trees().kill(&tree(cage.one("sleep 1000"))).unwrap();
+    let maker = stopped.maker.unwrap();
+    let began = Instant::now();
+    while !cage.has("sleep 1001") {
+        maker.go_on();
+        assert!(began.elapsed() < Duration::from_secs(10), "it still waits");
+        std::thread::yield_now();
+    }
+    cage.neighbour();
+}
+
 /// The maker of a session's maker ended: nothing but who is known leads to the daemon.
 #[test]
 fn a_daemon_that_lost_its_parent_is_killed_when_it_is_known() {

@@ -71,6 +71,11 @@ impl Guest {
 
     /// How it ended, if it did.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        // `nsenter` stops itself when the process is stopped. The agent lets go on whoever waits for somebody it has
+        // killed, but cannot reach it: it is outside of the node.
+        if is_zombie(self.pid) {
+            kill(Pid::from_raw(self.outer.id() as i32), Signal::SIGCONT).ok();
+        }
         Ok(self.outer.try_wait()?)
     }
 
@@ -110,6 +115,13 @@ pub(super) fn run(node: &Node, argv: &[&str], limit: Duration) -> Result<Output>
     let output = answer.map_err(|_| anyhow!("in {}: {argv:?} took over {limit:?}", node.name()))?;
     drop(collector.join());
     Ok(output?)
+}
+
+/// It has ended, and nobody has asked how.
+fn is_zombie(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+    state.is_some_and(|rest| rest.starts_with('Z'))
 }
 
 /// The process that `nsenter` made on the other side.

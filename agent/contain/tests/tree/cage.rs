@@ -127,6 +127,11 @@ impl Cage {
         key_of(seen[0].pid)
     }
 
+    /// Whether a process of the tree has a command line that starts like this.
+    pub fn has(&self, line: &str) -> bool {
+        self.seen().iter().any(|one| one.line.starts_with(line))
+    }
+
     fn numbered(&self, inner: u32) -> ProcessKey {
         let all = self.everybody();
         key_of(all.iter().find(|one| one.inner == inner).unwrap().pid)
