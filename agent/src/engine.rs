@@ -29,7 +29,7 @@ use crate::hands::Outcome;
 use crate::host::HostFacts;
 use crate::identity::Identity;
 use crate::isolation::{Isolation, News};
-use crate::judging::{Explained, Finding, Judged};
+use crate::judging::{Explained, Finding, Judged, Wanted};
 use crate::local::{Answer, Request, Status};
 use crate::losses::Losses;
 use crate::orders::Orders;
@@ -48,7 +48,7 @@ const TICKS_A_LOSS_REPORT: u32 = 10;
 /// What happened, and is to be dealt with.
 enum Action {
     CameBack(Outcome),
-    Judged(Box<Judged>),
+    Judged(Box<Judged>, Wanted),
     Explained(Box<Explained>),
     PolicyOffered(Vec<u8>),
     Ordered(Vec<u8>),
@@ -150,7 +150,7 @@ impl Inbox {
                 Downlink::Order(json) => Action::Ordered(json),
             },
             Some(finding) = self.findings.recv() => match finding {
-                Finding::Judged(judged) => Action::Judged(judged),
+                Finding::Judged(judged, wanted) => Action::Judged(judged, wanted),
                 Finding::Explained(explained) => Action::Explained(explained),
             },
         }
@@ -193,7 +193,7 @@ impl Engine {
                 let news = self.parts.isolation.came_back(outcome, now);
                 self.tell(news, now);
             }
-            Action::Judged(judged) => self.judged(*judged, now),
+            Action::Judged(judged, wanted) => self.judged(*judged, wanted, now),
             Action::Explained(explained) => self.explained(*explained),
             Action::PolicyOffered(json) => self.offered(&json, now),
             Action::Ordered(json) => self.ordered(&json, now),

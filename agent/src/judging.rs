@@ -3,8 +3,8 @@
 //! The sensor's threads must not wait, so they hand events over through a bounded queue; what does not
 //! fit is counted as lost. The bench keeps the process graph, writes down the story of each process that an
 //! event makes worth judging, and judges it. What is suspicious or worse goes to the engine, which decides. The
-//! image's digest and the reasons follow: finding them takes twenty times as long as the verdict, and a drop does
-//! not wait for them.
+//! image's digest and the reasons follow where the engine wants them: finding them takes twenty times as long as the verdict,
+//! and a drop does not wait for them.
 //!
 //! The bench has a thread of its own. But most stories are answered from the cache or by the gate in less time
 //! than it takes to wake a thread: those the sensor's thread answers itself when it has read all there is
@@ -12,6 +12,7 @@
 
 mod counts;
 mod turn;
+mod wanted;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use tokio::sync::{mpsc, watch};
 use crate::recent::Recent;
 pub use counts::Counts;
 pub use turn::{Intake, Kin};
+pub use wanted::Wanted;
 
 /// Events between sensor and judge: at 20,000 a second a fifth of one, and at most some 30 MB.
 const EVENTS: usize = 4096;
@@ -62,8 +64,8 @@ pub struct Judged {
 #[derive(Debug)]
 pub enum Finding {
     /// A verdict, its reasons not yet found.
-    Judged(Box<Judged>),
-    /// What was found out of it later. Follows each [`Finding::Judged`] before the next one.
+    Judged(Box<Judged>, Wanted),
+    /// What was found out of it later. Follows the [`Finding::Judged`] of which that was wanted, before the next one.
     Explained(Box<Explained>),
 }
 
@@ -270,7 +272,11 @@ impl Bench {
     ) -> Result<(), Closed> {
         let (process, story, micros) =
             (judged.process, judged.story.clone(), judged.verdict.micros);
-        self.send(Finding::Judged(Box::new(judged)))?;
+        let (wanted, answer) = Wanted::pair();
+        self.send(Finding::Judged(Box::new(judged), wanted))?;
+        if !answer.is_yes() {
+            return Ok(());
+        }
         // Before the reasons: a process that ends meanwhile may leave no image behind.
         let digest = digest.unwrap_or_else(|| self.digest(process, &story));
         let exe_sha256 = digest.map(hex::encode).map_err(|why| {

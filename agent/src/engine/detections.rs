@@ -17,7 +17,7 @@ use crate::blocking::{self, BlockJob};
 use crate::hands::Ends;
 use crate::host;
 use crate::isolation::{Circumstances, forbidden_ends};
-use crate::judging::{Explained, Judged};
+use crate::judging::{Explained, Judged, Wanted};
 use crate::recent::Recent;
 use crate::stopping::StopJob;
 
@@ -63,7 +63,8 @@ pub(super) struct Unexplained {
 }
 
 impl Engine {
-    pub(super) fn judged(&mut self, judged: Judged, now: Timestamp) {
+    /// What is not reported again needs no reasons.
+    pub(super) fn judged(&mut self, judged: Judged, wanted: Wanted, now: Timestamp) {
         let process = judged.story.process.as_ref();
         let subject = Subject {
             exe: process.map_or_else(String::new, |process| process.exe.clone()),
@@ -88,6 +89,7 @@ impl Engine {
         if decision.action == Action::Record || !(is_news || decision.action == Action::Isolate) {
             return;
         }
+        wanted.say();
         tracing::warn!(
             %tree, exe = %subject.exe, score = judged.verdict.score, verdict = ?judged.verdict.verdict,
             micros = judged.verdict.micros, decision = decision.action.name(), reason = %decision.reason,
