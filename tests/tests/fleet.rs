@@ -11,6 +11,8 @@ mod attack;
 mod console;
 #[path = "fleet/degraded.rs"]
 mod degraded;
+#[path = "fleet/encryption.rs"]
+mod encryption;
 #[path = "fleet/enrolment.rs"]
 mod enrolment;
 #[path = "fleet/policy.rs"]

@@ -128,8 +128,9 @@ fn any_rates() -> impl Strategy<Value = EventBody> {
         any::<f32>().prop_map(Some),
         (0f32..8.0).prop_map(Some)
     ];
-    (any::<(u64, u32, u32, u32, u32, u16, u32)>(), entropy).prop_map(|(numbers, entropy)| {
-        let (interval_ns, written, created, renamed, unlinked, directories, samples) = numbers;
+    (any::<(u64, u32, u32, u32, u32, u16, u32, u32)>(), entropy).prop_map(|(numbers, entropy)| {
+        let (interval_ns, written, created, renamed, unlinked, directories, samples, encrypted) =
+            numbers;
         EventBody::FileRates(Box::new(FileRates {
             interval_ns,
             written,
@@ -139,6 +140,7 @@ fn any_rates() -> impl Strategy<Value = EventBody> {
             directories,
             entropy,
             samples,
+            encrypted,
         }))
     })
 }

@@ -240,6 +240,15 @@ fn beyond(story: &Story, hasher: &mut impl Hasher) {
     for one in &story.files {
         (&one.op, &one.path, &one.to, &one.sensitivity).hash(hasher);
     }
+    if let Some(rates) = &story.facts.file_rates {
+        (
+            rates.written,
+            rates.renamed,
+            rates.unlinked,
+            rates.encrypted,
+        )
+            .hash(hasher);
+    }
     let Some(process) = &story.process else {
         return;
     };

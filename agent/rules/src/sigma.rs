@@ -344,6 +344,13 @@ fn evidence(category: Category, scene: &Scene<'_>) -> String {
             format!("{} {address} port {port}", of(Field::Direction))
         }
         Category::DnsQuery => format!("asked for {}", of(Field::QueryName)),
+        Category::FileRates => format!(
+            "{} files written, {} renamed, {} removed, in a minute {} of the samples encrypted in place of others",
+            of(Field::FilesWritten),
+            of(Field::FilesRenamed),
+            of(Field::FilesRemoved),
+            of(Field::FilesEncrypted)
+        ),
         _ => format!("{} {}", of(Field::Operation), of(Field::TargetFilename)),
     };
     crate::problem::cut(&text, 200).to_owned()

@@ -8,7 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cordon_behavior::event::Container;
-use cordon_behavior::story::{Connection, FileOperation, Process, Relative, StdioKind, Story};
+use cordon_behavior::story::{
+    Connection, FileOperation, FileRates, Process, Relative, StdioKind, Story,
+};
 use cordon_rules::{Level, RuleSet, RuleSetBuilder};
 
 const TABLE: &str = include_str!("embedded.txt");
@@ -54,6 +56,14 @@ fn word(name: &str, value: &str, story: &mut Story, process: &mut Process, paren
         "deleted" => process.deleted_exe = true,
         "env" => process.env.push(value.to_owned()),
         "dns" => story.dns.push(value.to_owned()),
+        "encrypted" => {
+            story.facts.file_rates = Some(FileRates {
+                written: 400,
+                unlinked: 400,
+                encrypted: value.parse().unwrap(),
+                ..FileRates::default()
+            });
+        }
         "container" => {
             process.container = Some(Container {
                 id: "c".repeat(64),

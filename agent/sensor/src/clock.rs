@@ -5,6 +5,11 @@ pub fn mono_ns() -> u64 {
     read(libc::CLOCK_MONOTONIC)
 }
 
+/// CLOCK_BOOTTIME, nanoseconds: what the kernel stamps the beginning of processes with.
+pub(crate) fn boot_ns() -> u64 {
+    read(libc::CLOCK_BOOTTIME)
+}
+
 /// CPU time of the calling thread, nanoseconds.
 pub(crate) fn thread_ns() -> u64 {
     read(libc::CLOCK_THREAD_CPUTIME_ID)

@@ -29,8 +29,11 @@
 //! | `open_by_handle_at` | 2.6.39 | samples, paths |
 
 mod allowance;
+mod budget;
+mod count;
 mod decode;
 mod defaults;
+mod done;
 mod entropy;
 mod fanotify;
 mod filesystems;
@@ -42,6 +45,7 @@ mod mounts;
 mod pattern;
 mod plan;
 mod rates;
+mod replaced;
 mod run;
 mod seen;
 mod sketch;

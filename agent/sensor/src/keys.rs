@@ -26,6 +26,8 @@ pub(crate) struct Known {
     pub cgroup_id: u64,
     pub container: Option<Arc<Container>>,
     pub rights: Rights,
+    /// Pid of who made it, as far as the stream told; else 0.
+    pub parent: u32,
     /// Who was said to trace it last.
     tracer: u32,
     ended: bool,
@@ -43,12 +45,29 @@ impl Keys {
         self.by_pid.get(&pid)
     }
 
+    /// Pids of who made a process, and of who made that one if it began within `young_ns` before `now_ns`. The first
+    /// process makes nobody in this sense: what it starts is on its own.
+    pub(crate) fn makers(&self, pid: u32, now_ns: u64, young_ns: u64) -> Option<[u32; 2]> {
+        const FIRST: u32 = 1;
+        let maker_of = |pid| self.get(pid).map(|known| known.parent);
+        let maker = maker_of(pid)?;
+        if maker <= FIRST {
+            return Some([0, 0]);
+        }
+        let is_young = |known: &&Known| now_ns.saturating_sub(known.key.start_ns) < young_ns;
+        let second = self.get(maker).filter(is_young).map(|known| known.parent);
+        Some([maker, second.filter(|pid| *pid > FIRST).unwrap_or(0)])
+    }
+
     /// Learns from an event that is being handed over.
     pub(crate) fn learn(&mut self, event: &Event) {
         match &event.body {
             EventBody::Fork { child } => {
                 let rights = self.of(event.process).map(|known| known.rights);
                 self.put(*child, event, rights.unwrap_or_default());
+                if let Some(made) = self.by_pid.get_mut(&child.pid) {
+                    made.parent = event.process.pid;
+                }
                 self.put(event.process, event, rights.unwrap_or_default());
             }
             EventBody::Exec(_) => {
@@ -104,6 +123,7 @@ impl Keys {
             cgroup_id: event.cgroup_id,
             container: event.container.clone(),
             rights,
+            parent: self.of(key).map_or(0, |known| known.parent),
             tracer: self.of(key).map_or(0, |known| known.tracer),
             ended: false,
         };

@@ -115,6 +115,12 @@ impl Out {
         self.door().keys.get(pid).cloned()
     }
 
+    /// Who made the process that has this pid, as far as the stream told, and who made that one if it is younger than
+    /// `young_ns`; 0 for nobody. `None`: the process is not known, or not yet.
+    pub(crate) fn makers(&self, pid: u32, young_ns: u64) -> Option<[u32; 2]> {
+        self.door().keys.makers(pid, clock::boot_ns(), young_ns)
+    }
+
     /// A loss is an event too, so that it reaches the disk and the controller.
     pub(crate) fn loss(&self, source: &str, count: u64) {
         if count == 0 {

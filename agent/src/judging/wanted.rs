@@ -31,7 +31,7 @@ impl Wanted {
 }
 
 impl Answer {
-    pub(super) fn is_yes(self) -> bool {
+    pub(super) fn is_yes(&self) -> bool {
         self.0.recv_timeout(PATIENCE) != Err(RecvTimeoutError::Disconnected)
     }
 }

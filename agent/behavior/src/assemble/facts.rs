@@ -74,6 +74,7 @@ fn file_rates(rates: &Rates) -> Option<FileRates> {
         per_second: rates.per_second,
         directories: rates.directories,
         entropy: rates.entropy(),
+        encrypted: rates.encrypted,
     };
     (!rates.is_empty()).then(told)
 }

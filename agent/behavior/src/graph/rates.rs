@@ -7,7 +7,10 @@ use crate::event::FileRates;
 const LEAST_CHANGES: u64 = 30;
 /// Nor are slower ones, changes a second.
 const LEAST_RATE: f32 = 10.0;
+/// Fewer encrypted files than this in a minute are none either.
+const LEAST_ENCRYPTED: u64 = 8;
 const SECOND_NS: u64 = 1_000_000_000;
+const MINUTE_NS: u64 = 60 * SECOND_NS;
 
 /// The sum of a process's and its descendants' reports.
 #[derive(Debug, Default)]
@@ -25,6 +28,13 @@ pub(crate) struct Rates {
     /// The newest second, and the changes in it.
     second: u64,
     in_second: f32,
+    /// Most files encrypted in one minute.
+    pub encrypted: u64,
+    /// The newest minute, and the files encrypted in it.
+    minute: u64,
+    in_minute: u64,
+    /// Files encrypted when it was last a reason to judge.
+    told_encrypted: u64,
     /// Changes when it was last a reason to judge.
     told: u64,
 }
@@ -46,6 +56,12 @@ impl Rates {
             self.entropies += f64::from(entropy) * f64::from(samples);
             self.samples += u64::from(samples);
         }
+        let minute = mono_ns / MINUTE_NS;
+        if minute > self.minute {
+            (self.minute, self.in_minute) = (minute, 0);
+        }
+        add(&mut self.in_minute, report.encrypted);
+        self.encrypted = self.encrypted.max(self.in_minute);
         self.meter(mono_ns, report);
     }
 
@@ -78,8 +94,13 @@ impl Rates {
         (self.samples > 0).then(|| (self.entropies / self.samples as f64) as f32)
     }
 
-    /// True once the changes pass the floor, and each time that they have doubled since.
+    /// True once the changes pass the floor, and each time that they have doubled since; also when files were
+    /// encrypted, however slowly, and each time that there are twice as many.
     pub(crate) fn grew(&mut self) -> bool {
+        if self.encrypted >= LEAST_ENCRYPTED && self.encrypted / 2 >= self.told_encrypted {
+            self.told_encrypted = self.encrypted;
+            return true;
+        }
         let changes = self.changes();
         let is_much = changes >= LEAST_CHANGES && self.per_second >= LEAST_RATE;
         if !is_much || changes / 2 < self.told {

@@ -63,6 +63,14 @@ pub struct FileRates {
     /// sampled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entropy: Option<f32>,
+    /// Most sampled files in one minute that look encrypted and took the place of others.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub encrypted: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Connections to one end that come back.

@@ -11,10 +11,11 @@ pub(crate) enum Category {
     FileRename,
     FileDelete,
     FileAccess,
+    FileRates,
 }
 
 impl Category {
-    pub(crate) const ALL: [(&'static str, Self); 8] = [
+    pub(crate) const ALL: [(&'static str, Self); 9] = [
         ("process_creation", Self::ProcessCreation),
         ("network_connection", Self::NetworkConnection),
         ("dns_query", Self::DnsQuery),
@@ -23,6 +24,7 @@ impl Category {
         ("file_rename", Self::FileRename),
         ("file_delete", Self::FileDelete),
         ("file_access", Self::FileAccess),
+        ("cordon_file_rates", Self::FileRates),
     ];
 
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -56,6 +58,7 @@ enum Group {
     Network,
     Dns,
     File,
+    Rates,
 }
 
 fields! {
@@ -93,6 +96,10 @@ fields! {
     "SourceFilename" SourceFilename File,
     "Cordon.Operation" Operation File,
     "Cordon.Sensitivity" Sensitivity File,
+    "Cordon.FilesWritten" FilesWritten Rates,
+    "Cordon.FilesRenamed" FilesRenamed Rates,
+    "Cordon.FilesRemoved" FilesRemoved Rates,
+    "Cordon.FilesEncrypted" FilesEncrypted Rates,
 }
 
 impl Field {
@@ -108,6 +115,7 @@ impl Field {
             Group::Subject => true,
             Group::Network => category == Category::NetworkConnection,
             Group::Dns => category == Category::DnsQuery,
+            Group::Rates => category == Category::FileRates,
             Group::File => matches!(
                 category,
                 Category::FileEvent

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use cordon_behavior::story::{Connection, FileOperation, Process, Relative, StdioKind, Story};
+use cordon_behavior::story::{
+    Connection, FileOperation, FileRates, Process, Relative, StdioKind, Story,
+};
 
 use super::About;
 use super::expr::Fields;
@@ -213,7 +215,21 @@ fn acts(story: &Story) -> Vec<(Category, Texts<'_>)> {
     for operation in &story.files {
         file(operation, &mut acts);
     }
+    let changed = story.facts.file_rates.as_ref().map(rates);
+    acts.extend(changed.map(|texts| (Category::FileRates, texts)));
     acts
+}
+
+/// How many files were changed, whichever they were.
+fn rates(changed: &FileRates) -> Texts<'static> {
+    let counts = [
+        (Field::FilesWritten, changed.written),
+        (Field::FilesRenamed, changed.renamed),
+        (Field::FilesRemoved, changed.unlinked),
+        (Field::FilesEncrypted, changed.encrypted),
+    ];
+    let text = |(field, count): (Field, u64)| (field, Cow::Owned(count.to_string()));
+    counts.map(text).into()
 }
 
 fn connection(one: &Connection) -> Texts<'_> {

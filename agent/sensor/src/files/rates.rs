@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use cordon_behavior::event::FileRates;
 
+use super::budget::Budget;
+use super::done::{Above, Done};
 use super::gauge::Gauge;
 use super::sketch::Sketch;
 
@@ -20,24 +22,13 @@ const ENTRY_BYTES: usize = size_of::<Rate>() + 24;
 const SAMPLES: u32 = 20;
 const ALL_SAMPLES: u32 = 200;
 
-/// What was done to one file.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "the kernel merges any of them into one event"
-)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Changes {
-    pub written: bool,
-    pub created: bool,
-    pub renamed: bool,
-    pub unlinked: bool,
-}
-
 #[derive(Debug, Default)]
 struct Rate {
     rates: FileRates,
     directories: Sketch,
     entropy: f32,
+    /// Those above who are counted the same changes for.
+    above: Above,
     /// The first change that was not told.
     since_ns: u64,
     last_ns: u64,
@@ -47,16 +38,14 @@ struct Rate {
     budget: Budget,
 }
 
-#[derive(Debug, Default)]
-struct Budget {
-    since_ns: u64,
-    used: u32,
-}
-
 /// The counts of all processes.
 ///
 /// A process that changes many files is told of early: at 16 files, at 32 more, at 64 more and so on
 /// while it does not pause for a second; else once a second, when it changed at least [`LEAST`].
+///
+/// A loop has a process for each file, none of which comes to [`LEAST`]: so changes are counted for its maker too. What
+/// is told of a process is not told of its maker again; one that comes to be told itself when its maker was told first
+/// may have fewer than [`LEAST`] counted twice.
 pub(super) struct Rates {
     by_pid: HashMap<u32, Rate>,
     samples: Budget,
@@ -77,8 +66,31 @@ impl Rates {
         }
     }
 
-    /// Counts one file's changes, unless there is no room for the process.
-    pub(super) fn count(&mut self, pid: u32, now_ns: u64, changes: Changes, dir_hash: u64) {
+    /// Counts one file's changes for a process and those above.
+    pub(super) fn count(&mut self, pid: u32, above: Above, now_ns: u64, done: &Done) {
+        self.count_for(pid, now_ns, done);
+        if let Some(rate) = self.by_pid.get_mut(&pid) {
+            rate.above = above;
+        }
+        self.count_above(above, now_ns, done);
+    }
+
+    /// Counts them for those above only.
+    pub(super) fn count_above(&mut self, above: Above, now_ns: u64, done: &Done) {
+        let [maker, its_maker] = above;
+        for (pid, above) in [(maker, [its_maker, 0]), (its_maker, Above::default())] {
+            if pid == 0 {
+                continue;
+            }
+            self.count_for(pid, now_ns, done);
+            if let Some(rate) = self.by_pid.get_mut(&pid) {
+                rate.above = above;
+            }
+        }
+    }
+
+    fn count_for(&mut self, pid: u32, now_ns: u64, done: &Done) {
+        let changes = done.changes;
         if !self.by_pid.contains_key(&pid) && !self.has_room(now_ns) {
             self.lost += 1;
             return;
@@ -95,7 +107,12 @@ impl Rates {
         rate.rates.created += u32::from(changes.created);
         rate.rates.renamed += u32::from(changes.renamed);
         rate.rates.unlinked += u32::from(changes.unlinked);
-        rate.directories.add(dir_hash);
+        rate.rates.encrypted += u32::from(done.encrypted);
+        rate.directories.add(done.dir_hash);
+        if let Some(sample) = done.sample {
+            rate.rates.samples += 1;
+            rate.entropy += sample.entropy;
+        }
     }
 
     /// Those that did little and pause go first, at most ten times a second.
@@ -120,25 +137,38 @@ impl Rates {
 
     /// Whether the content of what this process wrote may be looked at now.
     pub(super) fn may_sample(&mut self, pid: u32, now_ns: u64) -> bool {
-        let Some(rate) = self.by_pid.get_mut(&pid) else {
+        if !self.by_pid.contains_key(&pid) && !self.has_room(now_ns) {
             return false;
-        };
+        }
+        let rate = self.by_pid.entry(pid).or_default();
         rate.budget.has(now_ns, SAMPLES)
             && self.samples.has(now_ns, ALL_SAMPLES)
             && rate.budget.take()
             && self.samples.take()
     }
 
-    pub(super) fn sampled(&mut self, pid: u32, entropy: f32) {
-        if let Some(rate) = self.by_pid.get_mut(&pid) {
-            rate.rates.samples += 1;
-            rate.entropy += entropy;
+    /// What is to be told of this process and those above now.
+    pub(super) fn due(&mut self, pid: u32, above: Above, now_ns: u64) -> Vec<(u32, FileRates)> {
+        let mut told = Vec::new();
+        for pid in [pid].into_iter().chain(above) {
+            let rate = self.by_pid.get_mut(&pid);
+            if let Some((rates, above)) =
+                rate.and_then(|rate| Some((rate.due(now_ns)?, rate.above)))
+            {
+                self.is_told(above, &rates);
+                told.push((pid, rates));
+            }
         }
+        told
     }
 
-    /// What is to be told of this process now.
-    pub(super) fn due(&mut self, pid: u32, now_ns: u64) -> Option<FileRates> {
-        self.by_pid.get_mut(&pid)?.due(now_ns)
+    /// What was told of a process is not told of those above: whoever adds up goes up by himself.
+    fn is_told(&mut self, above: Above, told: &FileRates) {
+        for pid in above {
+            if let Some(rate) = self.by_pid.get_mut(&pid) {
+                rate.take_off(told);
+            }
+        }
     }
 
     /// What is to be told of any process now that its second is over; forgets those that are idle.
@@ -146,13 +176,18 @@ impl Rates {
         let mut told = Vec::new();
         self.by_pid.retain(|pid, rate| {
             if let Some(rates) = rate.due(now_ns) {
-                told.push((*pid, rates));
+                told.push((*pid, rate.above, rates));
             }
             let idle_ns = now_ns.saturating_sub(rate.last_ns);
             idle_ns < SECOND || (rate.files() > 0 && idle_ns < FORGET_NS)
         });
         self.gauge.set(self.by_pid.len());
-        told
+        for (_, above, rates) in &told {
+            self.is_told(*above, rates);
+        }
+        told.into_iter()
+            .map(|(pid, _, rates)| (pid, rates))
+            .collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -166,6 +201,22 @@ impl Rate {
         let rates = &self.rates;
         let made = rates.written.max(rates.created);
         made.max(rates.renamed).max(rates.unlinked)
+    }
+
+    fn take_off(&mut self, told: &FileRates) {
+        let own = &mut self.rates;
+        let samples = told.samples.min(own.samples);
+        self.entropy -= told.entropy.unwrap_or_default() * samples as f32;
+        for (own, told) in [
+            (&mut own.written, told.written),
+            (&mut own.created, told.created),
+            (&mut own.renamed, told.renamed),
+            (&mut own.unlinked, told.unlinked),
+            (&mut own.samples, told.samples),
+            (&mut own.encrypted, told.encrypted),
+        ] {
+            *own = own.saturating_sub(told);
+        }
     }
 
     fn due(&mut self, now_ns: u64) -> Option<FileRates> {
@@ -188,25 +239,10 @@ impl Rate {
     }
 }
 
-impl Budget {
-    fn has(&mut self, now_ns: u64, most: u32) -> bool {
-        if now_ns.saturating_sub(self.since_ns) >= SECOND {
-            *self = Self {
-                since_ns: now_ns,
-                used: 0,
-            };
-        }
-        self.used < most
-    }
-
-    fn take(&mut self) -> bool {
-        self.used += 1;
-        true
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::done::Changes;
+    use super::super::entropy::Sample;
     use super::*;
 
     const WRITTEN: Changes = Changes {
@@ -216,14 +252,48 @@ mod tests {
         unlinked: false,
     };
 
+    fn written(dir_hash: u64) -> Done {
+        Done {
+            changes: WRITTEN,
+            dir_hash,
+            ..Done::default()
+        }
+    }
+
+    /// Of a loop's processes none changes many; of `xargs sh -c` not even their makers do.
+    #[test]
+    fn a_loop_is_told_of_for_its_processes_and_nobody_twice() {
+        let mut rates = Rates::new();
+        let mut told = Vec::new();
+        for child in 100..140 {
+            rates.count(child, [7, 0], SECOND, &written(0));
+            told.extend(rates.due(child, [7, 0], SECOND));
+            rates.count(child, [child + 1000, 9], SECOND, &written(0));
+            told.extend(rates.due(child, [child + 1000, 9], SECOND));
+        }
+        // One that does all of it itself.
+        for _ in 0..20 {
+            rates.count(50, [8, 0], SECOND, &written(0));
+            told.extend(rates.due(50, [8, 0], SECOND));
+        }
+        told.extend(rates.sweep(3 * SECOND));
+        let sum = |wanted: u32| -> u32 {
+            let of = told.iter().filter(|(pid, _)| *pid == wanted);
+            of.map(|(_, rates)| rates.written).sum()
+        };
+        assert_eq!((sum(7), sum(9)), (40, 40));
+        assert_eq!((sum(50), sum(8)), (16, 0));
+    }
+
     /// Files told, each with how many had been changed by then.
     fn tell(files: u32, gap_ns: u64) -> Vec<(u32, u32)> {
         let mut rates = Rates::new();
         let mut told = Vec::new();
         for file in 1..=files {
             let now_ns = 10 * SECOND + u64::from(file) * gap_ns;
-            rates.count(1, now_ns, WRITTEN, file.into());
-            told.extend(rates.due(1, now_ns).map(|rates| (file, rates.written)));
+            rates.count(1, Above::default(), now_ns, &written(file.into()));
+            let due = rates.due(1, Above::default(), now_ns);
+            told.extend(due.into_iter().map(|(_, rates)| (file, rates.written)));
         }
         told
     }
@@ -260,10 +330,10 @@ mod tests {
     fn what_is_left_is_told_when_the_second_is_over_and_little_is_forgotten() {
         let mut rates = Rates::new();
         for file in 0..40 {
-            rates.count(1, SECOND, WRITTEN, file);
-            rates.due(1, SECOND);
+            rates.count(1, Above::default(), SECOND, &written(file));
+            rates.due(1, Above::default(), SECOND);
         }
-        rates.count(2, SECOND, WRITTEN, 0);
+        rates.count(2, Above::default(), SECOND, &written(0));
         assert_eq!(rates.sweep(2 * SECOND)[0].1.written, 24);
         assert!(rates.sweep(3 * SECOND).is_empty() && !rates.is_empty());
         assert!(rates.sweep(62 * SECOND).is_empty() && rates.is_empty());
@@ -273,7 +343,7 @@ mod tests {
     fn samples_and_processes_are_bounded() {
         let mut rates = Rates::new();
         for pid in 0..10_000 {
-            rates.count(pid, SECOND, WRITTEN, 0);
+            rates.count(pid, Above::default(), SECOND, &written(0));
         }
         assert_eq!(rates.by_pid.len(), PROCESSES);
         assert_eq!(rates.take_lost(), 10_000 - PROCESSES as u64);
@@ -292,13 +362,22 @@ mod tests {
             ..WRITTEN
         };
         for file in 0..16u64 {
-            let hash = (file + 1) << 59 | file;
-            rates.count(1, SECOND, both, hash);
-            rates.sampled(1, if file < 8 { 8.0 } else { 6.0 });
+            let sample = Sample {
+                entropy: if file < 8 { 8.0 } else { 6.0 },
+                looks_encrypted: false,
+            };
+            let done = Done {
+                changes: both,
+                dir_hash: (file + 1) << 59 | file,
+                sample: Some(sample),
+                encrypted: file < 8,
+            };
+            rates.count(1, Above::default(), SECOND, &done);
         }
-        let told = rates.due(1, SECOND).unwrap();
+        let (_, told) = rates.due(1, Above::default(), SECOND).remove(0);
         assert_eq!((told.written, told.renamed, told.samples), (16, 16, 16));
         assert_eq!((told.entropy, told.created), (Some(7.0), 0));
+        assert_eq!(told.encrypted, 8);
         assert!((14..=18).contains(&told.directories));
     }
 }

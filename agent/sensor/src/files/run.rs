@@ -1,20 +1,16 @@
 //! The watching thread: reads both groups, keeps the marks up to date, tells.
 
-use std::collections::hash_map::RandomState;
 use std::fs::File;
-use std::hash::BuildHasher;
 use std::io::PipeReader;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use cordon_behavior::event::EventBody;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::count::Count;
 use super::decode::{FileNotice, file_notices};
-use super::entropy;
 use super::kept::Kept;
 use super::marks::Marks;
-use super::rates::{Changes, Rates};
 use super::teller::Teller;
 use super::told::{Half, Told};
 use crate::out::Out;
@@ -23,7 +19,10 @@ use crate::{Scope, clock};
 
 /// Counted events are read in batches of this time: to be woken for each would cost more than all
 /// the rest, on both sides.
-const BATCH: Duration = Duration::from_millis(20);
+const BATCH: Duration = Duration::from_millis(10);
+/// But in this after a quiet time, as long as the pace allows it, and while files are being encrypted: who does that is
+/// to be told of before he is far.
+const SHORT_BATCH: Duration = Duration::from_millis(2);
 const SWEEP: Duration = Duration::from_secs(1);
 /// Holds about 2,500 events.
 const BUFFER: usize = 256 * 1024;
@@ -35,37 +34,40 @@ const HALVES: usize = 1024;
 /// All that the thread owns.
 pub(super) struct Run {
     marks: Marks,
-    rates: Rates,
+    count: Count,
     teller: Teller,
     halves: Vec<Told>,
-    hasher: RandomState,
     buffer: Vec<u8>,
     sweep_at: Instant,
     /// Counted events are read then.
     batch_at: Option<Instant>,
     kept: Kept,
     pace: Pace,
+    batches: Pace,
+    /// The last batch had encrypted files.
+    is_urgent: bool,
     /// Too much was told: what the watching group has is not waited for before.
     watch_at: Option<Instant>,
 }
 
 impl Run {
     pub(super) fn new(marks: Marks, out: &Out, scope: Scope) -> Self {
-        let rates = Rates::new();
-        out.register(rates.gauge.clone());
+        let count = Count::new();
+        out.register(count.gauge());
         out.register(marks.watch.gauge.clone());
         out.register(marks.watch.set_id_gauge());
         Self {
             marks,
-            rates,
+            count,
             teller: Teller::new(out.clone(), scope),
             halves: Vec::new(),
-            hasher: RandomState::new(),
             buffer: vec![0; BUFFER],
             sweep_at: Instant::now() + SWEEP,
             batch_at: None,
             kept: Kept::default(),
             pace: Pace::new(Instant::now()),
+            batches: Pace::new(Instant::now()),
+            is_urgent: false,
             watch_at: None,
         }
     }
@@ -80,7 +82,9 @@ impl Run {
             }
             let now = Instant::now();
             if ready.counted {
-                self.batch_at = Some(now + BATCH);
+                let is_short = self.is_urgent || self.batches.allows(now);
+                self.batch_at = Some(now + if is_short { SHORT_BATCH } else { BATCH });
+                self.batches.read(now);
             }
             if ready.watched {
                 if !self.pace.allows(now) {
@@ -152,7 +156,7 @@ impl Run {
         self.marks.look_if_due();
         if self.sweep_at <= now {
             self.sweep_at = now + SWEEP;
-            self.tell_rates_of_all();
+            self.count.tell_all(&mut self.teller);
         }
         if self.teller.release_at().is_some_and(|at| at <= now) {
             self.teller.release();
@@ -164,7 +168,7 @@ impl Run {
 
     fn limit(&self) -> PollTimeout {
         let batch_at = self.batch_at;
-        let sweep_at = (!self.rates.is_empty()).then_some(self.sweep_at);
+        let sweep_at = (!self.count.is_empty()).then_some(self.sweep_at);
         let release_at = self.teller.release_at();
         let losses_at = self.teller.losses_at();
         let sooner = [batch_at, self.watch_at, sweep_at, release_at, losses_at];
@@ -226,6 +230,8 @@ impl Run {
 
     fn count(&mut self, buffers: &[Vec<u8>]) {
         let now_ns = clock::mono_ns();
+        self.count.again(now_ns, &mut self.teller);
+        self.is_urgent = false;
         let has_young = self.marks.watch.has_young(now_ns);
         for notice in buffers.iter().flat_map(|buffer| file_notices(buffer)) {
             let Ok(notice) = notice else {
@@ -245,56 +251,8 @@ impl Run {
             if has_young {
                 self.early(&notice, now_ns);
             }
-            self.count_one(&notice, now_ns);
-        }
-    }
-
-    fn count_one(&mut self, notice: &FileNotice<'_>, now_ns: u64) {
-        let Some(at) = notice.at else {
-            return;
-        };
-        if self.marks.systems.of(at.dir).is_none() {
-            return;
-        }
-        let has = |bits| notice.mask & bits != 0;
-        let changes = Changes {
-            written: has(libc::FAN_CLOSE_WRITE),
-            created: has(libc::FAN_CREATE),
-            renamed: has(libc::FAN_RENAME),
-            unlinked: has(libc::FAN_DELETE),
-        };
-        let pid = notice.pid;
-        if changes == Changes::default() {
-            return;
-        }
-        let dir_hash = self.hasher.hash_one(at.dir);
-        self.rates.count(pid, now_ns, changes, dir_hash);
-        if changes.written
-            && let Some(file) = notice.file
-        {
-            self.sample(pid, file, now_ns);
-        }
-        if let Some(rates) = self.rates.due(pid, now_ns) {
-            self.teller.body(pid, EventBody::FileRates(Box::new(rates)));
-        }
-    }
-
-    fn sample(&mut self, pid: u32, file: &[u8], now_ns: u64) {
-        if !self
-            .marks
-            .systems
-            .of(file)
-            .is_some_and(|system| system.opens)
-            || !self.rates.may_sample(pid, now_ns)
-        {
-            return;
-        }
-        let Some(root) = self.marks.systems.open(file) else {
-            return;
-        };
-        // Gone by now, often: then there is nothing to say.
-        if let Ok(Some(entropy)) = entropy::sample(&root, file) {
-            self.rates.sampled(pid, entropy);
+            let systems = &self.marks.systems;
+            self.is_urgent |= self.count.one(&notice, now_ns, systems, &mut self.teller);
         }
     }
 
@@ -372,13 +330,6 @@ impl Run {
     fn tell_halves(&mut self) {
         for told in std::mem::take(&mut self.halves) {
             self.teller.change(told.pid, told.change, told.is_young);
-        }
-    }
-
-    fn tell_rates_of_all(&mut self) {
-        self.teller.loss("fanotify/rates", self.rates.take_lost());
-        for (pid, rates) in self.rates.sweep(clock::mono_ns()) {
-            self.teller.body(pid, EventBody::FileRates(Box::new(rates)));
         }
     }
 }

@@ -80,6 +80,11 @@ impl Teller {
         pid != self.own && (pid != 0 || self.scope == Scope::Host)
     }
 
+    /// See [`Out::makers`].
+    pub(super) fn makers(&self, pid: u32, young_ns: u64) -> Option<[u32; 2]> {
+        self.out.makers(pid, young_ns)
+    }
+
     /// Tells a change of now. `is_young`: it may have been told already.
     pub(super) fn change(&mut self, pid: u32, change: FileChange, is_young: bool) {
         let now_ns = clock::mono_ns();
