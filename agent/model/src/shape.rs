@@ -47,10 +47,10 @@ impl Shape {
         Self {
             format: FORMAT,
             tokens: 512,
-            rows: 32_768,
+            rows: 16_384,
             dim: 64,
             widths: vec![1, 2, 3, 5],
-            channels: 128,
+            channels: 64,
             hidden: 128,
             gate_rows: 32_768,
             facts: NAMES.iter().map(|name| (*name).to_owned()).collect(),

@@ -69,10 +69,10 @@ pub struct Arguments {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Passes over freshly drawn stories
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 5)]
     pub epochs: usize,
     /// Stories of a pass, at most
-    #[arg(long, default_value_t = 60_000)]
+    #[arg(long, default_value_t = 54_000)]
     pub stories: usize,
 }
 

@@ -55,7 +55,7 @@ impl Example {
 const BATCH: usize = 64;
 /// Stories of a batch that one thread works on.
 const PART: usize = 8;
-const PEAK_RATE: f64 = 5e-3;
+const PEAK_RATE: f64 = 2.5e-3;
 const DROP: f32 = 0.15;
 /// Tokens that an epoch hides, so that no single word carries a story.
 const DROP_TOKENS: f32 = 0.06;

@@ -3,10 +3,9 @@
 use super::Side;
 
 /// Our packs, each written without sight of the others.
-pub(super) const PACKS: [(&str, &str); 14] = [
+pub(super) const PACKS: [(&str, &str); 12] = [
     ("automation", include_str!("../packs/automation.txt")),
     ("crews", include_str!("../packs/crews.txt")),
-    ("glance", include_str!("../packs/glance.txt")),
     ("hands", include_str!("../packs/hands.txt")),
     ("hardening", include_str!("../packs/hardening.txt")),
     ("intruder", include_str!("../packs/intruder.txt")),
@@ -15,7 +14,6 @@ pub(super) const PACKS: [(&str, &str); 14] = [
     ("lolbin", include_str!("../packs/lolbin.txt")),
     ("operations", include_str!("../packs/operations.txt")),
     ("opportunist", include_str!("../packs/opportunist.txt")),
-    ("servers", include_str!("../packs/servers.txt")),
     ("tinker", include_str!("../packs/tinker.txt")),
     ("upkeep", include_str!("../packs/upkeep.txt")),
 ];
