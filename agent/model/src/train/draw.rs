@@ -120,7 +120,7 @@ impl Draw {
     }
 
     /// Another source that this one decides.
-    pub fn another(&mut self) -> Self {
+    pub(super) fn another(&mut self) -> Self {
         Self::new(self.0.random())
     }
 
