@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use crate::host;
-use crate::local::Answer;
+use crate::local::{Answer, reply};
 use crate::recorder::Recorder;
 
 const JOBS: usize = 64;
@@ -332,13 +332,6 @@ fn tell(recorder: &Recorder, report: BlockReport) {
         proved = report.proved, reason = %report.reason, "remote ends"
     );
     recorder.record(RecordBody::Block(Box::new(report)));
-}
-
-/// Whoever asked may be gone; then the answer is for nobody.
-fn reply(to: oneshot::Sender<Answer>, answer: Answer) {
-    if to.send(answer).is_err() {
-        tracing::debug!("nobody waits for the answer any more");
-    }
 }
 
 /// Who is blocked on a host, as far as this process may see; nobody where there is no state.

@@ -30,7 +30,7 @@ use crate::host::HostFacts;
 use crate::identity::Identity;
 use crate::isolation::{Isolation, News};
 use crate::judging::{Explained, Finding, Judged, Wanted};
-use crate::local::{Answer, Request, Status};
+use crate::local::{Answer, Request, Status, reply};
 use crate::losses::Losses;
 use crate::orders::Orders;
 use crate::pins::Pins;
@@ -312,7 +312,7 @@ impl Engine {
         match request.question {
             Question::Status => {
                 let status = Answer::Status(Box::new(self.status(now)));
-                obedience::answer(request.answer, status);
+                reply(request.answer, status);
             }
             Question::Isolate {
                 reason,

@@ -158,6 +158,13 @@ pub struct Request {
     pub answer: oneshot::Sender<Answer>,
 }
 
+/// Answers. Whoever asked may be gone; then the answer is for nobody.
+pub(crate) fn reply(to: oneshot::Sender<Answer>, answer: Answer) {
+    if to.send(answer).is_err() {
+        tracing::debug!("nobody waits for the answer any more");
+    }
+}
+
 /// Why the daemon did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {

@@ -17,7 +17,7 @@ use cordon_proto::record::{MOST_STOPPED, RecordBody, StopAct, StopReport, Stoppe
 use tokio::sync::oneshot;
 
 use crate::judging::Kin;
-use crate::local::Answer;
+use crate::local::{Answer, reply};
 use crate::recorder::Recorder;
 
 const JOBS: usize = 64;
@@ -266,13 +266,6 @@ fn tell(recorder: &Recorder, report: StopReport) {
         proved = report.proved, reason = %report.reason, "processes"
     );
     recorder.record(RecordBody::Stop(Box::new(report)));
-}
-
-/// Whoever asked may be gone; then the answer is for nobody.
-fn reply(to: oneshot::Sender<Answer>, answer: Answer) {
-    if to.send(answer).is_err() {
-        tracing::debug!("nobody waits for the answer any more");
-    }
 }
 
 /// Nobody knows what became of them, so they are survivors.

@@ -56,6 +56,20 @@ fn fleet() -> Fleet {
     fleet
 }
 
+/// Under a policy that ends who attacks, and whose cap lets no agent isolate.
+fn kill_and_stay_open(fleet: &Fleet) {
+    let change = |policy: &mut Value| {
+        policy["mode"] = "autonomous".into();
+        policy["stop"] = "kill".into();
+        policy["caps"]["isolations_per_hour"] = 0.into();
+    };
+    fleet.push_changed_policy(change).unwrap();
+    let in_force = |host: &Value| host["policy_version"] == 2;
+    fleet
+        .wait_host("ep1", "under the new policy", LIMIT, in_force)
+        .unwrap();
+}
+
 /// Doors on the victim and on those that it could reach, all open now.
 struct Doors(Reach, Vec<Reach>);
 

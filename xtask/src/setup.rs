@@ -85,6 +85,9 @@ const FOR_TESTING: &[Package] = &[
         "the console's tests drive a real browser",
     ),
     package("g++", "/usr/bin/g++", "compiles the fuzzer"),
+    package("git", "/usr/bin/git", "stores files in a test"),
+    package("gnupg", "/usr/bin/gpg", "backs files up in a test"),
+    package("openssl", "/usr/bin/openssl", "encrypts files in a test"),
 ];
 
 const FOR_RECORDING: &[Package] = &[

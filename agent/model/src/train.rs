@@ -3,7 +3,6 @@
 //! One seed decides everything that is drawn. The model that is written is the model that was measured: sources and
 //! families on the calibration and test sides are never fitted.
 
-pub mod adam;
 pub mod card;
 pub mod checkpoint;
 pub mod compare;

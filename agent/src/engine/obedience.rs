@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::Engine;
 use super::detections::new_intent;
 use crate::isolation::{Circumstances, News};
-use crate::local::Answer;
+use crate::local::{Answer, reply};
 use crate::orders::{Fate, Goal, fate};
 
 /// Lease of an isolation by a person at the machine when no policy says another.
@@ -29,13 +29,6 @@ pub(super) struct Waiter {
 enum Who {
     Order(OrderId),
     Person(oneshot::Sender<Answer>),
-}
-
-/// Whoever asked may be gone; then the answer is for nobody.
-pub(super) fn answer(to: oneshot::Sender<Answer>, answer: Answer) {
-    if to.send(answer).is_err() {
-        tracing::debug!("nobody waits for the answer any more");
-    }
 }
 
 impl Engine {
@@ -277,9 +270,9 @@ impl Engine {
                 self.parts.recorder.record(RecordBody::Receipt(receipt));
             }
             (Who::Person(to), Fate::Done(detail)) => {
-                answer(to, Answer::Done { detail, isolation });
+                reply(to, Answer::Done { detail, isolation });
             }
-            (Who::Person(to), Fate::Failed(detail)) => answer(to, Answer::Failed { detail }),
+            (Who::Person(to), Fate::Failed(detail)) => reply(to, Answer::Failed { detail }),
         }
     }
 }

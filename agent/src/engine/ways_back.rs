@@ -6,8 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::Engine;
-use super::obedience::answer;
-use crate::local::Answer;
+use crate::local::{Answer, reply};
 use crate::release_codes::{NEEDS_PERMIT, Permit, root_may_release};
 
 impl Engine {
@@ -84,5 +83,5 @@ impl Engine {
 }
 
 fn refuse(to: oneshot::Sender<Answer>, detail: String) {
-    answer(to, Answer::Failed { detail });
+    reply(to, Answer::Failed { detail });
 }

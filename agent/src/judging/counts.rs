@@ -57,6 +57,7 @@ impl Counts {
         let excepting = self.excepting.lock();
         excepting.unwrap_or_else(PoisonError::into_inner).clone()
     }
+
     /// Takes down how full the bench is.
     pub(super) fn take(&self, bench: &Bench) {
         let behavior = &bench.behavior;

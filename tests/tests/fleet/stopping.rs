@@ -7,16 +7,7 @@ use super::*;
 fn an_attack_is_killed_and_the_site_that_it_came_through_goes_on() {
     let fleet = fleet();
     let doors = Doors::open(&fleet);
-    let change = |policy: &mut Value| {
-        policy["mode"] = "autonomous".into();
-        policy["stop"] = "kill".into();
-        policy["caps"]["isolations_per_hour"] = 0.into();
-    };
-    fleet.push_changed_policy(change).unwrap();
-    let in_force = |host: &Value| host["policy_version"] == 2;
-    fleet
-        .wait_host("ep1", "under the new policy", LIMIT, in_force)
-        .unwrap();
+    kill_and_stay_open(&fleet);
     let (outside, victim) = (fleet.node("outside").unwrap(), fleet.node("ep1").unwrap());
     let told = || {
         let events = events(&fleet, "ep1");

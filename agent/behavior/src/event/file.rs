@@ -100,6 +100,6 @@ pub struct FileRates {
     /// How many samples (of up to 4 KiB) that is the mean of.
     pub samples: u32,
     /// Of the sampled files, those that look encrypted and took the place of another file: written over it, made
-    /// beside it before it was removed, moved to its name, or renamed afterwards.
+    /// beside it before that was removed, or moved to its name.
     pub encrypted: u32,
 }

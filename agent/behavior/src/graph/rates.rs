@@ -7,8 +7,6 @@ use crate::event::FileRates;
 const LEAST_CHANGES: u64 = 30;
 /// Nor are slower ones, changes a second.
 const LEAST_RATE: f32 = 10.0;
-/// Fewer encrypted files than this in a minute are none either.
-const LEAST_ENCRYPTED: u64 = 8;
 const SECOND_NS: u64 = 1_000_000_000;
 const MINUTE_NS: u64 = 60 * SECOND_NS;
 
@@ -94,10 +92,10 @@ impl Rates {
         (self.samples > 0).then(|| (self.entropies / self.samples as f64) as f32)
     }
 
-    /// True once the changes pass the floor, and each time that they have doubled since; also when files were
-    /// encrypted, however slowly, and each time that there are twice as many.
+    /// True once the changes pass the floor, and each time that they have doubled since; also whenever more files were
+    /// encrypted than ever in a minute, however slowly.
     pub(crate) fn grew(&mut self) -> bool {
-        if self.encrypted >= LEAST_ENCRYPTED && self.encrypted / 2 >= self.told_encrypted {
+        if self.encrypted > self.told_encrypted {
             self.told_encrypted = self.encrypted;
             return true;
         }

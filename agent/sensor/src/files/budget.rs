@@ -2,6 +2,7 @@
 
 const SECOND: u64 = 1_000_000_000;
 
+/// What was taken in the second at hand.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
     since_ns: u64,

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::Arc;
 
 use cordon_behavior::event::{EventBody, FileRates};
 
@@ -11,11 +10,11 @@ use super::decode::FileNotice;
 use super::done::{Changes, Done};
 use super::entropy::{self, Sample};
 use super::filesystems::FileSystems;
-use super::gauge::Gauge;
 use super::rates::Rates;
 use super::replaced::Replaced;
 use super::teller::Teller;
 use crate::clock;
+use crate::out::Out;
 
 const SECOND: u64 = 1_000_000_000;
 /// Who began within this time may be a process for one file himself, of a loop above.
@@ -40,17 +39,17 @@ pub(super) struct Count {
 }
 
 impl Count {
-    pub(super) fn new() -> Self {
+    /// Its caches show among those of `out`.
+    pub(super) fn new(out: &Out) -> Self {
+        let (rates, replaced) = (Rates::new(), Replaced::new());
+        out.register(rates.gauge.clone());
+        out.register(replaced.gauge.clone());
         Self {
-            rates: Rates::new(),
-            replaced: Replaced::default(),
+            rates,
+            replaced,
             strangers: VecDeque::new(),
             hasher: RandomState::new(),
         }
-    }
-
-    pub(super) fn gauge(&self) -> Arc<Gauge> {
-        self.rates.gauge.clone()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -127,8 +126,11 @@ impl Count {
 
     /// Once a second: what is left to tell of anybody.
     pub(super) fn tell_all(&mut self, teller: &mut Teller) {
+        let now_ns = clock::mono_ns();
+        self.again(now_ns, teller);
         teller.loss("fanotify/rates", self.rates.take_lost());
-        tell(self.rates.sweep(clock::mono_ns()), teller);
+        tell(self.rates.sweep(now_ns), teller);
+        self.replaced.tell_usage();
     }
 
     fn sample(

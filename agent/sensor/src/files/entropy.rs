@@ -11,26 +11,48 @@ use super::fanotify::{by_descriptor, open_handle};
 pub(super) const SAMPLE: usize = 4096;
 /// Fewer bytes than this say nothing: 512 random bytes still come to 7.6 bits a byte.
 const LEAST: usize = 512;
-/// Of ten thousand samples of random bytes one is above this. Compressed data mostly is, but much of it is not: its
-/// formats are known by their heads.
+/// Four deviations above the mean of random bytes (255 degrees of freedom). Compressed data mostly is above that, but
+/// much of it is not: its formats are known by their heads.
 const MOST_CHI_SQUARE: f64 = 345.0;
 
-/// Shannon entropy in bits a byte, 0 to 8.
-fn shannon(bytes: &[u8]) -> f32 {
-    let mut counts = [0u32; 256];
-    for byte in bytes {
-        counts[usize::from(*byte)] += 1;
+/// How often each byte comes.
+struct Counts([u32; 256]);
+
+impl Counts {
+    fn of(bytes: &[u8]) -> Self {
+        let mut counts = [0; 256];
+        for byte in bytes {
+            counts[usize::from(*byte)] += 1;
+        }
+        Self(counts)
     }
-    let total = bytes.len() as f64;
-    let bits: f64 = counts
-        .iter()
-        .filter(|count| **count > 0)
-        .map(|count| {
-            let share = f64::from(*count) / total;
-            -share * share.log2()
-        })
-        .sum();
-    bits as f32
+
+    fn total(&self) -> f64 {
+        self.0.iter().map(|count| f64::from(*count)).sum()
+    }
+
+    /// Shannon entropy in bits a byte, 0 to 8.
+    fn entropy(&self) -> f32 {
+        let total = self.total();
+        let bits: f64 = self
+            .0
+            .iter()
+            .filter(|count| **count > 0)
+            .map(|count| {
+                let share = f64::from(*count) / total;
+                -share * share.log2()
+            })
+            .sum();
+        bits as f32
+    }
+
+    /// How far the bytes are from coming equally often (Pearson's statistic): of random ones 255 on average, with a
+    /// deviation of 22.6.
+    fn chi_square(&self) -> f64 {
+        let expected = self.total() / 256.0;
+        let square = |count: &u32| (f64::from(*count) - expected).powi(2) / expected;
+        self.0.iter().map(square).sum()
+    }
 }
 
 /// What a sample of a file says.
@@ -44,23 +66,13 @@ pub(super) struct Sample {
 
 impl Sample {
     fn of(bytes: &[u8]) -> Self {
+        let counts = Counts::of(bytes);
+        let is_even = counts.chi_square() <= MOST_CHI_SQUARE;
         Self {
-            entropy: shannon(bytes),
-            looks_encrypted: chi_square(bytes) <= MOST_CHI_SQUARE && infer::get(bytes).is_none(),
+            entropy: counts.entropy(),
+            looks_encrypted: is_even && infer::get(bytes).is_none(),
         }
     }
-}
-
-/// How far the bytes are from coming equally often (Pearson's statistic): of random ones 255 on average, with a
-/// deviation of 22.6.
-fn chi_square(bytes: &[u8]) -> f64 {
-    let mut counts = [0u32; 256];
-    for byte in bytes {
-        counts[usize::from(*byte)] += 1;
-    }
-    let expected = bytes.len() as f64 / 256.0;
-    let square = |count: &u32| (f64::from(*count) - expected).powi(2) / expected;
-    counts.iter().map(square).sum()
 }
 
 /// A sample of the file that `handle` names; `None` when it is too short to say, no
@@ -119,6 +131,7 @@ mod tests {
 
     #[test]
     fn entropy_runs_from_nothing_to_eight_bits() {
+        let shannon = |bytes: &[u8]| Counts::of(bytes).entropy();
         let all: Vec<u8> = (0..=255).collect();
         assert!((shannon(&all) - 8.0).abs() < 1e-6);
         assert!(shannon(&[7; 4096]).abs() < 1e-6);

@@ -155,7 +155,7 @@ impl Rates {
             if let Some((rates, above)) =
                 rate.and_then(|rate| Some((rate.due(now_ns)?, rate.above)))
             {
-                self.is_told(above, &rates);
+                self.take_off(above, &rates);
                 told.push((pid, rates));
             }
         }
@@ -163,7 +163,7 @@ impl Rates {
     }
 
     /// What was told of a process is not told of those above: whoever adds up goes up by himself.
-    fn is_told(&mut self, above: Above, told: &FileRates) {
+    fn take_off(&mut self, above: Above, told: &FileRates) {
         for pid in above {
             if let Some(rate) = self.by_pid.get_mut(&pid) {
                 rate.take_off(told);
@@ -183,7 +183,7 @@ impl Rates {
         });
         self.gauge.set(self.by_pid.len());
         for (_, above, rates) in &told {
-            self.is_told(*above, rates);
+            self.take_off(*above, rates);
         }
         told.into_iter()
             .map(|(pid, _, rates)| (pid, rates))

@@ -1,14 +1,17 @@
 //! Which files took the place of others, and whether what is in them now looks encrypted: pure, in bounded memory.
 //!
 //! Who encrypts the files of somebody leaves him no readable one. So either a file that was there is written over, or
-//! a new one is made and the old one removed, or the new one is moved to the old one's name or the old one to a new name.
-//! Of the last three the names tell: one begins with the other, or they differ in what follows the last dot.
+//! a new one is made and the old one removed, or the new one is moved to the old one's name. Of the last two the names
+//! tell: one begins with the other, or they differ in what follows the last dots.
 //!
 //! Who encrypts a copy that he made himself, and removes that, takes nothing from anybody. So the newest few files of each
 //! directory have no place that could be taken.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use super::gauge::Gauge;
 
 /// Most names remembered; the oldest is forgotten for a new one.
 const NAMES: usize = 4096;
@@ -16,11 +19,12 @@ const NAMES: usize = 4096;
 /// is somebody's too.
 const DIRS: usize = 1024;
 const NEWEST: usize = 8;
+/// An upper estimate of what any of them takes: a directory is the larger.
+const ENTRY_BYTES: usize = 160;
 /// Of a name, so many ends that begin with a dot are looked at.
 const ENDS: usize = 3;
 
 /// Names of files that were made, removed or sampled lately.
-#[derive(Debug, Default)]
 pub(super) struct Replaced {
     hasher: RandomState,
     /// How often each was noted.
@@ -29,6 +33,7 @@ pub(super) struct Replaced {
     /// Hashes of the newest names of each directory.
     made: HashMap<u64, VecDeque<u64>>,
     dirs: VecDeque<u64>,
+    pub gauge: Arc<Gauge>,
 }
 
 #[derive(Hash)]
@@ -42,6 +47,22 @@ enum Note<'a> {
 }
 
 impl Replaced {
+    pub(super) fn new() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            names: HashMap::new(),
+            oldest_first: VecDeque::new(),
+            made: HashMap::new(),
+            dirs: VecDeque::new(),
+            gauge: Gauge::new("names of replaced files", ENTRY_BYTES, NAMES + DIRS),
+        }
+    }
+
+    /// Tells how many names and directories are remembered.
+    pub(super) fn tell_usage(&self) {
+        self.gauge.set(self.names.len() + self.made.len());
+    }
+
     /// A file was made in `dir`.
     pub(super) fn made(&mut self, dir: &[u8], name: &[u8]) {
         let dir = self.hasher.hash_one(dir);
@@ -80,8 +101,8 @@ impl Replaced {
         all.any(|beginning| self.has(&Note::Removed(dir, beginning)))
     }
 
-    /// A file was removed. True: lately something encrypted came in its place. What is new or encrypted itself leaves nobody without
-    /// a readable file.
+    /// A file was removed. True: lately something encrypted came in its place. What is new or encrypted itself leaves
+    /// nobody without a readable file.
     pub(super) fn removed(&mut self, dir: &[u8], name: &[u8]) -> bool {
         if self.is_new(dir, name) || self.has(&Note::Encrypted(dir, name)) {
             return false;
@@ -138,7 +159,7 @@ mod tests {
 
     #[test]
     fn what_is_encrypted_beside_the_old_file_or_over_it_takes_its_place() {
-        let mut names = Replaced::default();
+        let mut names = Replaced::new();
         for name in ["a.odt.locked", "b.locked", "new"] {
             names.made(DIR, name.as_bytes());
             assert!(!names.encrypted(DIR, name.as_bytes()), "{name}");
@@ -169,7 +190,7 @@ mod tests {
 
     #[test]
     fn an_encrypted_file_takes_the_place_of_the_one_whose_name_it_gets() {
-        let mut names = Replaced::default();
+        let mut names = Replaced::new();
         for name in ["a.odt.tmp", "pack-1.tmp"] {
             names.made(DIR, name.as_bytes());
             names.encrypted(DIR, name.as_bytes());
@@ -184,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_oldest_names_are_forgotten() {
-        let mut names = Replaced::default();
+        let mut names = Replaced::new();
         let name = |number: usize| number.to_be_bytes();
         for number in 0..3 * NAMES {
             names.made(&name(number % (2 * DIRS)), &name(number));

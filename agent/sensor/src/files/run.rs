@@ -43,6 +43,7 @@ pub(super) struct Run {
     batch_at: Option<Instant>,
     kept: Kept,
     pace: Pace,
+    /// Of batches: whether the next one may be short.
     batches: Pace,
     /// The last batch had encrypted files.
     is_urgent: bool,
@@ -52,13 +53,11 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn new(marks: Marks, out: &Out, scope: Scope) -> Self {
-        let count = Count::new();
-        out.register(count.gauge());
         out.register(marks.watch.gauge.clone());
         out.register(marks.watch.set_id_gauge());
         Self {
             marks,
-            count,
+            count: Count::new(out),
             teller: Teller::new(out.clone(), scope),
             halves: Vec::new(),
             buffer: vec![0; BUFFER],
