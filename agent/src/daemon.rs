@@ -49,6 +49,7 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 /// Runs the daemon until it is told to stop. An isolation in force stays in force when it stops.
 pub fn run(config: &Config) -> Result<()> {
     die_whole();
+    cordon_sensor::share_one_arena();
     let _lock = claim(&config.run_dir)?;
     durable::make_folder(&config.state_dir)?;
     let containment = Containment::open(&config.state_dir, AGENT_SOCKET_MARK)?;
