@@ -1,4 +1,7 @@
-//! Blocks the remote ends of malicious processes for a time, on a thread of its own: no isolation waits for it.
+//! Blocks the remote ends of malicious processes, and isolated hosts of the fleet, for a time, on a thread of its own: no
+//! isolation waits for it.
+
+mod peers;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -8,6 +11,7 @@ use std::time::Duration;
 
 use cordon_behavior::story::Connection;
 use cordon_contain::{Block, Blocked, Blocks, ContainError, ProbeTarget, monotonic_ns};
+use cordon_proto::id::HostId;
 use cordon_proto::policy::{Policy, Transport};
 use cordon_proto::record::{BlockAct, BlockReport, RecordBody, SparedRemote, TamperReport};
 use cordon_respond::block::Never;
@@ -17,6 +21,8 @@ use tokio::sync::oneshot;
 use crate::host;
 use crate::local::{Answer, reply};
 use crate::recorder::Recorder;
+
+pub use peers::PeerJob;
 
 const JOBS: usize = 64;
 /// The table is looked at this often while anybody is blocked.
@@ -43,6 +49,12 @@ pub struct BlockJob {
 
 enum Job {
     Block(Box<BlockJob>),
+    BlockPeer(Box<PeerJob>, oneshot::Sender<Answer>),
+    UnblockPeer {
+        host: HostId,
+        reason: String,
+        to: oneshot::Sender<Answer>,
+    },
     Unblock {
         address: IpAddr,
         reason: String,
@@ -106,11 +118,26 @@ impl Blocker {
             reason,
             to,
         };
+        self.ask(job);
+    }
+
+    /// Blocks an isolated host of the fleet, and answers.
+    pub fn block_peer(&self, job: PeerJob, to: oneshot::Sender<Answer>) {
+        self.ask(Job::BlockPeer(Box::new(job), to));
+    }
+
+    /// Lets an isolated host of the fleet be reached again, and answers.
+    pub fn unblock_peer(&self, host: HostId, reason: String, to: oneshot::Sender<Answer>) {
+        self.ask(Job::UnblockPeer { host, reason, to });
+    }
+
+    fn ask(&self, job: Job) {
         if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) =
             self.jobs.try_send(job)
-            && let Job::Unblock { to, .. } = job
+            && let Job::Unblock { to, .. } | Job::BlockPeer(_, to) | Job::UnblockPeer { to, .. } =
+                job
         {
-            let detail = "too much is being blocked to unblock any: ask again".to_owned();
+            let detail = "too much is blocked and unblocked at once: ask again".to_owned();
             reply(to, Answer::Failed { detail });
         }
     }
@@ -130,6 +157,7 @@ pub fn never(policy: &Policy, controllers: &[SocketAddr]) -> Never {
         controllers: controllers.iter().map(SocketAddr::ip).collect(),
         own: host::addresses(),
         allow: policy.isolation.allow.iter().map(|r| r.address).collect(),
+        protected: policy.protected_addresses.clone(),
         resolvers: host::resolvers(),
     }
 }
@@ -166,6 +194,8 @@ impl Worker {
                     reason,
                     to,
                 }) => self.unblock(address, &reason, to),
+                Ok(Job::BlockPeer(job, to)) => self.block_peer(&job, to),
+                Ok(Job::UnblockPeer { host, reason, to }) => self.unblock_peer(host, &reason, to),
                 Err(RecvTimeoutError::Timeout) => self.look(true),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -263,17 +293,8 @@ pub fn unblock(blocks: &Blocks, address: IpAddr, reason: &str) -> (Answer, Optio
         }
         Ok(Some(proved)) => {
             let report = BlockReport {
-                tree: None,
-                act: BlockAct::Unblocked,
-                reason: reason.to_owned(),
-                addresses: vec![address],
-                until: None,
-                spared: Vec::new(),
-                cut: 0,
-                probes: Vec::new(),
                 proved,
-                event_to_block_micros: None,
-                policy_version: 0,
+                ..by_hand(BlockAct::Unblocked, reason, vec![address])
             };
             let answer = Answer::Done {
                 detail: format!("{address} can be reached again"),
@@ -300,16 +321,27 @@ fn try_unblock(blocks: &Blocks, address: IpAddr) -> Result<Option<bool>, Contain
 fn report(job: &BlockJob, addresses: Vec<IpAddr>) -> BlockReport {
     BlockReport {
         tree: Some(job.name.clone()),
-        act: BlockAct::Blocked,
-        reason: job.reason.clone(),
+        spared: job.spared.clone(),
+        policy_version: job.policy_version,
+        ..by_hand(BlockAct::Blocked, &job.reason, addresses)
+    }
+}
+
+/// What is reported of an act that no verdict led to; not proved yet.
+fn by_hand(act: BlockAct, reason: &str, addresses: Vec<IpAddr>) -> BlockReport {
+    BlockReport {
+        tree: None,
+        peer: None,
+        act,
+        reason: reason.to_owned(),
         addresses,
         until: None,
-        spared: job.spared.clone(),
+        spared: Vec::new(),
         cut: 0,
         probes: Vec::new(),
         proved: false,
         event_to_block_micros: None,
-        policy_version: job.policy_version,
+        policy_version: 0,
     }
 }
 

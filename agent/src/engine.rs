@@ -5,15 +5,18 @@
 //! [`crate::uplink`]. What the loop writes itself are the small files that must be on disk before it acts: a policy,
 //! an order. Those are rare.
 
+mod asked;
 mod caps;
 mod detections;
 mod obedience;
+mod peers;
 mod ways_back;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use cordon_contain::Recovered;
+use cordon_proto::id::OrderId;
 use cordon_proto::policy::Thresholds;
 use cordon_proto::record::{IsolationReport, IsolationState, PolicyReport, RecordBody};
 use jiff::Timestamp;
@@ -30,9 +33,9 @@ use crate::host::HostFacts;
 use crate::identity::Identity;
 use crate::isolation::{Isolation, News};
 use crate::judging::{Explained, Finding, Judged, Wanted};
-use crate::local::{Answer, Request, Status, reply};
+use crate::local::Request;
 use crate::losses::Losses;
-use crate::orders::Orders;
+use crate::orders::{Fate, Orders};
 use crate::pins::Pins;
 use crate::policy_store::{Offer, PolicyStore};
 use crate::recorder::Recorder;
@@ -41,6 +44,8 @@ use crate::stopping::Stopper;
 use crate::uplink::{Downlink, Presence};
 use crate::vitals::Vitals;
 
+/// Orders that ended and are not settled yet; more wait.
+const SETTLED: usize = 16;
 const TICK: Duration = Duration::from_millis(500);
 /// Losses are summed up this many ticks before they are reported.
 const TICKS_A_LOSS_REPORT: u32 = 10;
@@ -53,6 +58,7 @@ enum Action {
     PolicyOffered(Vec<u8>),
     Ordered(Vec<u8>),
     Asked(Request),
+    Settled(OrderId, Fate),
     Tick,
     Stop,
 }
@@ -114,6 +120,9 @@ pub struct Engine {
     unexplained: Option<Unexplained>,
     losses: Losses,
     waiters: Vec<Waiter>,
+    /// Where those who do what is not about the isolation say how it ended.
+    settling: mpsc::Sender<(OrderId, Fate)>,
+    ended: mpsc::Receiver<(OrderId, Fate)>,
     ticks: u32,
 }
 
@@ -160,6 +169,7 @@ impl Inbox {
 impl Engine {
     /// An engine that has not yet begun. `recovered` is what the start found of an isolation.
     pub fn new(parts: Parts, inbox: Inbox, recovered: &Recovered) -> Self {
+        let (settling, ended) = mpsc::channel(SETTLED);
         let mut engine = Self {
             parts,
             inbox,
@@ -168,6 +178,8 @@ impl Engine {
             unexplained: None,
             losses: Losses::default(),
             waiters: Vec::new(),
+            settling,
+            ended,
             ticks: 0,
         };
         engine.take_up(recovered, Timestamp::now());
@@ -177,7 +189,11 @@ impl Engine {
     /// Runs until it is told to stop.
     pub async fn run(mut self) {
         loop {
-            match self.inbox.select().await {
+            let action = tokio::select! {
+                action = self.inbox.select() => action,
+                Some((order, fate)) = self.ended.recv() => Action::Settled(order, fate),
+            };
+            match action {
                 Action::Stop => return self.report_losses(),
                 action => self.apply(action, Timestamp::now()),
             }
@@ -198,6 +214,7 @@ impl Engine {
             Action::PolicyOffered(json) => self.offered(&json, now),
             Action::Ordered(json) => self.ordered(&json, now),
             Action::Asked(request) => self.asked(request, now),
+            Action::Settled(order, fate) => self.settled(order, fate, now),
             Action::Tick => self.tick(now),
             Action::Stop => {}
         }
@@ -304,76 +321,6 @@ impl Engine {
         for report in self.losses.take() {
             tracing::warn!(source = %report.source, count = report.count, reason = %report.reason, "telemetry lost");
             self.parts.recorder.record(RecordBody::Loss(report));
-        }
-    }
-
-    fn asked(&mut self, request: Request, now: Timestamp) {
-        use crate::local::Question;
-        match request.question {
-            Question::Status => {
-                let status = Answer::Status(Box::new(self.status(now)));
-                reply(request.answer, status);
-            }
-            Question::Isolate {
-                reason,
-                lease_seconds,
-            } => self.isolate_locally(&reason, lease_seconds, request.answer, now),
-            Question::Release { reason } => self.release_by_root(&reason, request.answer, now),
-            Question::ReleaseBy { permit } => self.release_by_permit(&permit, request.answer, now),
-            Question::Thaw { reason } => {
-                let reason = format!("at the machine: {reason}");
-                self.parts.stopper.thaw(reason, request.answer);
-            }
-            Question::Unblock { address, reason } => {
-                let reason = format!("at the machine: {reason}");
-                self.parts.blocker.unblock(address, reason, request.answer);
-            }
-        }
-    }
-
-    fn status(&self, now: Timestamp) -> Status {
-        let Parts {
-            identity,
-            policy,
-            isolation,
-            stopper,
-            blocker,
-            vitals,
-            ..
-        } = &self.parts;
-        let usage = vitals.usage();
-        let spool = vitals.spool_stats();
-        let events = vitals.events();
-        Status {
-            host: identity.host,
-            site: identity.audience.site.clone(),
-            group: identity.audience.group.clone(),
-            controller: identity.controller.clone(),
-            connected: vitals.is_connected(),
-            last_uplink_error: vitals.uplink_error(),
-            isolated: !isolation.is_open(),
-            isolation: isolation.latest().cloned(),
-            frozen: stopper.frozen(),
-            blocked: blocker.in_force(now),
-            policy_version: policy.version(),
-            policy_stale_since: policy.stale_since(now),
-            sensor_mode: vitals.sensor_mode(),
-            events_seen: events.seen,
-            events_lost: events.lost,
-            events_by_class: vitals.events_by_class(),
-            losses: vitals.losses(),
-            stories_judged: vitals.stories_judged(),
-            judge_lag: vitals.judge_lag(),
-            caches: vitals.caches(),
-            model: vitals.model(),
-            rules: vitals.rules(),
-            spool_records: spool.records,
-            spool_bytes: spool.bytes,
-            certificate_until: identity.validity.until,
-            rss_bytes: usage.rss_bytes,
-            cpu_micros: usage.cpu_micros,
-            threads: usage.threads,
-            degraded: vitals.degraded(),
         }
     }
 }

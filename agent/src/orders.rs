@@ -32,6 +32,9 @@ pub enum Goal {
     },
     /// Open.
     Open,
+    /// Not about this host's isolation: it is settled by whoever does it, and begun anew by the controller when a
+    /// restart comes between.
+    Elsewhere,
 }
 
 /// How it ended.
@@ -49,6 +52,7 @@ pub fn fate(goal: &Goal, state: &State, news: &[IsolationReport]) -> Option<Fate
     match goal {
         Goal::Open => (*state == State::Open).then(|| Fate::Done("the host is open".to_owned())),
         Goal::Shut { id, lease } => fate_of_shut(*id, *lease, state, news),
+        Goal::Elsewhere => None,
     }
 }
 

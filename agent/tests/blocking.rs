@@ -10,10 +10,11 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cordon_agent::blocking::{BlockJob, Blocker};
+use cordon_agent::blocking::{BlockJob, Blocker, PeerJob};
 use cordon_agent::local::Answer;
 use cordon_agent::recorder::Recorder;
-use cordon_contain::{Blocks, ProbeTarget};
+use cordon_contain::{Blocks, Peer, ProbeTarget};
+use cordon_proto::id::HostId;
 use cordon_proto::policy::Transport;
 use cordon_proto::record::{BlockAct, BlockReport, Record, RecordBody};
 use cordon_spool::{Options, Spool};
@@ -186,6 +187,66 @@ fn remote_ends_are_blocked_told_and_reached_again() {
         );
         assert!(report.proved && report.tree.is_none(), "{report:?}");
     }
+    drop(listeners);
+}
+
+#[test]
+fn an_isolated_host_is_blocked_told_once_and_reached_again() {
+    own_network();
+    let listeners = REMOTES.map(|remote| TcpListener::bind(remote).unwrap());
+    let told = Told::new();
+    let blocker = told.blocker();
+    let host = HostId::generate();
+    let block = |host, seconds| {
+        let (to, answered) = oneshot::channel();
+        let job = PeerJob {
+            peer: Peer {
+                host,
+                addresses: targets().iter().map(|target| target.address.ip()).collect(),
+                until: Timestamp::now() + SignedDuration::from_secs(seconds),
+            },
+            spared: Vec::new(),
+            most: 1,
+            reason: "host \"ep1\" is isolated".into(),
+            policy_version: 3,
+        };
+        blocker.block_peer(job, to);
+        answered.blocking_recv().unwrap()
+    };
+    for seconds in [600, 1200] {
+        let Answer::Done { detail, .. } = block(host, seconds) else {
+            panic!("not blocked");
+        };
+        assert!(detail.ends_with("with proof"), "{detail}");
+    }
+    assert!(matches!(
+        block(HostId::generate(), 600),
+        Answer::Failed { .. }
+    ));
+    assert_eq!(REMOTES.map(is_reached), [false, false]);
+    let in_force = blocker.in_force(Timestamp::now());
+    assert!(in_force.len() == 2 && in_force.iter().all(|block| block.peer == Some(host)));
+    for detail in [
+        "203.0.113.9, 2001:db8::9 can be reached again",
+        "it was not blocked",
+    ] {
+        let (to, answered) = oneshot::channel();
+        blocker.unblock_peer(host, "released".into(), to);
+        let answer = answered.blocking_recv().unwrap();
+        let wanted = Answer::Done {
+            detail: detail.into(),
+            isolation: None,
+        };
+        assert_eq!(answer, wanted);
+    }
+    assert_eq!(REMOTES.map(is_reached), [true, true]);
+    let reports = told.reports();
+    let [first, second] = reports.as_slice() else {
+        panic!("{reports:?}");
+    };
+    assert_eq!((first.peer, first.policy_version), (Some(host), 3));
+    assert!(first.proved && first.until.is_some() && second.proved);
+    assert_eq!((second.act, second.peer), (BlockAct::Unblocked, Some(host)));
     drop(listeners);
 }
 

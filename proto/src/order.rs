@@ -1,6 +1,8 @@
 //! Orders: a closed list of typed verbs, signed by the controller's online key within the caps that
 //! the policy gives it; and receipts, signed by the host, which alone move an order past `delivered`.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +20,24 @@ pub enum Verb {
     },
     /// Open the host again. Releasing an open host is a success.
     Release,
+    /// Let nothing pass from and to an isolated host of the same group, in case its own rules do not hold.
+    BlockHost {
+        /// The isolated host.
+        peer: HostId,
+        /// Its addresses, in place of what was blocked of it before; at most [`MOST_HOST_ADDRESSES`].
+        addresses: Vec<IpAddr>,
+        /// For how long, by the clock of whoever blocks; at most what the policy says.
+        seconds: u64,
+    },
+    /// End that. Unblocking a host that is not blocked is a success.
+    UnblockHost {
+        /// The host that was isolated.
+        peer: HostId,
+    },
 }
+
+/// Most addresses of one host that an order names.
+pub const MOST_HOST_ADDRESSES: usize = 16;
 
 impl Verb {
     /// The name that policies list.
@@ -26,6 +45,8 @@ impl Verb {
         match self {
             Self::Isolate { .. } => "isolate",
             Self::Release => "release",
+            Self::BlockHost { .. } => "block_host",
+            Self::UnblockHost { .. } => "unblock_host",
         }
     }
 }
@@ -146,6 +167,30 @@ mod tests {
         insta::assert_json_snapshot!(order);
         let read: Order = serde_json::from_value(serde_json::to_value(&order).unwrap()).unwrap();
         assert_eq!(read, order);
+    }
+
+    #[test]
+    fn an_order_about_another_host_names_both() {
+        let json = serde_json::json!({
+            "id": "01890000-0000-7000-8000-000000000001",
+            "host": "01890000-0000-7000-8000-000000000002",
+            "verb": "block_host",
+            "peer": "01890000-0000-7000-8000-000000000003",
+            "addresses": ["10.0.0.7", "fd00::7"],
+            "seconds": 600,
+            "reason": "isolated",
+            "requested_by": "controller",
+            "issued_at": "2026-11-01T00:00:00Z",
+            "expires_at": "2026-11-01T00:10:00Z",
+        });
+        let order: Order = serde_json::from_value(json.clone()).unwrap();
+        assert_eq!(order.verb.name(), "block_host");
+        assert_eq!(serde_json::to_value(&order).unwrap(), json);
+        for missing in ["peer", "addresses", "seconds"] {
+            let mut json = json.clone();
+            json.as_object_mut().unwrap().remove(missing);
+            assert!(serde_json::from_value::<Order>(json).is_err(), "{missing}");
+        }
     }
 
     #[test]

@@ -51,6 +51,20 @@ pub struct BlockRemote {
     pub seconds: u64,
 }
 
+/// For how long the hosts of a group block one of them that is isolated. The controller tells them again before that
+/// is over, for as long as the host is isolated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlockIsolated {
+    /// At least [`MIN_BLOCK_ISOLATED_SECONDS`], at most [`MAX_BLOCK_SECONDS`]. A controller that is gone blocks nobody for longer.
+    pub seconds: u64,
+    /// Most hosts that one host blocks at once; at least 1.
+    pub hosts: u32,
+}
+
+/// Half of it is what a host has to renew a block in.
+pub const MIN_BLOCK_ISOLATED_SECONDS: u64 = 10;
+
 /// A week.
 pub const MAX_BLOCK_SECONDS: u64 = 7 * 24 * 3600;
 
@@ -167,11 +181,17 @@ pub struct Policy {
     /// Whether the remote ends of malicious processes are blocked. Written only when they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block_remote: Option<BlockRemote>,
+    /// Whether the other hosts of the group block one that is isolated. Written only when they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_isolated: Option<BlockIsolated>,
     /// Brakes.
     pub caps: Caps,
     /// Executables that no automatic action may touch, by absolute path.
     #[serde(default)]
     pub protected_processes: Vec<String>,
+    /// Addresses that no agent blocks, whoever has them or says so. Written only when there are any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub protected_addresses: Vec<IpAddr>,
     /// Who may sign orders.
     pub order_keys: Vec<OrderKey>,
     /// Who may open isolated hosts without the controller; at most [`MAX_RELEASE_KEYS`].
@@ -284,7 +304,30 @@ impl Policy {
                 "block_remote: {seconds} seconds are not between 1 and {MAX_BLOCK_SECONDS}"
             )));
         }
+        self.check_block_isolated()?;
         self.check_release()
+    }
+
+    fn check_block_isolated(&self) -> Result<(), PolicyError> {
+        let Some(BlockIsolated { seconds, hosts }) = self.block_isolated else {
+            return Ok(());
+        };
+        let why = if !(MIN_BLOCK_ISOLATED_SECONDS..=MAX_BLOCK_SECONDS).contains(&seconds) {
+            format!(
+                "{seconds} seconds are not between {MIN_BLOCK_ISOLATED_SECONDS} and {MAX_BLOCK_SECONDS}"
+            )
+        } else if hosts == 0 {
+            "0 hosts block nobody: leave block_isolated out".to_owned()
+        } else if ["block_host", "unblock_host"]
+            .iter()
+            .any(|verb| self.order_keys_for(verb).is_empty())
+        {
+            "no order key may sign block_host and unblock_host: list both among its verbs"
+                .to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(PolicyError::Invalid(format!("block_isolated: {why}")))
     }
 
     fn check_release(&self) -> Result<(), PolicyError> {

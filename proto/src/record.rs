@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::envelope::Envelope;
-use crate::id::IsolationId;
+use crate::id::{HostId, IsolationId};
 use crate::verdict::Verdict;
 
 /// One reported fact.
@@ -216,6 +216,9 @@ pub struct BlockReport {
     /// Tree of the detection that led to it; absent for what people unblock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<String>,
+    /// The isolated host whose addresses they are, when the controller ordered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<HostId>,
     /// What was done.
     pub act: BlockAct,
     /// Why.

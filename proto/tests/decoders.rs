@@ -55,6 +55,8 @@ fn policy() -> Policy {
         },
         stop: Stop::Kill,
         block_remote: Some(BlockRemote { seconds: 3600 }),
+        block_isolated: None,
+        protected_addresses: vec!["192.0.2.80".parse().unwrap()],
         caps: Caps {
             isolations_per_hour: 2,
         },
@@ -159,6 +161,7 @@ fn records() -> Vec<Record> {
     };
     let block = BlockReport {
         tree: Some("b00t:7:9".into()),
+        peer: None,
         act: BlockAct::Blocked,
         reason: "/bin/sh judged malicious".into(),
         addresses: vec![

@@ -15,6 +15,8 @@ mod degraded;
 mod encryption;
 #[path = "fleet/enrolment.rs"]
 mod enrolment;
+#[path = "fleet/peers.rs"]
+mod peers;
 #[path = "fleet/policy.rs"]
 mod policy;
 #[path = "fleet/release_code.rs"]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 
+use cordon_proto::id::HostId;
 use cordon_proto::record::Probe;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,20 @@ pub struct Block {
     pub address: IpAddr,
     /// When it can be reached again.
     pub until: Timestamp,
+    /// The isolated host whose address it is; absent for a remote end of a process. One address may be blocked for both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<HostId>,
+}
+
+/// An isolated host of the fleet that is to be blocked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Which.
+    pub host: HostId,
+    /// Its addresses, in place of those blocked of it before.
+    pub addresses: Vec<IpAddr>,
+    /// When it can be reached again; later or sooner than before.
+    pub until: Timestamp,
 }
 
 impl Block {
@@ -48,7 +63,7 @@ impl Block {
 pub struct Blocked {
     /// Those that were not blocked before.
     pub fresh: Vec<Block>,
-    /// Those that are not blocked, because [`MOST_BLOCKS`] are already.
+    /// Those that are not blocked, because as many are already as can be.
     pub beyond: Vec<IpAddr>,
     /// The kernel lists the rules as they were put in, and every address.
     pub is_whole: bool,
@@ -100,46 +115,113 @@ impl Blocks {
         let mut state = before.clone();
         let mut blocked = Blocked::default();
         for address in addresses.iter().map(IpAddr::to_canonical) {
-            if state.blocks.iter().any(|block| block.address == address) {
+            let is_known = |block: &Block| block.peer.is_none() && block.address == address;
+            if state.blocks.iter().any(is_known) {
                 continue;
             }
             if state.blocks.len() == MOST_BLOCKS {
                 blocked.beyond.push(address);
                 continue;
             }
-            let block = Block { address, until };
+            let block = Block {
+                address,
+                until,
+                peer: None,
+            };
             state.blocks.push(block.clone());
             blocked.fresh.push(block);
         }
-        if !blocked.fresh.is_empty() {
-            if let Err(error) = self.put_in(&mut state, now) {
-                // Nobody is to be listed as blocked who is not.
-                self.keep(&before)?;
-                return Err(error);
+        self.enforce(&before, &mut state, &mut blocked, now)?;
+        Ok(blocked)
+    }
+
+    /// Blocks a host of the fleet, or goes on blocking it until another time. Nothing is done when `most` others are
+    /// blocked already.
+    pub fn block_peer(
+        &self,
+        peer: &Peer,
+        most: usize,
+        now: Timestamp,
+    ) -> Result<Blocked, ContainError> {
+        let _lock = self.state.lock()?;
+        let before = self.read(now)?;
+        let mut state = before.clone();
+        state.blocks.retain(|block| block.peer != Some(peer.host));
+        let others: BTreeSet<HostId> = state.blocks.iter().filter_map(|block| block.peer).collect();
+        let addresses: BTreeSet<IpAddr> = peer.addresses.iter().map(IpAddr::to_canonical).collect();
+        let mut blocked = Blocked::default();
+        if others.len() >= most || state.blocks.len() + addresses.len() > MOST_BLOCKS {
+            blocked.beyond = addresses.into_iter().collect();
+            return Ok(blocked);
+        }
+        for address in addresses {
+            let block = Block {
+                address,
+                until: peer.until,
+                peer: Some(peer.host),
+            };
+            if before.blocks.iter().all(|known| known.address != address) {
+                blocked.fresh.push(block.clone());
             }
+            state.blocks.push(block);
+        }
+        self.enforce(&before, &mut state, &mut blocked, now)?;
+        Ok(blocked)
+    }
+
+    /// Lets an address be reached again, whoever's it is; false when it was not blocked.
+    pub fn unblock(&self, address: IpAddr, now: Timestamp) -> Result<bool, ContainError> {
+        let address = address.to_canonical();
+        let ended = self.end(|block| block.address == address, now)?;
+        Ok(!ended.is_empty())
+    }
+
+    /// Lets a host of the fleet be reached again, as far as nothing else blocks its addresses; those that were blocked of it.
+    pub fn unblock_peer(&self, host: HostId, now: Timestamp) -> Result<Vec<IpAddr>, ContainError> {
+        self.end(|block| block.peer == Some(host), now)
+    }
+
+    fn end(
+        &self,
+        is_over: impl Fn(&Block) -> bool,
+        now: Timestamp,
+    ) -> Result<Vec<IpAddr>, ContainError> {
+        let _lock = self.state.lock()?;
+        let mut state = self.read(now)?;
+        let ended: Vec<Block> = state
+            .blocks
+            .extract_if(.., |block| is_over(block))
+            .collect();
+        if !ended.is_empty() {
+            self.put_in(&mut state, now)?;
+        }
+        Ok(ended.into_iter().map(|block| block.address).collect())
+    }
+
+    /// Puts `state` in where it is another than `before`, and cuts the flows of those that are fresh.
+    fn enforce(
+        &self,
+        before: &OnDisk,
+        state: &mut OnDisk,
+        blocked: &mut Blocked,
+        now: Timestamp,
+    ) -> Result<(), ContainError> {
+        if state.blocks != before.blocks
+            && let Err(error) = self.put_in(state, now)
+        {
+            // Nobody is to be listed as blocked who is not.
+            self.keep(before)?;
+            return Err(error);
+        }
+        if !blocked.fresh.is_empty() {
             let doomed: BTreeSet<IpAddr> = blocked.fresh.iter().map(|b| b.address).collect();
             let cut = flows::cut(&Doomed::With(&doomed));
             blocked.cut_sockets = cut.sockets;
             blocked.cut_conntrack = cut.conntrack;
             blocked.warnings = cut.failures;
         }
-        blocked.is_whole = is_whole(&state, now)?;
-        Ok(blocked)
-    }
-
-    /// Lets an address be reached again; false when it was not blocked.
-    pub fn unblock(&self, address: IpAddr, now: Timestamp) -> Result<bool, ContainError> {
-        let _lock = self.state.lock()?;
-        let mut state = self.read(now)?;
-        let before = state.blocks.len();
-        state
-            .blocks
-            .retain(|block| block.address != address.to_canonical());
-        let was_blocked = state.blocks.len() < before;
-        if was_blocked {
-            self.put_in(&mut state, now)?;
-        }
-        Ok(was_blocked)
+        blocked.is_whole = is_whole(state, now)?;
+        Ok(())
     }
 
     /// Puts back what is on disk and not in the kernel, and takes out what is over. True when anything had to be done.

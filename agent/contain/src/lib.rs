@@ -2,7 +2,7 @@
 //!
 //! - [`Containment`]: isolate, verify, repair, release; the state on disk comes before the drop.
 //! - [`NftWatch`]: wakes when somebody changes our tables, or a network device comes or goes.
-//! - [`Blocks`]: remote ends that are blocked for a time, apart from any isolation.
+//! - [`Blocks`]: remote ends and isolated hosts of the fleet that are blocked for a time, apart from any isolation of this host.
 //! - [`Trees`]: a process and everything that descends from it, frozen, thawed or killed.
 //! - [`ProbeTarget`] and [`Containment::prove`]: the evidence.
 //!
@@ -26,7 +26,7 @@ mod surroundings;
 mod tree;
 mod watch;
 
-pub use blocks::{Block, Blocked, Blocks, MOST_BLOCKS};
+pub use blocks::{Block, Blocked, Blocks, MOST_BLOCKS, Peer};
 pub use clock::monotonic_ns;
 pub use containment::{Applied, Containment, Health, Recovered, supported};
 pub use error::ContainError;

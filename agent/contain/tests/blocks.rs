@@ -8,7 +8,8 @@ use std::io::{ErrorKind, Read as _};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use cordon_contain::{Block, Blocks, ContainError, MOST_BLOCKS, ProbeTarget};
+use cordon_contain::{Block, Blocks, ContainError, MOST_BLOCKS, Peer, ProbeTarget};
+use cordon_proto::id::HostId;
 use cordon_proto::policy::Transport;
 use jiff::{SignedDuration, Timestamp};
 use lab::wire;
@@ -146,6 +147,56 @@ fn what_is_blocked_is_cut_and_nothing_else() {
     assert_eq!(passing(&lab), EVERYTHING);
     assert!(!lab.ruleset().contains("cordon"));
     assert!(!lab.state.path().join("blocks.json").exists());
+}
+
+#[test]
+fn a_host_of_the_fleet_is_blocked_longer_and_shorter_and_beside_a_remote_end() {
+    let lab = Lab::new();
+    let peer = |host, addresses: &[&str], until| Peer {
+        host,
+        addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+        until,
+    };
+    let block = |peer: Peer, most| blocks(&lab, move |b| b.block_peer(&peer, most, now()).unwrap());
+    let [first, second] = [(); 2].map(|()| HostId::generate());
+    let mut stream = lab
+        .host
+        .run(|| wire::tcp(at(OUTSIDE4, 4444), None, 0).unwrap());
+    assert!(wire::echoes(&mut stream));
+    let blocked = block(peer(first, &[OUTSIDE4, OUTSIDE6], in_an_hour()), 1);
+    assert_eq!((blocked.fresh.len(), blocked.cut_sockets), (2, 1));
+    assert!(blocked.is_whole, "{blocked:?}");
+    assert!(stream.read(&mut [0; 1]).is_err());
+    assert_eq!(passing(&lab), OTHERS);
+    // Another one is beyond what the policy lets; the first one may be told again.
+    let beyond = block(peer(second, &[ALLOWED4], in_an_hour()), 1);
+    assert_eq!((beyond.fresh.len(), beyond.beyond.len()), (0, 1));
+    let later = in_an_hour() + SignedDuration::from_hours(1);
+    let again = block(peer(first, &[OUTSIDE4, OUTSIDE6], later), 1);
+    assert!(again.fresh.is_empty() && again.is_whole, "{again:?}");
+    let latest = blocks(&lab, |b| b.in_force(now()).unwrap());
+    assert!(
+        latest.iter().all(|block| block.until == later),
+        "{latest:?}"
+    );
+    // An address that a verdict blocked too stays blocked when the host is let be.
+    let verdict = blocks(&lab, |b| {
+        b.block(&outside()[..1], in_an_hour(), now()).unwrap()
+    });
+    assert_eq!((verdict.fresh.len(), verdict.is_whole), (1, true));
+    let ended = blocks(&lab, move |b| b.unblock_peer(first, now()).unwrap());
+    assert_eq!(ended.len(), 2);
+    assert_eq!(
+        passing(&lab),
+        ["tcp6", "udp6", "icmp6", "in6", "other4", "other6"]
+    );
+    assert!(blocks(&lab, |b| b.unblock(outside()[0], now()).unwrap()));
+    // It goes by the kernel's clock, whether anybody runs or not.
+    let soon = now() + SignedDuration::from_secs(2);
+    block(peer(second, &[OUTSIDE4, OUTSIDE6], soon), 1);
+    assert_eq!(passing(&lab), OTHERS);
+    assert!(lab::eventually(Duration::from_secs(10), || passing(&lab) == EVERYTHING));
+    assert!(blocks(&lab, move |b| b.unblock_peer(second, now()).unwrap()).is_empty());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Which remote ends of a malicious process are blocked, and which never are.
+//! Which remote ends of a malicious process, and which addresses of an isolated host, are blocked, and which never are.
 
 use std::net::IpAddr;
 
@@ -16,6 +16,8 @@ pub struct Never {
     pub own: Vec<IpAddr>,
     /// What the policy keeps reachable in an isolation.
     pub allow: Vec<IpAddr>,
+    /// What the policy protects.
+    pub protected: Vec<IpAddr>,
     /// Whom this host asks for names.
     pub resolvers: Vec<IpAddr>,
 }
@@ -31,6 +33,8 @@ impl Never {
             Some("this host's own")
         } else if is_of(&self.allow) {
             Some("on the policy's list of what stays reachable")
+        } else if is_of(&self.protected) {
+            Some("on the policy's list of protected addresses")
         } else if is_of(&self.resolvers) {
             Some("this host asks it for names")
         } else {
@@ -48,9 +52,9 @@ pub struct Choice {
     pub spared: Vec<SparedRemote>,
 }
 
-/// Sorts out whom to block. `remotes` are whom the process called itself, the latest first: who called it may be
-/// anybody, a load balancer too.
-pub fn choose(remotes: impl IntoIterator<Item = IpAddr>, never: &Never) -> Choice {
+/// Sorts out whom to block, at most `most`. Of a process, `remotes` are whom it called itself, the latest first: who
+/// called it may be anybody, a load balancer too.
+pub fn choose(remotes: impl IntoIterator<Item = IpAddr>, never: &Never, most: usize) -> Choice {
     let mut choice = Choice::default();
     for address in remotes {
         let address = address.to_canonical();
@@ -59,12 +63,12 @@ pub fn choose(remotes: impl IntoIterator<Item = IpAddr>, never: &Never) -> Choic
         if is_known {
             continue;
         }
-        let is_full = choice.block.len() == MOST_REMOTES;
+        let is_full = choice.block.len() == most;
         let why = never.why(address);
-        match why.or(is_full.then_some("more than are blocked for one verdict")) {
+        match why.or(is_full.then_some("more than are blocked at one time")) {
             None => choice.block.push(address),
             // What is told is bounded too.
-            Some(why) if choice.spared.len() < MOST_REMOTES => choice.spared.push(SparedRemote {
+            Some(why) if choice.spared.len() < most => choice.spared.push(SparedRemote {
                 address,
                 why: why.to_owned(),
             }),

@@ -15,6 +15,7 @@ fn never() -> Never {
         controllers: vec![ip("198.51.100.1"), ip("2001:db8::1")],
         own: vec![ip("192.0.2.5"), ip("2001:db8::5")],
         allow: vec![ip("192.0.2.22"), ip("::ffff:192.0.2.23")],
+        protected: vec![ip("192.0.2.80")],
         resolvers: vec![ip("192.0.2.53")],
     }
 }
@@ -23,7 +24,7 @@ fn never() -> Never {
 fn strangers_are_blocked_and_whom_the_host_needs_is_spared() {
     let blocked = ["203.0.113.9", "2001:db8::9", "10.0.0.9"];
     for address in blocked {
-        let choice = choose([ip(address)], &never());
+        let choice = choose([ip(address)], &never(), MOST_REMOTES);
         assert_eq!(choice.block, [ip(address)]);
         assert!(choice.spared.is_empty());
     }
@@ -35,6 +36,7 @@ fn strangers_are_blocked_and_whom_the_host_needs_is_spared() {
         ("2001:db8::5", "this host's own"),
         ("192.0.2.22", "on the policy's list of what stays reachable"),
         ("192.0.2.23", "on the policy's list of what stays reachable"),
+        ("192.0.2.80", "on the policy's list of protected addresses"),
         ("192.0.2.53", "this host asks it for names"),
         ("127.0.0.1", "not the address of one remote end"),
         ("127.8.8.8", "not the address of one remote end"),
@@ -49,7 +51,7 @@ fn strangers_are_blocked_and_whom_the_host_needs_is_spared() {
         ("169.254.1.1", "not the address of one remote end"),
         ("fe80::1", "not the address of one remote end"),
     ] {
-        let choice = choose([ip(address)], &never());
+        let choice = choose([ip(address)], &never(), MOST_REMOTES);
         assert!(choice.block.is_empty(), "{address}");
         assert_eq!(choice.spared[0].why, why, "{address}");
     }
@@ -61,10 +63,11 @@ fn the_latest_ones_are_blocked_each_once_and_no_more_than_so_many() {
     let choice = choose(
         many.clone().flat_map(|address| [address, address]),
         &never(),
+        MOST_REMOTES,
     );
     assert_eq!(choice.block, many.take(MOST_REMOTES).collect::<Vec<_>>());
     assert_eq!(choice.spared.len(), MOST_REMOTES);
-    let mapped = choose([ip("::ffff:203.0.113.9"), ip("203.0.113.9")], &never());
+    let mapped = choose([ip("::ffff:203.0.113.9"), ip("203.0.113.9")], &never(), 1);
     assert_eq!(mapped.block, [ip("203.0.113.9")]);
 }
 
@@ -75,7 +78,7 @@ proptest! {
         needed in prop::collection::vec(any::<IpAddr>(), 0..8),
     ) {
         let never = Never { controllers: needed.clone(), ..Never::default() };
-        let choice = choose(addresses.iter().chain(&needed).copied(), &never);
+        let choice = choose(addresses.iter().chain(&needed).copied(), &never, MOST_REMOTES);
         prop_assert!(choice.block.len() <= MOST_REMOTES && choice.spared.len() <= MOST_REMOTES);
         prop_assert!(!choice.block.iter().any(|address| needed.iter().any(|n| n.to_canonical() == *address)));
         prop_assert!(!choice.block.iter().any(IpAddr::is_loopback));

@@ -55,6 +55,8 @@ fn policy(mode: Mode) -> Policy {
         },
         stop: Stop::None,
         block_remote: None,
+        block_isolated: None,
+        protected_addresses: Vec::new(),
         caps: Caps {
             isolations_per_hour: 2,
         },

@@ -59,6 +59,8 @@ fn policy() -> Policy {
         },
         stop: Stop::None,
         block_remote: None,
+        block_isolated: None,
+        protected_addresses: Vec::new(),
         caps: Caps {
             isolations_per_hour: 0,
         },

@@ -11,7 +11,7 @@ use cordon_behavior::story::Story;
 use cordon_judge::Cascade;
 use cordon_proto::policy::{BlockRemote, Policy, Stop};
 use cordon_proto::verdict::Verdict;
-use cordon_respond::block::{Choice, Never, choose};
+use cordon_respond::block::{Choice, MOST_REMOTES, Never, choose};
 use cordon_respond::{Action, Decision, Standing, Subject, decide};
 use jiff::Timestamp;
 use serde_json::json;
@@ -164,7 +164,7 @@ fn in_words(verdict: &Verdict, decision: &Decision, steps: &[String]) -> String 
 
 fn blocking_step(story: &Story, never: &Never, seconds: u64) -> String {
     let called = blocking::called(&story.connections).map(|remote| remote.address.ip());
-    let Choice { block, spared } = choose(called, never);
+    let Choice { block, spared } = choose(called, never, MOST_REMOTES);
     let listed: Vec<String> = block.iter().map(IpAddr::to_string).collect();
     let whom = match listed.as_slice() {
         [] => "nobody: no remote end is known that may be blocked".to_owned(),

@@ -63,7 +63,7 @@ fn not_running(config: &Config, out: &Output) -> Result<ExitCode> {
         let frozen = in_words_frozen(frozen).map_or(String::new(), |said| format!(", {said}"));
         let blocked = match blocked.len() {
             0 => String::new(),
-            count => format!(", {count} remote ends BLOCKED"),
+            count => format!(", {count} addresses BLOCKED"),
         };
         format!(
             "the agent is not running\non disk: {identity}, {isolated}{frozen}{blocked}{release}"
@@ -154,8 +154,13 @@ fn in_words_frozen(count: usize) -> Option<String> {
 }
 
 fn blocked(block: &Block) -> String {
-    let Block { address, until } = block;
-    format!("{address} until {until}: `cordon-agent unblock {address}` ends it before")
+    let Block {
+        address,
+        until,
+        peer,
+    } = block;
+    let of = peer.map_or(String::new(), |host| format!(" of isolated host {host}"));
+    format!("{address}{of} until {until}: `cordon-agent unblock {address}` ends it before")
 }
 
 fn controller(status: &Status) -> String {

@@ -171,7 +171,8 @@ impl Engine {
         };
         let called: Vec<_> = blocking::called(&judged.story.connections).collect();
         let never = blocking::never(policy, &self.parts.pins.known());
-        let choice = block::choose(called.iter().map(|remote| remote.address.ip()), &never);
+        let addresses = called.iter().map(|remote| remote.address.ip());
+        let choice = block::choose(addresses, &never, block::MOST_REMOTES);
         let tried = |address: &IpAddr| called.iter().find(|r| r.address.ip() == *address).copied();
         let lasts = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
         self.parts.blocker.block(BlockJob {

@@ -55,6 +55,11 @@ impl Engine {
         }
         self.renew_challenge(now);
         for (order, goal) in self.parts.orders.unsettled() {
+            if goal == Goal::Elsewhere {
+                let fate = Fate::Failed("the agent was started anew meanwhile".to_owned());
+                self.settle(Who::Order(order), fate, None, now);
+                continue;
+            }
             self.waiters.push(Waiter {
                 goal,
                 who: Who::Order(order),
@@ -124,7 +129,19 @@ impl Engine {
         let seen = |id| orders.is_taken(id);
         let policy = self.parts.policy.policy();
         match admit(&envelope, policy, self.parts.identity.host, &seen, now) {
-            Ok(order) => self.obey(&order, now),
+            Ok(order) => match &order.verb {
+                Verb::Isolate { lease_seconds } => {
+                    let intent = self.ordered_intent(&order, *lease_seconds, now);
+                    self.obey(&order, Some(intent), now);
+                }
+                Verb::Release => self.obey(&order, None, now),
+                Verb::BlockHost {
+                    peer,
+                    addresses,
+                    seconds,
+                } => self.block_host(&order, *peer, addresses, *seconds, now),
+                Verb::UnblockHost { peer } => self.unblock_host(&order, *peer, now),
+            },
             Err(Refusal::Seen { order }) => self.repeat_receipts(order),
             Err(refusal) => self.refuse(&refusal, now),
         }
@@ -147,43 +164,49 @@ impl Engine {
         }
     }
 
-    fn obey(&mut self, order: &Order, now: Timestamp) {
-        let (intent, goal) = self.goal_of(order, now);
+    /// Without an intent it is a release.
+    fn obey(&mut self, order: &Order, intent: Option<Intent>, now: Timestamp) {
+        let goal = intent.as_ref().map_or(Goal::Open, goal_of);
         let isolation = self
             .isolation_id()
             .or(intent.as_ref().map(|intent| intent.id));
-        let began = self.parts.orders.begin(order, goal.clone(), isolation, now);
-        let receipt = match began {
-            Ok(receipt) => receipt,
-            Err(error) => {
-                let why = format!("the order could not be kept: {}", crate::chain(&error));
-                let receipt = self.parts.orders.refuse(order.id, why, now);
-                self.parts.recorder.record(RecordBody::Receipt(receipt));
-                return;
-            }
-        };
-        tracing::info!(order = %order.id, verb = order.verb.name(), by = %order.requested_by, "order begun");
-        self.parts.recorder.record(RecordBody::Receipt(receipt));
+        if !self.begin(order, goal.clone(), isolation, now) {
+            return;
+        }
         let who = Who::Order(order.id);
         self.carry_out(intent, &order.reason, Waiter { goal, who }, now);
     }
 
-    fn goal_of(&self, order: &Order, now: Timestamp) -> (Option<Intent>, Goal) {
-        match order.verb {
-            Verb::Release => (None, Goal::Open),
-            Verb::Isolate { lease_seconds } => {
-                let policy = self.parts.policy.policy();
-                let intent = Intent {
-                    reason: order.reason.clone(),
-                    policy_version: self.parts.policy.version(),
-                    without_proof: policy.map_or(WithoutProof::StayShut, |policy| {
-                        policy.isolation.without_proof
-                    }),
-                    ..new_intent(lease_seconds, now)
-                };
-                let goal = goal_of(&intent);
-                (Some(intent), goal)
-            }
+    /// Takes an order and says so; false when the disk does not take it, which is its end.
+    pub(super) fn begin(
+        &mut self,
+        order: &Order,
+        goal: Goal,
+        isolation: Option<IsolationId>,
+        now: Timestamp,
+    ) -> bool {
+        let began = self.parts.orders.begin(order, goal, isolation, now);
+        let is_begun = began.is_ok();
+        let receipt = began.unwrap_or_else(|error| {
+            let why = format!("the order could not be kept: {}", crate::chain(&error));
+            self.parts.orders.refuse(order.id, why, now)
+        });
+        tracing::info!(
+            order = %order.id, verb = order.verb.name(), by = %order.requested_by, is_begun, "order"
+        );
+        self.parts.recorder.record(RecordBody::Receipt(receipt));
+        is_begun
+    }
+
+    fn ordered_intent(&self, order: &Order, lease_seconds: u64, now: Timestamp) -> Intent {
+        let policy = self.parts.policy.policy();
+        Intent {
+            reason: order.reason.clone(),
+            policy_version: self.parts.policy.version(),
+            without_proof: policy.map_or(WithoutProof::StayShut, |policy| {
+                policy.isolation.without_proof
+            }),
+            ..new_intent(lease_seconds, now)
         }
     }
 
@@ -260,6 +283,11 @@ impl Engine {
         for (waiter, fate) in settled.into_iter().rev() {
             self.settle(waiter.who, fate, isolation, now);
         }
+    }
+
+    /// An order that is not about the isolation came to something.
+    pub(super) fn settled(&mut self, order: OrderId, fate: Fate, now: Timestamp) {
+        self.settle(Who::Order(order), fate, None, now);
     }
 
     fn settle(&mut self, who: Who, fate: Fate, isolation: Option<IsolationId>, now: Timestamp) {

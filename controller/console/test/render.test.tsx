@@ -52,6 +52,7 @@ function host(more: Partial<Host> = {}): Host {
     model: "behavior-1@3fa4c2d1",
     policy_version: 3,
     isolation: null,
+    peers: null,
     heartbeat: null,
     ...more,
   };

@@ -31,6 +31,7 @@ mod live;
 mod order;
 mod pace;
 mod peer;
+mod peers;
 mod policy;
 mod serve;
 mod session;
@@ -43,7 +44,7 @@ use cordon_proto::id::HostId;
 use cordon_store::{JoinToken, NewJoinToken, SecretHash, Store, StoreError};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 pub use live::LiveHost;
 pub use order::{ORDER_LIFETIME, OrderError, OrderRequest};
@@ -78,6 +79,8 @@ struct Inner {
     store: Store,
     live: Live,
     throttle: Mutex<Throttle>,
+    /// Something was heard that the isolated hosts' peers may have to be told.
+    peers: Notify,
     /// Turns true once: sessions finish what they hold and end.
     draining: watch::Sender<bool>,
 }
@@ -90,6 +93,7 @@ impl Fleet {
             store,
             live: Live::default(),
             throttle: Mutex::default(),
+            peers: Notify::new(),
             draining: watch::Sender::new(false),
         }))
     }

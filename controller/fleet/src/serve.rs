@@ -25,6 +25,7 @@ const STREAMS_PER_CONNECTION: u32 = 16;
 /// Sessions get this long to finish what they hold.
 const DRAIN_LIMIT: Duration = Duration::from_secs(8);
 const EXPIRY_EVERY: Duration = Duration::from_secs(2);
+const PEERS_EVERY: Duration = Duration::from_secs(2);
 const FLUSH_EVERY: Duration = Duration::from_secs(30);
 
 /// Why serving ended before it was told to.
@@ -65,6 +66,7 @@ impl Fleet {
         tokio::select! {
             ended = &mut serving => return Ok(ended?),
             () = self.keep_house() => {}
+            () = self.keep_peers() => {}
             () = shutdown => {}
         }
         self.0.draining.send_replace(true);
@@ -87,6 +89,19 @@ impl Fleet {
                 _ = expiry.tick() => self.expire_orders().await,
                 _ = flush.tick() => self.flush_seen().await,
             }
+        }
+    }
+
+    /// Tells the peers of isolated hosts, for ever: when something was heard, and for those who come online.
+    async fn keep_peers(&self) {
+        let mut passes = interval(PEERS_EVERY);
+        passes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = passes.tick() => {}
+                () = self.0.peers.notified() => {}
+            }
+            self.tell_peers().await;
         }
     }
 

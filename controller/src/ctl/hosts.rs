@@ -30,7 +30,7 @@ pub(super) async fn list(client: &Client<'_>) -> Result<Answer, CtlError> {
             &host.name,
             &host.group,
             if host.online { "online" } else { "offline" },
-            isolation(host),
+            &isolation(host),
             host.sensor_mode.as_deref().unwrap_or(""),
             &host.policy_version.map_or(String::new(), |v| v.to_string()),
             &time_or(host.last_seen_at, "never"),
@@ -44,14 +44,21 @@ pub(super) async fn list(client: &Client<'_>) -> Result<Answer, CtlError> {
 }
 
 /// The host's newest word; an isolation that could not be made is not "isolated".
-fn isolation(host: &Host) -> &'static str {
+fn isolation(host: &Host) -> String {
     use cordon_proto::record::IsolationState::{Applied, Confirmed, Failed, Released, Unproven};
-    match host.isolation.as_ref().map(|report| report.state) {
+    let state = match host.isolation.as_ref().map(|report| report.state) {
         None | Some(Released) => "open",
         Some(Applied) => "isolated, proof pending",
         Some(Confirmed) => "isolated, proved",
         Some(Unproven) => "isolated, not proved",
         Some(Failed) => "open, isolation failed",
+    };
+    match &host.peers {
+        None => state.to_owned(),
+        Some(peers) => format!(
+            "{state}; {} of {} peers block it",
+            peers.blocking, peers.told
+        ),
     }
 }
 
@@ -139,8 +146,20 @@ mod tests {
             model: None,
             policy_version: None,
             isolation: None,
+            peers: None,
             heartbeat: None,
         }
+    }
+
+    #[test]
+    fn how_many_block_a_host_is_said_beside_its_own_word() {
+        let mut host = host("web");
+        assert_eq!(isolation(&host), "open");
+        host.peers = Some(crate::http::dto::Peers {
+            blocking: 2,
+            told: 3,
+        });
+        assert_eq!(isolation(&host), "open; 2 of 3 peers block it");
     }
 
     #[test]

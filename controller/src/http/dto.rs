@@ -87,6 +87,15 @@ pub struct Heartbeat {
     pub isolated: bool,
 }
 
+/// How far the order to block an isolated host got.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Peers {
+    /// Hosts whose signed word is that they block it, its time not being over.
+    pub blocking: u32,
+    /// Hosts that were told to.
+    pub told: u32,
+}
+
 /// A host.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Host {
@@ -119,6 +128,8 @@ pub struct Host {
     /// The host's newest word on its isolation.
     #[schema(value_type = Option<Object>)]
     pub isolation: Option<IsolationReport>,
+    /// Other hosts of its group that block it, where the policy says so.
+    pub peers: Option<Peers>,
     /// Newest sign of life since the controller started.
     pub heartbeat: Option<Heartbeat>,
 }

@@ -3,8 +3,11 @@
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use cordon_fleet::LiveHost;
+use cordon_proto::id::HostId;
+use cordon_proto::order::OrderState;
 use cordon_proto::pb;
-use cordon_store::Host;
+use cordon_store::{Host, PeerOrder};
+use jiff::Timestamp;
 
 use super::AppState;
 use super::body::Body;
@@ -22,9 +25,10 @@ pub async fn list(State(app): State<AppState>) -> Result<Json<Vec<dto::Host>>, P
     let hosts = app.store.hosts().await;
     let hosts = hosts.map_err(|error| Problem::internal("reading hosts", &error))?;
     let present = hosts.into_iter().filter(|host| host.evicted_at.is_none());
+    let told = peer_orders(&app).await?;
     let views = present.map(|host| {
         let live = app.fleet.live(host.id);
-        view(host, live)
+        view(host, live, &told)
     });
     Ok(Json(views.collect()))
 }
@@ -43,7 +47,18 @@ pub async fn one(
     let host = app.store.host(id).await;
     let host = host.map_err(|error| Problem::internal("reading the host", &error))?;
     let host = host.ok_or_else(unknown)?;
-    Ok(Json(view(host, app.fleet.live(id))))
+    let told = peer_orders(&app).await?;
+    Ok(Json(view(host, app.fleet.live(id), &told)))
+}
+
+/// Those to block a host whose time is not over.
+async fn peer_orders(app: &AppState) -> Result<Vec<PeerOrder>, Problem> {
+    let now = Timestamp::now();
+    let orders = app.store.peer_orders(now).await;
+    let mut orders =
+        orders.map_err(|error| Problem::internal("reading orders about isolated hosts", &error))?;
+    orders.retain(|order| order.until().is_some_and(|until| until > now));
+    Ok(orders)
 }
 
 /// What opens an isolated host that lost its line to this controller. That it was taken is in the audit trail, for
@@ -89,7 +104,7 @@ pub async fn release_challenge(
     }))
 }
 
-fn view(host: Host, live: Option<LiveHost>) -> dto::Host {
+fn view(host: Host, live: Option<LiveHost>, told: &[PeerOrder]) -> dto::Host {
     let heard = live.as_ref().map(|live| live.last_heard_at);
     let at_hello = live
         .as_ref()
@@ -109,10 +124,20 @@ fn view(host: Host, live: Option<LiveHost>) -> dto::Host {
         policy_version: host.policy_version.filter(|version| *version > 0),
         // A host that was cut off before it ever reported says so when it connects.
         isolation: host.isolation.or(at_hello),
+        peers: peers(host.id, told),
         heartbeat: live
             .and_then(|live| live.heartbeat)
             .map(dto::Heartbeat::from),
     }
+}
+
+fn peers(host: HostId, told: &[PeerOrder]) -> Option<dto::Peers> {
+    let told: Vec<&PeerOrder> = told.iter().filter(|order| order.peer == host).collect();
+    let blocking = told.iter().filter(|order| order.state == OrderState::Done);
+    (!told.is_empty()).then(|| dto::Peers {
+        blocking: blocking.count() as u32,
+        told: told.len() as u32,
+    })
 }
 
 impl From<pb::Heartbeat> for dto::Heartbeat {

@@ -45,6 +45,7 @@ use super::{
     components(schemas(
         problem::ProblemBody,
         dto::Host,
+        dto::Peers,
         dto::Incident,
         dto::IncidentRow,
         dto::Order,

@@ -13,6 +13,7 @@
 //! | records | [`Store::commit_batch`], [`Store::events`], [`Store::gaps`] |
 //! | incidents | [`Store::incidents`], [`Store::incident`], [`Store::close_incident`] |
 //! | orders | [`Store::add_order`], [`Store::order`], [`Store::orders`], [`Store::deliverable_orders`], [`Store::mark_delivered`], [`Store::expire_orders`] |
+//! | isolated hosts | [`Store::is_any_isolated`], [`Store::is_released_by_order`], [`Store::peer_orders`] |
 //! | policies | [`Store::add_policy`], [`Store::policy_for`], [`Store::policies`] |
 //! | people | [`Store::add_user`], [`Store::user`], [`Store::users`], [`Store::set_password`], [`Store::add_session`], [`Store::session_user`], [`Store::end_session`], [`Store::add_api_token`], [`Store::api_token`] |
 //! | audit | [`Store::append_audit`], [`Store::audit`], [`Store::verify_audit`] |
@@ -33,6 +34,7 @@ mod ingest;
 mod notification;
 mod open;
 mod order;
+mod peer;
 mod policy;
 mod row;
 mod secret;
@@ -55,6 +57,7 @@ pub use incident::{
 pub use ingest::{Committed, IncomingRecord, Reading, SequenceRange};
 pub use notification::Notification;
 pub use order::{OrderQuery, OrderRow, OrderStep};
+pub use peer::PeerOrder;
 pub use policy::PolicyRow;
 pub use secret::SecretHash;
 pub use token::{JoinToken, NewJoinToken};

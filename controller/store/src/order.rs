@@ -88,7 +88,7 @@ impl Store {
         const ACT: &str = "queue an order";
         let mut work = self.begin(ACT).await?;
         let host = host_key(&mut work, order.host, ACT).await?;
-        let key = sqlx::query_scalar(
+        let key: i64 = sqlx::query_scalar(
             "INSERT INTO orders
                 (id, host, verb, reason, requested_by, issued_at, expires_at, state, envelope)
              VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?) RETURNING key",
@@ -110,6 +110,7 @@ impl Store {
             &own_step(OrderState::Queued, order.issued_at),
         )
         .await?;
+        crate::peer::note(&mut work, host, &order.verb, key).await?;
         self.commit(work, ACT).await
     }
 

@@ -127,6 +127,8 @@ fn policy(version: u64, group: &str) -> Policy {
         },
         stop: Stop::None,
         block_remote: None,
+        block_isolated: None,
+        protected_addresses: Vec::new(),
         caps: Caps {
             isolations_per_hour: 1,
         },

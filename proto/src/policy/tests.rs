@@ -36,6 +36,8 @@ fn policy(version: u64) -> Policy {
         },
         stop: Stop::None,
         block_remote: None,
+        block_isolated: None,
+        protected_addresses: Vec::new(),
         caps: Caps {
             isolations_per_hour: 2,
         },
@@ -103,6 +105,53 @@ fn a_block_is_written_only_when_there_is_one_and_always_ends() {
     ] {
         let mut json = json.clone();
         json["block_remote"] = senseless;
+        assert!(serde_json::from_value::<Policy>(json).is_err());
+    }
+}
+
+#[test]
+fn isolated_hosts_are_blocked_within_bounds_and_only_when_a_key_may_order_it() {
+    let mut policy = policy(1);
+    let json = serde_json::to_value(&policy).unwrap();
+    assert!(json.get("block_isolated").is_none() && json.get("protected_addresses").is_none());
+    let verbs = |names: &[&str]| {
+        names
+            .iter()
+            .map(|&name| name.to_owned())
+            .collect::<Vec<_>>()
+    };
+    let both = verbs(&["block_host", "unblock_host"]);
+    let week = MAX_BLOCK_SECONDS;
+    for (seconds, hosts, verbs, is_good) in [
+        (MIN_BLOCK_ISOLATED_SECONDS, 1, &both, true),
+        (week, 4, &both, true),
+        (MIN_BLOCK_ISOLATED_SECONDS - 1, 1, &both, false),
+        (week + 1, 1, &both, false),
+        (600, 0, &both, false),
+        (600, 1, &verbs(&["block_host"]), false),
+        (600, 1, &verbs(&["isolate", "release"]), false),
+    ] {
+        policy.block_isolated = Some(BlockIsolated { seconds, hosts });
+        policy.order_keys[0].verbs.clone_from(verbs);
+        assert_eq!(
+            accept(&policy, None).is_ok(),
+            is_good,
+            "{seconds} {hosts} {verbs:?}"
+        );
+        let written = serde_json::to_value(&policy).unwrap();
+        assert_eq!(serde_json::from_value::<Policy>(written).unwrap(), policy);
+    }
+    for (field, senseless) in [
+        ("block_isolated", serde_json::json!({"seconds": 60})),
+        (
+            "block_isolated",
+            serde_json::json!({"seconds": 60, "hosts": 1, "never": []}),
+        ),
+        ("protected_addresses", serde_json::json!(["10.0.0.0/8"])),
+        ("protected_addresses", serde_json::json!(["db.example"])),
+    ] {
+        let mut json = json.clone();
+        json[field] = senseless;
         assert!(serde_json::from_value::<Policy>(json).is_err());
     }
 }

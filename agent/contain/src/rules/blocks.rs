@@ -3,7 +3,7 @@
 //! Packets from and to an address in a set are dropped, in, out and through the host; everything else goes on to the
 //! tables of others. The kernel takes an address out of its set when its time is over.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -34,10 +34,17 @@ pub(crate) fn replace(blocks: &[Block], is_there: bool, now: Timestamp) -> Nftab
 }
 
 fn add(batch: &mut Batch<'static>, blocks: &[Block], now: Timestamp) {
-    let (v4, v6): (Vec<&Block>, Vec<&Block>) =
-        blocks.iter().partition(|block| block.address.is_ipv4());
-    batch.add(set("v4", SetType::Ipv4Addr, &v4, now));
-    batch.add(set("v6", SetType::Ipv6Addr, &v6, now));
+    // One that is blocked more than once is for the longest of them.
+    let mut seconds: BTreeMap<IpAddr, u32> = BTreeMap::new();
+    for block in blocks {
+        let longest = seconds.entry(block.address).or_default();
+        *longest = block.seconds_left(now).max(*longest);
+    }
+    let (v4, v6) = seconds
+        .into_iter()
+        .partition(|(address, _)| address.is_ipv4());
+    batch.add(set("v4", SetType::Ipv4Addr, v4));
+    batch.add(set("v6", SetType::Ipv6Addr, v6));
     let mut to = Writer {
         batch,
         family: NfFamily::INet,
@@ -63,15 +70,10 @@ fn add(batch: &mut Batch<'static>, blocks: &[Block], now: Timestamp) {
     }
 }
 
-fn set(
-    name: &'static str,
-    kind: SetType,
-    blocks: &[&Block],
-    now: Timestamp,
-) -> NfListObject<'static> {
-    let elements: Vec<Expression<'static>> = blocks
-        .iter()
-        .map(|block| element(block.address, block.seconds_left(now)))
+fn set(name: &'static str, kind: SetType, seconds: Vec<(IpAddr, u32)>) -> NfListObject<'static> {
+    let elements: Vec<Expression<'static>> = seconds
+        .into_iter()
+        .map(|(address, seconds)| element(address, seconds))
         .collect();
     NfListObject::Set(Box::new(Set {
         family: NfFamily::INet,

@@ -57,6 +57,8 @@ export interface Host {
   model: string | null;
   policy_version: number | null;
   isolation: IsolationReport | null;
+  /** How many hosts of its group block it, of those that were told to. */
+  peers: { blocking: number; told: number } | null;
   heartbeat: Heartbeat | null;
 }
 

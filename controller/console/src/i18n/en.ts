@@ -123,6 +123,7 @@ export const en = {
   "isolation.found": "Was",
   "isolation.reached": "reached",
   "isolation.blocked": "blocked",
+  "isolation.peers": "{blocking} of {told} other hosts that were told to block this one do.",
   "isolation.holds": "holds",
   "isolation.broken": "does not hold",
 
@@ -238,6 +239,8 @@ export const en = {
 
   "order.verb.isolate": "isolate",
   "order.verb.release": "release",
+  "order.verb.block_host": "block an isolated host",
+  "order.verb.unblock_host": "end the block of a host",
   "order.queued": "queued",
   "order.delivered": "delivered",
   "order.started": "started",

@@ -124,6 +124,7 @@ export const zh: Record<Key, Message> = {
   "isolation.found": "实为",
   "isolation.reached": "可达",
   "isolation.blocked": "被阻断",
+  "isolation.peers": "被要求封锁本主机的其他主机有 {told} 台，其中 {blocking} 台已经封锁。",
   "isolation.holds": "成立",
   "isolation.broken": "不成立",
 
@@ -239,6 +240,8 @@ export const zh: Record<Key, Message> = {
 
   "order.verb.isolate": "隔离",
   "order.verb.release": "解除隔离",
+  "order.verb.block_host": "封锁被隔离的主机",
+  "order.verb.unblock_host": "解除对主机的封锁",
   "order.queued": "已排队",
   "order.delivered": "已送达",
   "order.started": "已开始",

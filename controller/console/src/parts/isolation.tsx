@@ -35,6 +35,7 @@ export function IsolationCard({ host, report }: { host: Host; report: IsolationR
         {t("isolation.title")} <IsolationBadge report={report} />
       </h2>
       {!host.online && <LastWord host={host} />}
+      {host.peers && <p data-peers>{t("isolation.peers", host.peers)}</p>}
       {report ? <Report host={host} report={report} /> : <p className="quiet">{t("isolation.never")}</p>}
     </section>
   );

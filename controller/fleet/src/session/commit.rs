@@ -2,6 +2,7 @@
 
 use cordon_proto::pb::controller_message::Body as Reply;
 use cordon_proto::pb::{Ack, Batch, Pace, Range};
+use cordon_proto::record::RecordBody;
 use cordon_store::{Committed, IncomingRecord, Reading};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -29,6 +30,9 @@ impl Session<'_> {
         let records = read_all(batch.records, self.host, &self.receipt_keys);
         let committed = self.commit(&boot_id, &records, speed).await?;
         self.flag_forged(&boot_id, &records, &committed).await;
+        if records.iter().any(is_about_isolation) {
+            self.fleet.0.peers.notify_one();
+        }
         self.acknowledge(boot_id, &committed).await?;
         self.set_speed(speed, speed.after_commit(arrived.elapsed()))
             .await
@@ -101,5 +105,14 @@ impl Session<'_> {
                 .audit(&format!("host {}", self.host), "receipt.forged", &target)
                 .await;
         }
+    }
+}
+
+/// A receipt may be of a release.
+fn is_about_isolation(record: &IncomingRecord) -> bool {
+    match &record.reading {
+        Reading::Receipt { .. } => true,
+        Reading::Record(record) => matches!(record.body, RecordBody::Isolation(_)),
+        Reading::ForgedReceipt { .. } | Reading::Unreadable { .. } => false,
     }
 }

@@ -33,6 +33,8 @@ pub fn policy(version: u64) -> Policy {
         },
         stop: Stop::None,
         block_remote: None,
+        block_isolated: None,
+        protected_addresses: Vec::new(),
         caps: Caps {
             isolations_per_hour: 4,
         },
