@@ -131,6 +131,20 @@ enum Command {
         #[arg(long)]
         reason: String,
     },
+    /// Cut a process and what descends from it off the network; it runs on, and the rest of the host is untouched.
+    CutOff {
+        /// Which.
+        pid: u32,
+        /// Why; it is reported.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Let every process that is cut off back to the network. Works without a daemon.
+    Rejoin {
+        /// Why; it is reported.
+        #[arg(long)]
+        reason: String,
+    },
     /// Let a remote end be reached again before its time is over. Works without a daemon.
     Unblock {
         /// Its address, as `status` lists it.
@@ -197,6 +211,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Isolate { reason, lease } => hands_on::isolate(&load()?, reason, lease, &out),
         Command::Release(way) => hands_on::release(&load()?, way, &out),
         Command::Thaw { reason } => hands_on::thaw(&load()?, &reason, &out),
+        Command::CutOff { pid, reason } => hands_on::cut_off(&load()?, pid, reason, &out),
+        Command::Rejoin { reason } => hands_on::rejoin(&load()?, &reason, &out),
         Command::Unblock { address, reason } => hands_on::unblock(&load()?, address, &reason, &out),
         Command::Respond(options) => respond::run(&options, &load()?, &out),
         Command::Restore => restore(&load()?, &out),

@@ -55,6 +55,18 @@ pub enum Question {
         /// Why.
         reason: String,
     },
+    /// Cut a process and what descends from it off the network.
+    CutOff {
+        /// Which.
+        pid: u32,
+        /// Why.
+        reason: String,
+    },
+    /// Let every process that is cut off back to the network.
+    Rejoin {
+        /// Why.
+        reason: String,
+    },
     /// Let a remote end be reached again.
     Unblock {
         /// Its address.
@@ -106,7 +118,10 @@ pub struct Status {
     /// Processes that the agent froze and nobody thawed.
     #[serde(default)]
     pub frozen: usize,
-    /// Remote ends that are blocked.
+    /// Processes that are cut off the network.
+    #[serde(default)]
+    pub cut_off: usize,
+    /// Addresses that are blocked.
     #[serde(default)]
     pub blocked: Vec<Block>,
     /// 0 when there is none.

@@ -4,15 +4,16 @@
 //! falls: a double fork in these milliseconds leaves nothing in `/proc` that leads to the tree. So the graph is asked
 //! again a moment later, as often as that finds anybody.
 
+mod cutting;
+
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use cordon_contain::{Maker, Stopped, Tree, Trees, monotonic_ns};
-use cordon_proto::policy::Stop;
 use cordon_proto::record::{MOST_STOPPED, RecordBody, StopAct, StopReport, StoppedProcess};
 use tokio::sync::oneshot;
 
@@ -20,21 +21,26 @@ use crate::judging::Kin;
 use crate::local::{Answer, reply};
 use crate::recorder::Recorder;
 
+use cutting::cut_off;
+pub use cutting::{answer_about_cut, count_cut_off, cuts};
+
 const JOBS: usize = 64;
 /// After the first time, and between the following ones.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// The cut-off are looked at this often.
+const LOOK_AFTER_CUTS: Duration = Duration::from_secs(30);
 /// Most times that a tree is looked at again: a fork bomb may always be ahead of the graph.
 const MOST_TIMES: u32 = 20;
 
 /// A tree to be stopped.
 #[derive(Clone, Debug)]
 pub struct StopJob {
-    /// What is done to it.
-    pub stop: Stop,
+    /// What is done to it: to freeze, to kill or to cut off.
+    pub act: StopAct,
     /// The judged process and who is known to descend from it.
     pub tree: Tree,
-    /// Name of its tree in records.
-    pub name: String,
+    /// Name of its tree in records; none when no verdict led to it.
+    pub name: Option<String>,
     /// Why.
     pub reason: String,
     /// Kernel's stamp of the judged event, nanoseconds of CLOCK_MONOTONIC.
@@ -47,14 +53,10 @@ pub struct StopJob {
 
 impl StopJob {
     fn report(&self, stopped: &Stopped) -> StopReport {
-        let act = match self.stop {
-            Stop::Kill => StopAct::Killed,
-            Stop::Freeze | Stop::None => StopAct::Frozen,
-        };
         StopReport {
-            tree: Some(self.name.clone()),
+            tree: self.name.clone(),
             policy_version: self.policy_version,
-            ..report(act, stopped, self.reason.clone())
+            ..report(self.act, stopped, self.reason.clone())
         }
     }
 }
@@ -62,6 +64,16 @@ impl StopJob {
 enum Job {
     Stop(Box<StopJob>),
     Thaw {
+        reason: String,
+        to: oneshot::Sender<Answer>,
+    },
+    CutOff {
+        pid: u32,
+        protected: Vec<String>,
+        reason: String,
+        to: oneshot::Sender<Answer>,
+    },
+    Rejoin {
         reason: String,
         to: oneshot::Sender<Answer>,
     },
@@ -81,6 +93,7 @@ pub struct Stopper {
     jobs: SyncSender<Job>,
     recorder: Recorder,
     frozen: Arc<AtomicUsize>,
+    cut_off: Arc<AtomicUsize>,
 }
 
 impl Stopper {
@@ -91,14 +104,18 @@ impl Stopper {
         kin: Arc<OnceLock<Kin>>,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = sync_channel(JOBS);
-        let frozen = Arc::new(AtomicUsize::new(0));
+        let [frozen, cut_off] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
         let mut worker = Worker {
             trees: trees(state_dir),
+            state_dir: state_dir.to_owned(),
+            looked_at: Instant::now(),
             recorder: recorder.clone(),
             kin,
             again: VecDeque::new(),
             frozen: Arc::clone(&frozen),
+            cut_off: Arc::clone(&cut_off),
         };
+        worker.look_after_cuts(false);
         worker.count();
         std::thread::Builder::new()
             .name("cordon-stop".to_owned())
@@ -107,6 +124,7 @@ impl Stopper {
             jobs,
             recorder,
             frozen,
+            cut_off,
         })
     }
 
@@ -123,11 +141,15 @@ impl Stopper {
 
     /// Lets go on everybody who is frozen, and answers.
     pub fn thaw(&self, reason: String, to: oneshot::Sender<Answer>) {
-        let sent = self.jobs.try_send(Job::Thaw { reason, to });
+        self.ask(Job::Thaw { reason, to });
+    }
+
+    fn ask(&self, job: Job) {
+        let sent = self.jobs.try_send(job);
         if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = sent
-            && let Job::Thaw { to, .. } = job
+            && let Job::Thaw { to, .. } | Job::CutOff { to, .. } | Job::Rejoin { to, .. } = job
         {
-            let detail = "too many trees are being stopped to thaw any: ask again".to_owned();
+            let detail = "too many trees are being stopped: ask again".to_owned();
             reply(to, Answer::Failed { detail });
         }
     }
@@ -145,25 +167,38 @@ pub fn trees(state_dir: &Path) -> Trees {
 
 struct Worker {
     trees: Trees,
+    state_dir: PathBuf,
+    /// When it was last looked whether the cut-off still are.
+    looked_at: Instant,
     recorder: Recorder,
     kin: Arc<OnceLock<Kin>>,
     /// Soonest first.
     again: VecDeque<Again>,
     frozen: Arc<AtomicUsize>,
+    cut_off: Arc<AtomicUsize>,
 }
 
 impl Worker {
     fn run(&mut self, queue: &Receiver<Job>) {
         loop {
-            let next = match self.again.front() {
-                None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(again) => {
-                    queue.recv_timeout(again.at.saturating_duration_since(Instant::now()))
-                }
-            };
-            match next {
+            let cuts_at = self.looked_at + LOOK_AFTER_CUTS;
+            let at = self
+                .again
+                .front()
+                .map_or(cuts_at, |again| again.at.min(cuts_at));
+            match queue.recv_timeout(at.saturating_duration_since(Instant::now())) {
                 Ok(Job::Stop(job)) => self.stop(job, MOST_TIMES, None),
                 Ok(Job::Thaw { reason, to }) => self.thaw(reason, to),
+                Ok(Job::CutOff {
+                    pid,
+                    protected,
+                    reason,
+                    to,
+                }) => self.cut_off_by_hand(pid, protected, reason, to),
+                Ok(Job::Rejoin { reason, to }) => self.rejoin(reason, to),
+                Err(RecvTimeoutError::Timeout) if cuts_at <= Instant::now() => {
+                    self.look_after_cuts(true);
+                }
                 Err(RecvTimeoutError::Timeout) => self.look_again(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
@@ -196,10 +231,15 @@ impl Worker {
             }
             return;
         }
-        let done = match job.stop {
-            Stop::None => return,
-            Stop::Freeze => self.trees.freeze(&job.tree),
-            Stop::Kill => self.trees.kill(&job.tree),
+        let mut probes = Vec::new();
+        let done = match job.act {
+            StopAct::Frozen => self.trees.freeze(&job.tree),
+            StopAct::Killed => self.trees.kill(&job.tree),
+            StopAct::CutOff => cut_off(&self.state_dir, &job.tree).map(|(stopped, tried)| {
+                probes = tried;
+                stopped
+            }),
+            StopAct::Thawed | StopAct::Rejoined => return,
         };
         let took_ns = monotonic_ns().saturating_sub(job.event_mono_ns);
         let goes_on = done.is_ok();
@@ -213,6 +253,7 @@ impl Worker {
             let event_to_stop_micros = is_first.then_some(took_ns / 1000);
             let report = StopReport {
                 event_to_stop_micros,
+                probes,
                 ..job.report(&stopped)
             };
             tell(&self.recorder, report);
@@ -252,6 +293,8 @@ impl Worker {
     }
 
     fn count(&self) {
+        self.cut_off
+            .store(count_cut_off(&self.state_dir), Ordering::Relaxed);
         let frozen = self.trees.frozen().unwrap_or_else(|error| {
             tracing::warn!(error = %crate::chain(&error), "cannot tell who is frozen");
             0
@@ -293,6 +336,7 @@ pub fn report(act: StopAct, stopped: &Stopped, reason: String) -> StopReport {
         count: stopped.processes.len() as u64,
         survivors: first(&stopped.survivors),
         spared: first(&stopped.spared),
+        probes: Vec::new(),
         proved: stopped.is_whole && stopped.survivors.is_empty(),
         event_to_stop_micros: None,
         policy_version: 0,

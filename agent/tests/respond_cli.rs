@@ -113,6 +113,21 @@ fn each_story_gets_what_would_be_done_and_why() {
 }
 
 #[test]
+fn who_would_be_cut_off_is_said() {
+    let host = Host::enrolled(|policy| {
+        policy["stop"] = "freeze".into();
+        policy["cut_off"] = true.into();
+    });
+    let (answers, _) = host.explain(SHELL);
+    let steps = answers[0]["steps"].as_array().unwrap();
+    assert_eq!(
+        steps[0],
+        "cut off the network the process and everything that descends from it, but no protected executable, until `cordon-agent rejoin`"
+    );
+    assert_eq!(steps.len(), 3);
+}
+
+#[test]
 fn whom_a_block_would_hit_is_said_and_whom_it_spares() {
     let step = |change: &dyn Fn(&mut Value)| {
         let host = Host::enrolled(|policy| {

@@ -12,7 +12,6 @@ use cordon_agent::local::Answer;
 use cordon_agent::recorder::Recorder;
 use cordon_agent::stopping::{StopJob, Stopper, trees};
 use cordon_contain::Tree;
-use cordon_proto::policy::Stop;
 use cordon_proto::record::{Record, RecordBody, StopAct, StopReport};
 use cordon_sensor::ProcessKey;
 use cordon_spool::{Options, Spool};
@@ -90,9 +89,9 @@ fn a_frozen_tree_is_told_and_goes_on_when_it_is_thawed() {
     let recorder = Recorder::start(Arc::clone(&spool), dir.path(), written).unwrap();
     let stopper = Stopper::start(dir.path(), recorder.clone(), Arc::new(OnceLock::new())).unwrap();
     stopper.stop(StopJob {
-        stop: Stop::Freeze,
+        act: StopAct::Frozen,
         tree: stray.tree(),
-        name: "b00t:7:9".into(),
+        name: Some("b00t:7:9".into()),
         reason: "sleep judged malicious".into(),
         event_mono_ns: 1,
         policy_version: 3,

@@ -136,6 +136,11 @@ fn is_yes(value: &bool) -> bool {
     *value
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_no(value: &bool) -> bool {
+    !*value
+}
+
 /// Brakes on autonomy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -178,6 +183,9 @@ pub struct Policy {
     /// What is done to malicious processes. Written only when it is anything, so that a policy reads as before there was this.
     #[serde(default, skip_serializing_if = "Stop::is_none")]
     pub stop: Stop,
+    /// Malicious processes are cut off the network, while the rest of the host is not. Written only when they are.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub cut_off: bool,
     /// Whether the remote ends of malicious processes are blocked. Written only when they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block_remote: Option<BlockRemote>,

@@ -145,6 +145,10 @@ pub enum StopAct {
     Killed,
     /// Let go on.
     Thawed,
+    /// Cut off the network, and running on.
+    CutOff,
+    /// Let back to the network.
+    Rejoined,
 }
 
 /// A process that something was done to.
@@ -179,6 +183,9 @@ pub struct StopReport {
     /// Those that belong to the tree and were left alone, each with why; the first [`MOST_STOPPED`].
     #[serde(default)]
     pub spared: Vec<StoppedProcess>,
+    /// Tries that prove it, of those cut off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<Probe>,
     /// A last look at all processes found nobody of the tree for whom it is not done, the spared ones aside.
     pub proved: bool,
     /// From the kernel's stamp of the judged event to the end of the first pass, microseconds.

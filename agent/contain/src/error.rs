@@ -72,6 +72,11 @@ pub enum ContainError {
         #[source]
         source: io::Error,
     },
+    /// No cgroup2 is mounted here.
+    #[error(
+        "cgroup2 is not mounted: mount it on /sys/fs/cgroup (mount -t cgroup2 none /sys/fs/cgroup)"
+    )]
+    NoCgroup2,
     /// The isolation has neither controller nor lease, so nothing could ever open it remotely.
     #[error("isolation names no controller address and no lease: it could never be opened again")]
     NoWayBack,

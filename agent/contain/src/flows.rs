@@ -17,6 +17,7 @@ const SOCK_DESTROY: u16 = 21;
 const INET_DIAG_MARK: u16 = 15;
 const DIAG_MESSAGE_BYTES: usize = 72;
 const SOCKET_ID: std::ops::Range<usize> = 4..52;
+const INODE: usize = 68;
 const STATE: usize = 1;
 /// Every TCP state but TIME_WAIT (6), CLOSE (7) and LISTEN (10): a service keeps listening, and can be
 /// reached again after the release.
@@ -81,7 +82,13 @@ impl Doomed<'_> {
 pub(crate) fn cut(doomed: &Doomed<'_>) -> Cut {
     let mut cut = Cut::default();
     for family in [libc::AF_INET, libc::AF_INET6] {
-        if let Err(errno) = destroy_sockets(family as u8, doomed, &mut cut) {
+        let connections = Sockets {
+            family: family as u8,
+            protocol: libc::IPPROTO_TCP as u8,
+            states: STATES,
+        };
+        let is_doomed = |message: &Message<'_>| doomed_socket(message, doomed);
+        if let Err(errno) = connections.destroy(is_doomed, &mut cut) {
             let why = format!("existing connections could not be listed: {}", errno.desc());
             cut.failures.push(why);
         }
@@ -95,6 +102,35 @@ pub(crate) fn cut(doomed: &Doomed<'_>) -> Cut {
     cut
 }
 
+/// Ends TCP and UDP sockets by inode, listening ones too. A UDP socket that its process bound itself goes on to be heard by.
+pub(crate) fn cut_held(inodes: &BTreeSet<u64>) -> Cut {
+    const EVERY_STATE: u32 = u32::MAX;
+    let mut cut = Cut::default();
+    if inodes.is_empty() {
+        return cut;
+    }
+    let is_doomed = |message: &Message<'_>| {
+        let id: [u8; 48] = message.payload.get(SOCKET_ID)?.try_into().ok()?;
+        let inode = read_u32(message.payload, INODE)?;
+        let is_held = message.kind == SOCK_DIAG_BY_FAMILY && inodes.contains(&u64::from(inode));
+        is_held.then_some(id)
+    };
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        for protocol in [libc::IPPROTO_TCP, libc::IPPROTO_UDP] {
+            let sockets = Sockets {
+                family: family as u8,
+                protocol: protocol as u8,
+                states: EVERY_STATE,
+            };
+            if let Err(errno) = sockets.destroy(is_doomed, &mut cut) {
+                let why = format!("their sockets could not be listed: {}", errno.desc());
+                cut.failures.push(why);
+            }
+        }
+    }
+    cut
+}
+
 /// Without the conntrack module there is nothing to delete.
 fn is_absent(errno: Errno) -> bool {
     matches!(
@@ -103,37 +139,48 @@ fn is_absent(errno: Errno) -> bool {
     )
 }
 
-fn destroy_sockets(family: u8, doomed: &Doomed<'_>, cut: &mut Cut) -> nix::Result<()> {
-    let mut netlink = Netlink::open(SockProtocol::NetlinkSockDiag, 0, SockFlag::empty())?;
-    let mut ids = Vec::new();
-    let everything = diag_request(family, STATES, &[0; 48]);
-    netlink.dump(SOCK_DIAG_BY_FAMILY, &everything, |message| {
-        if let Some(id) = doomed_socket(&message, doomed) {
-            ids.push(id);
-        }
-    })?;
-    for id in ids {
-        let request = diag_request(family, STATES, &id);
-        match netlink.acknowledged(SOCK_DESTROY, &request) {
-            Ok(()) => cut.sockets += 1,
-            // It ended by itself meanwhile.
-            Err(Errno::ENOENT) => {}
-            Err(errno) => cut.failures.push(format!(
-                "an existing connection could not be destroyed: {}",
-                errno.desc()
-            )),
-        }
-    }
-    cut.failures.dedup();
-    Ok(())
+/// Sockets of a kind.
+struct Sockets {
+    family: u8,
+    protocol: u8,
+    /// One bit a TCP state.
+    states: u32,
 }
 
-/// `struct inet_diag_req_v2`
-fn diag_request(family: u8, states: u32, id: &[u8; 48]) -> Vec<u8> {
-    let mut request = vec![family, libc::IPPROTO_TCP as u8, 0, 0];
-    request.extend_from_slice(&states.to_ne_bytes());
-    request.extend_from_slice(id);
-    request
+impl Sockets {
+    /// Destroys those of whom `doomed` gives the id.
+    fn destroy(
+        &self,
+        doomed: impl Fn(&Message<'_>) -> Option<[u8; 48]>,
+        cut: &mut Cut,
+    ) -> nix::Result<()> {
+        let mut netlink = Netlink::open(SockProtocol::NetlinkSockDiag, 0, SockFlag::empty())?;
+        let mut ids = Vec::new();
+        netlink.dump(SOCK_DIAG_BY_FAMILY, &self.request(&[0; 48]), |message| {
+            ids.extend(doomed(&message));
+        })?;
+        for id in ids {
+            match netlink.acknowledged(SOCK_DESTROY, &self.request(&id)) {
+                Ok(()) => cut.sockets += 1,
+                // It ended by itself meanwhile.
+                Err(Errno::ENOENT) => {}
+                Err(errno) => cut.failures.push(format!(
+                    "an existing connection could not be destroyed: {}",
+                    errno.desc()
+                )),
+            }
+        }
+        cut.failures.dedup();
+        Ok(())
+    }
+
+    /// `struct inet_diag_req_v2`
+    fn request(&self, id: &[u8; 48]) -> Vec<u8> {
+        let mut request = vec![self.family, self.protocol, 0, 0];
+        request.extend_from_slice(&self.states.to_ne_bytes());
+        request.extend_from_slice(id);
+        request
+    }
 }
 
 /// The id of a socket that must go. `struct inet_diag_msg`, then attributes.

@@ -4,6 +4,7 @@
 //! - [`NftWatch`]: wakes when somebody changes our tables, or a network device comes or goes.
 //! - [`Blocks`]: remote ends and isolated hosts of the fleet that are blocked for a time, apart from any isolation of this host.
 //! - [`Trees`]: a process and everything that descends from it, frozen, thawed or killed.
+//! - [`Cuts`]: the same, cut off the network while the rest of the host is not.
 //! - [`ProbeTarget`] and [`Containment::prove`]: the evidence.
 //!
 //! What passes and what does not is written in `rules.rs`, and for people in `docs/containment.md`.
@@ -32,5 +33,5 @@ pub use containment::{Applied, Containment, Health, Recovered, supported};
 pub use error::ContainError;
 pub use probe::ProbeTarget;
 pub use spec::IsolationSpec;
-pub use tree::{Maker, Stopped, Tree, Trees};
+pub use tree::{CutOff, Cuts, Maker, Stopped, Tree, Trees};
 pub use watch::NftWatch;

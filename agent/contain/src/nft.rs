@@ -43,6 +43,21 @@ pub(crate) fn list_table(family: &str, name: &str) -> Result<Option<Vec<u8>>, Co
     }
 }
 
+/// Applies rules that the JSON of `nft` cannot say, as one transaction.
+pub(crate) fn apply_text(rules: &str, act: &'static str) -> Result<(), ContainError> {
+    run(&["-f", "-"], rules.as_bytes(), act).map(drop)
+}
+
+/// Lists one table as text; `None` when there is no such table.
+pub(crate) fn list_as_text(family: &str, name: &str) -> Result<Option<String>, ContainError> {
+    let listed = run(&["-s", "list", "table", family, name], b"", "list a table");
+    match listed {
+        Ok(text) => Ok(Some(String::from_utf8_lossy(&text).into_owned())),
+        Err(ContainError::NftRefused { stderr, .. }) if stderr.contains("No such file") => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn run(args: &[&str], input: &[u8], act: &'static str) -> Result<Vec<u8>, ContainError> {
     let deadline = Instant::now() + LIMIT;
     // Memory files instead of pipes for input and errors: neither side can block on the other.

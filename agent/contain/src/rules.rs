@@ -42,8 +42,8 @@ pub(crate) const TABLE: &str = "cordon";
 /// The chain that every egress chain jumps to.
 pub(crate) const EGRESS_ALLOW: &str = "allow";
 
-const EARLY: i32 = -300;
-const LAST: i32 = i32::MAX - 1;
+pub(crate) const EARLY: i32 = -300;
+pub(crate) const LAST: i32 = i32::MAX - 1;
 /// EtherTypes of frames that keep the link itself up and that no bridge forwards: LACP (bonding)
 /// and EAPOL (802.1X). Without them a bond or an authenticated port goes down with the controller.
 const LINK_CONTROL: [u32; 2] = [0x8809, 0x888e];

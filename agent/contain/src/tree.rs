@@ -8,6 +8,7 @@
 //! Not by cgroup: a tree is rarely one of its own, so `cgroup.kill` would hit its neighbours, and to move it into one
 //! would take it from whoever accounts for it there.
 
+mod cut;
 mod ledger;
 mod plan;
 mod process;
@@ -20,6 +21,7 @@ use cordon_behavior::event::ProcessKey;
 use cordon_proto::record::StoppedProcess;
 
 use crate::error::ContainError;
+pub use cut::{CutOff, Cuts};
 use ledger::{Entry, Ledger};
 use plan::{Name, Table};
 

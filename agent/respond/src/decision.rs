@@ -41,6 +41,8 @@ pub struct Decision {
     pub action: Action,
     /// What to do first to the judged process and everything that descends from it.
     pub stop: Stop,
+    /// Whether they are cut off the network.
+    pub cut_off: bool,
     /// What to do about its remote ends; who they are says [`crate::block::choose`].
     pub block: Option<BlockRemote>,
     /// Why, for records and people.
@@ -89,33 +91,53 @@ pub fn decide(
         ),
         VerdictKind::Malicious => on_malicious(subject, policy, *standing),
     };
-    let (stop, block) = match (kind, policy) {
+    let Steps {
+        stop,
+        cut_off,
+        block,
+    } = match (kind, policy) {
         (VerdictKind::Malicious, Some(policy)) => milder_steps(subject, policy),
-        _ => (Stop::None, None),
+        _ => Steps::default(),
     };
     why += match stop {
         Stop::None => "",
         Stop::Freeze => "; it and what descends from it are frozen",
         Stop::Kill => "; it and what descends from it are killed",
     };
+    if cut_off {
+        why += "; it and what descends from it are cut off the network";
+    }
     if let Some(BlockRemote { seconds }) = block {
         why = format!("{why}; its remote ends are blocked for {seconds} s");
     }
     Decision {
         action,
         stop,
+        cut_off,
         block,
         reason: with_policy(why, policy, now),
     }
 }
 
+/// Steps short of an isolation.
+#[derive(Default)]
+struct Steps {
+    stop: Stop,
+    cut_off: bool,
+    block: Option<BlockRemote>,
+}
+
 /// Also in a host that is isolated, where an attack can go on within. The cap is on isolations alone: a policy with a
 /// cap of 0 stops processes, blocks remote ends, and leaves the host open.
-fn milder_steps(subject: &Subject, policy: &Policy) -> (Stop, Option<BlockRemote>) {
-    if policy.mode == Mode::Autonomous && !is_protected(subject, policy) {
-        (policy.stop, policy.block_remote)
-    } else {
-        (Stop::None, None)
+fn milder_steps(subject: &Subject, policy: &Policy) -> Steps {
+    if policy.mode != Mode::Autonomous || is_protected(subject, policy) {
+        return Steps::default();
+    }
+    Steps {
+        stop: policy.stop,
+        // The dead call nobody.
+        cut_off: policy.cut_off && policy.stop != Stop::Kill,
+        block: policy.block_remote,
     }
 }
 

@@ -55,6 +55,7 @@ fn policy(mode: Mode) -> Policy {
         },
         stop: Stop::None,
         block_remote: None,
+        cut_off: false,
         block_isolated: None,
         protected_addresses: Vec::new(),
         caps: Caps {
@@ -92,6 +93,39 @@ fn stop(kind: VerdictKind, policy: &Policy, standing: Standing) -> (Stop, String
     let verdict = verdict(kind, 0.97);
     let decision = decide(&verdict, &subject, Some(policy), &standing, now());
     (decision.stop, decision.reason)
+}
+
+#[test]
+fn processes_are_cut_off_in_mode_autonomous_alone_and_not_when_they_are_killed() {
+    let subject = Subject { exe: EXE.into() };
+    for mode in MODES {
+        for stop in [Stop::None, Stop::Freeze, Stop::Kill] {
+            for (kind, is_protected) in [
+                (VerdictKind::Malicious, false),
+                (VerdictKind::Malicious, true),
+                (VerdictKind::Suspicious, false),
+            ] {
+                let policy = Policy {
+                    stop,
+                    cut_off: true,
+                    protected_processes: is_protected.then(|| EXE.into()).into_iter().collect(),
+                    ..policy(mode)
+                };
+                let verdict = verdict(kind, 0.97);
+                let standing = Standing::default();
+                let decision = decide(&verdict, &subject, Some(&policy), &standing, now());
+                let wanted = mode == Mode::Autonomous
+                    && kind == VerdictKind::Malicious
+                    && !is_protected
+                    && stop != Stop::Kill;
+                assert_eq!(
+                    decision.cut_off, wanted,
+                    "{mode:?} {stop:?} {kind:?} {is_protected}"
+                );
+                assert_eq!(decision.reason.contains("cut off the network"), wanted);
+            }
+        }
+    }
 }
 
 #[test]

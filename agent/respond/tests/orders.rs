@@ -59,6 +59,7 @@ fn policy() -> Policy {
         },
         stop: Stop::None,
         block_remote: None,
+        cut_off: false,
         block_isolated: None,
         protected_addresses: Vec::new(),
         caps: Caps {

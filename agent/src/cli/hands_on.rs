@@ -1,4 +1,4 @@
-//! `isolate`, `release`, `thaw` and `unblock`, by root at the machine.
+//! `isolate`, `release`, `thaw`, `cut-off`, `rejoin` and `unblock`, by root at the machine.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -105,6 +105,35 @@ fn thaw_directly(config: &Config, reason: &str, out: &Output) -> Result<ExitCode
     tell(&answer, out)
 }
 
+pub(super) fn cut_off(config: &Config, pid: u32, reason: String, out: &Output) -> Result<ExitCode> {
+    let question = Question::CutOff { pid, reason };
+    tell(&local::ask(&config.socket(), &question)?, out)
+}
+
+pub(super) fn rejoin(config: &Config, reason: &str, out: &Output) -> Result<ExitCode> {
+    let question = Question::Rejoin {
+        reason: reason.to_owned(),
+    };
+    match local::ask(&config.socket(), &question) {
+        Err(LocalError::NotRunning(_)) => rejoin_directly(config, reason, out),
+        answer => tell(&answer?, out),
+    }
+}
+
+fn rejoin_directly(config: &Config, reason: &str, out: &Output) -> Result<ExitCode> {
+    let back = stopping::cuts(&config.state_dir)?.rejoin();
+    let back = back.context("cannot tell who is cut off: run as root")?;
+    let report = stopping::report(StopAct::Rejoined, &back, without_agent(reason));
+    let answer = stopping::answer_about_cut(&report);
+    if report.count > 0
+        && let Err(error) = record(config, RecordBody::Stop(Box::new(report)))
+    {
+        let why = crate::chain(error.as_ref());
+        eprintln!("warning: they are back on the network, but that could not be recorded: {why}");
+    }
+    tell(&answer, out)
+}
+
 pub(super) fn unblock(
     config: &Config,
     address: IpAddr,
@@ -169,6 +198,8 @@ fn release_directly(config: &Config, question: &Question) -> Result<Answer> {
         Question::Status
         | Question::Isolate { .. }
         | Question::Thaw { .. }
+        | Question::CutOff { .. }
+        | Question::Rejoin { .. }
         | Question::Unblock { .. } => {
             anyhow::bail!("not a release")
         }

@@ -191,6 +191,11 @@ fn steps(decision: &Decision, policy: Option<&Policy>) -> Vec<String> {
     };
     let below = format!("the process and everything that descends from it{protected}");
     let mut steps = Vec::new();
+    if decision.cut_off {
+        steps.push(format!(
+            "cut off the network {below}, until `cordon-agent rejoin`"
+        ));
+    }
     match decision.stop {
         Stop::None => {}
         Stop::Freeze => steps.push(format!("freeze {below}, until `cordon-agent thaw`")),

@@ -39,9 +39,10 @@ fn not_running(config: &Config, out: &Output) -> Result<ExitCode> {
     let frozen = stopping::trees(&config.state_dir)
         .frozen()
         .unwrap_or_default();
+    let cut_off = stopping::count_cut_off(&config.state_dir);
     let blocked = blocking::on_disk(&config.state_dir);
     let object = json!({
-        "running": false, "enrolled": enrolled, "host": host, "frozen": frozen, "blocked": blocked,
+        "running": false, "enrolled": enrolled, "host": host, "frozen": frozen, "cut_off": cut_off, "blocked": blocked,
         "isolated": isolation.is_some(), "isolation": isolation, "release": release,
     });
     out.say(&object, || {
@@ -60,7 +61,10 @@ fn not_running(config: &Config, out: &Output) -> Result<ExitCode> {
                 )
             });
         let release = release.as_ref().map_or(String::new(), how_to_open);
-        let frozen = in_words_frozen(frozen).map_or(String::new(), |said| format!(", {said}"));
+        let stopped = [in_words_frozen(frozen), in_words_cut_off(cut_off)].into_iter();
+        let frozen = stopped
+            .flatten()
+            .fold(String::new(), |all, said| format!("{all}, {said}"));
         let blocked = match blocked.len() {
             0 => String::new(),
             count => format!(", {count} addresses BLOCKED"),
@@ -133,6 +137,8 @@ fn in_words(status: &Status) -> String {
     ];
     let frozen = in_words_frozen(status.frozen).map(|said| ("processes", said));
     lines.extend(frozen);
+    let cut_off = in_words_cut_off(status.cut_off).map(|said| ("network", said));
+    lines.extend(cut_off);
     lines.extend(
         status
             .blocked
@@ -151,6 +157,11 @@ fn in_words(status: &Status) -> String {
 
 fn in_words_frozen(count: usize) -> Option<String> {
     (count > 0).then(|| format!("{count} FROZEN: `cordon-agent thaw` lets them go on"))
+}
+
+fn in_words_cut_off(count: usize) -> Option<String> {
+    let said = "processes CUT OFF: `cordon-agent rejoin` lets them back";
+    (count > 0).then(|| format!("{count} {said}"))
 }
 
 fn blocked(block: &Block) -> String {

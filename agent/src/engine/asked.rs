@@ -22,6 +22,19 @@ impl Engine {
                 let reason = format!("at the machine: {reason}");
                 self.parts.stopper.thaw(reason, request.answer);
             }
+            Question::CutOff { pid, reason } => {
+                let reason = format!("at the machine: {reason}");
+                let policy = self.parts.policy.policy();
+                let protected =
+                    policy.map_or_else(Vec::new, |policy| policy.protected_processes.clone());
+                self.parts
+                    .stopper
+                    .cut_off(pid, protected, reason, request.answer);
+            }
+            Question::Rejoin { reason } => {
+                let reason = format!("at the machine: {reason}");
+                self.parts.stopper.rejoin(reason, request.answer);
+            }
             Question::Unblock { address, reason } => {
                 let reason = format!("at the machine: {reason}");
                 self.parts.blocker.unblock(address, reason, request.answer);
@@ -52,6 +65,7 @@ impl Engine {
             isolated: !isolation.is_open(),
             isolation: isolation.latest().cloned(),
             frozen: stopper.frozen(),
+            cut_off: stopper.count_cut_off(),
             blocked: blocker.in_force(now),
             policy_version: policy.version(),
             policy_stale_since: policy.stale_since(now),

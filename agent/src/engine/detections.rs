@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use cordon_behavior::story::Story;
 use cordon_contain::Tree;
 use cordon_proto::policy::{BlockRemote, Stop, WithoutProof};
-use cordon_proto::record::{Detection, Record, RecordBody};
+use cordon_proto::record::{Detection, Record, RecordBody, StopAct};
 use cordon_proto::verdict::{Verdict, VerdictKind};
 use cordon_respond::block;
 use cordon_respond::isolation::Intent;
@@ -80,8 +80,14 @@ impl Engine {
         let is_news = self
             .reported
             .is_news(&tree, judged.verdict.verdict, decision.action);
-        if decision.stop != Stop::None {
-            self.stop_tree(&judged, &tree, decision.stop, is_news);
+        // Off the network first: to walk and signal a tree takes longer.
+        if decision.cut_off {
+            self.stop_tree(&judged, &tree, StopAct::CutOff, is_news);
+        }
+        match decision.stop {
+            Stop::None => {}
+            Stop::Freeze => self.stop_tree(&judged, &tree, StopAct::Frozen, is_news),
+            Stop::Kill => self.stop_tree(&judged, &tree, StopAct::Killed, is_news),
         }
         if let Some(BlockRemote { seconds }) = decision.block {
             self.block_remotes(&judged, &tree, seconds, now);
@@ -145,18 +151,18 @@ impl Engine {
 
     /// The judged process and what descends from it, and nobody above: whoever started it may be a login or a server.
     /// A maker that is judged malicious itself is the root of its own.
-    fn stop_tree(&self, judged: &Judged, name: &str, stop: Stop, tell_always: bool) {
+    fn stop_tree(&self, judged: &Judged, name: &str, act: StopAct, tell_always: bool) {
         let Some(policy) = self.parts.policy.policy() else {
             return;
         };
         self.parts.stopper.stop(StopJob {
-            stop,
+            act,
             tree: Tree {
                 root: judged.process,
                 known: judged.below.clone(),
                 protected: policy.protected_processes.clone(),
             },
-            name: name.to_owned(),
+            name: Some(name.to_owned()),
             reason: reason_of(&judged.story, &judged.verdict),
             event_mono_ns: judged.cause_mono_ns,
             policy_version: policy.version,

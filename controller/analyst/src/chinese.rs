@@ -70,6 +70,8 @@ fn processes(stopped: &Stopped) -> String {
         StopAct::Frozen => "冻结",
         StopAct::Killed => "终止",
         StopAct::Thawed => "恢复运行",
+        StopAct::CutOff => "断网",
+        StopAct::Rejoined => "恢复联网",
     };
     let by = match stopped.policy_version {
         0 => "由主机旁的操作人员执行".to_owned(),
@@ -96,7 +98,9 @@ fn outcome(stopped: &Stopped, act: &str) -> Option<String> {
         return Some(format!("未能{act}：{}", stopped.survivors.join("、")));
     }
     let said = match (stopped.act, stopped.proved) {
-        (StopAct::Thawed, _) => return None,
+        (StopAct::Thawed | StopAct::Rejoined, _) => return None,
+        (StopAct::CutOff, true) => "已证明其网络通信均被阻断，且该进程树中没有其他进程",
+        (StopAct::CutOff, false) => "未能证明其网络通信均被阻断",
         (_, true) => "已证明该进程树中没有其他进程",
         (_, false) => "未能证明该进程树中没有其他进程",
     };

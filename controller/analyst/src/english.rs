@@ -73,6 +73,8 @@ fn processes(stopped: &Stopped) -> String {
         StopAct::Frozen => "frozen",
         StopAct::Killed => "killed",
         StopAct::Thawed => "let go on",
+        StopAct::CutOff => "cut off the network",
+        StopAct::Rejoined => "let back to the network",
     };
     let by = match stopped.policy_version {
         0 => "by a person at the host".to_owned(),
@@ -100,7 +102,11 @@ fn outcome(stopped: &Stopped, act: &str) -> Option<String> {
         return Some(format!("NOT {act}: {}", stopped.survivors.join(", ")));
     }
     let said = match (stopped.act, stopped.proved) {
-        (StopAct::Thawed, _) => return None,
+        (StopAct::Thawed | StopAct::Rejoined, _) => return None,
+        (StopAct::CutOff, true) => {
+            "proved: nothing of theirs leaves, and there is nobody else of this tree"
+        }
+        (StopAct::CutOff, false) => "not proved that nothing of theirs leaves",
         (_, true) => "proved: there is nobody else of this tree",
         (_, false) => "not proved that there is nobody else of this tree",
     };

@@ -127,6 +127,7 @@ fn policy(version: u64, group: &str) -> Policy {
         },
         stop: Stop::None,
         block_remote: None,
+        cut_off: false,
         block_isolated: None,
         protected_addresses: Vec::new(),
         caps: Caps {

@@ -36,6 +36,7 @@ fn policy(version: u64) -> Policy {
         },
         stop: Stop::None,
         block_remote: None,
+        cut_off: false,
         block_isolated: None,
         protected_addresses: Vec::new(),
         caps: Caps {
@@ -75,6 +76,11 @@ fn what_is_done_to_processes_is_written_only_when_it_is_anything() {
         assert_eq!(written["stop"], name);
         assert_eq!(serde_json::from_value::<Policy>(written).unwrap(), policy);
     }
+    assert!(json.get("cut_off").is_none());
+    policy.cut_off = true;
+    let written = serde_json::to_value(&policy).unwrap();
+    assert_eq!(written["cut_off"], true);
+    assert_eq!(serde_json::from_value::<Policy>(written).unwrap(), policy);
     let mut senseless = json;
     senseless["stop"] = "maim".into();
     assert!(serde_json::from_value::<Policy>(senseless).is_err());

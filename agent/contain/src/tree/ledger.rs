@@ -85,6 +85,6 @@ impl Ledger {
     }
 }
 
-fn boot_id() -> Result<String, ContainError> {
+pub(super) fn boot_id() -> Result<String, ContainError> {
     fs::read_to_string(BOOT_ID).map_err(ContainError::disk("read", BOOT_ID))
 }

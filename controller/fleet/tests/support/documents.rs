@@ -33,6 +33,7 @@ pub fn policy(version: u64) -> Policy {
         },
         stop: Stop::None,
         block_remote: None,
+        cut_off: false,
         block_isolated: None,
         protected_addresses: Vec::new(),
         caps: Caps {
