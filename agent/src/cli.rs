@@ -5,6 +5,7 @@ mod hands_on;
 mod judge;
 mod lines;
 mod output;
+mod quarantine;
 mod record;
 mod replay;
 mod respond;
@@ -145,6 +146,11 @@ enum Command {
         #[arg(long)]
         reason: String,
     },
+    /// Take a file out of reach, show what is held, put it back or destroy it. Works without a daemon.
+    Quarantine {
+        #[command(subcommand)]
+        act: quarantine::Act,
+    },
     /// Let a remote end be reached again before its time is over. Works without a daemon.
     Unblock {
         /// Its address, as `status` lists it.
@@ -211,6 +217,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Isolate { reason, lease } => hands_on::isolate(&load()?, reason, lease, &out),
         Command::Release(way) => hands_on::release(&load()?, way, &out),
         Command::Thaw { reason } => hands_on::thaw(&load()?, &reason, &out),
+        Command::Quarantine { act } => quarantine::run(&load()?, &act, &out),
         Command::CutOff { pid, reason } => hands_on::cut_off(&load()?, pid, reason, &out),
         Command::Rejoin { reason } => hands_on::rejoin(&load()?, &reason, &out),
         Command::Unblock { address, reason } => hands_on::unblock(&load()?, address, &reason, &out),

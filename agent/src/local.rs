@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cordon_contain::Block;
 use cordon_proto::id::{HostId, IsolationId};
-use cordon_proto::record::IsolationReport;
+use cordon_proto::record::{IsolationReport, QuarantineReport};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
@@ -66,6 +66,11 @@ pub enum Question {
     Rejoin {
         /// Why.
         reason: String,
+    },
+    /// Report what root did to a file by himself: the daemon may write nowhere but to its own folders.
+    Quarantined {
+        /// What.
+        report: Box<QuarantineReport>,
     },
     /// Let a remote end be reached again.
     Unblock {

@@ -136,6 +136,7 @@ fn class_of(body: &RecordBody) -> Class {
         | RecordBody::Isolation(_)
         | RecordBody::Stop(_)
         | RecordBody::Block(_)
+        | RecordBody::Quarantine(_)
         | RecordBody::Receipt(_)
         | RecordBody::Tamper(_) => Class::Evidence,
         RecordBody::Policy(_) => Class::State,

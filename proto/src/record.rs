@@ -33,6 +33,8 @@ pub enum RecordBody {
     Stop(Box<StopReport>),
     /// Remote ends were blocked, or can be reached again.
     Block(Box<BlockReport>),
+    /// A file was taken out of reach, put back or destroyed.
+    Quarantine(Box<QuarantineReport>),
     /// A signed [`crate::order::Receipt`].
     Receipt(Envelope),
     /// A policy was taken up or refused.
@@ -250,6 +252,37 @@ pub struct BlockReport {
     pub event_to_block_micros: Option<u64>,
     /// Policy version that allowed it; 0 for a person at the console of the host.
     pub policy_version: u64,
+}
+
+/// What was done to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QuarantineAct {
+    /// Taken out of reach and kept, sealed.
+    Taken,
+    /// Put back as it was.
+    Restored,
+    /// Destroyed.
+    Deleted,
+}
+
+/// What a person at the host did to a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineReport {
+    /// What was done.
+    pub act: QuarantineAct,
+    /// Name of what is or was held, 32 hex digits.
+    pub id: String,
+    /// Where the file was, and where it is put back.
+    pub path: String,
+    /// SHA-256 of its content, hex.
+    pub sha256: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Its owner.
+    pub uid: u32,
+    /// Why.
+    pub reason: String,
 }
 
 /// What became of a policy that was offered.

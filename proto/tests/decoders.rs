@@ -14,7 +14,8 @@ use cordon_proto::policy::{
 };
 use cordon_proto::record::{
     BlockAct, BlockReport, Detection, IsolationReport, IsolationState, LossReport, PolicyReport,
-    Probe, Record, RecordBody, SparedRemote, StopAct, StopReport, StoppedProcess, TamperReport,
+    Probe, QuarantineAct, QuarantineReport, Record, RecordBody, SparedRemote, StopAct, StopReport,
+    StoppedProcess, TamperReport,
 };
 use cordon_proto::release::{Challenge, Code, ReleaseFile, ReleaseKey};
 use cordon_proto::verdict::{Reason, Stage, Verdict, VerdictKind};
@@ -114,6 +115,18 @@ fn verdict() -> Verdict {
 }
 
 /// One record of every kind.
+fn quarantine() -> QuarantineReport {
+    QuarantineReport {
+        act: QuarantineAct::Taken,
+        id: "0123456789abcdef0123456789abcdef".into(),
+        path: "/tmp/dropper".into(),
+        sha256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".into(),
+        bytes: 0,
+        uid: 1000,
+        reason: "at the machine: a dropper".into(),
+    }
+}
+
 fn records() -> Vec<Record> {
     let story = r#"{"id":"a1","process":{"exe":"/bin/sh","argv":["sh","-i"],"stdin":"socket"}}"#;
     let detection = Detection {
@@ -206,6 +219,7 @@ fn records() -> Vec<Record> {
         }),
         RecordBody::Stop(Box::new(stop)),
         RecordBody::Block(Box::new(block)),
+        RecordBody::Quarantine(Box::new(quarantine())),
     ];
     let record = |body| Record {
         at: AT.parse().unwrap(),

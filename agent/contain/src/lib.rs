@@ -5,6 +5,7 @@
 //! - [`Blocks`]: remote ends and isolated hosts of the fleet that are blocked for a time, apart from any isolation of this host.
 //! - [`Trees`]: a process and everything that descends from it, frozen, thawed or killed.
 //! - [`Cuts`]: the same, cut off the network while the rest of the host is not.
+//! - [`Quarantine`]: files taken out of reach, sealed, and put back as they were.
 //! - [`ProbeTarget`] and [`Containment::prove`]: the evidence.
 //!
 //! What passes and what does not is written in `rules.rs`, and for people in `docs/containment.md`.
@@ -20,6 +21,7 @@ mod listing;
 mod netlink;
 mod nft;
 mod probe;
+mod quarantine;
 mod rules;
 mod spec;
 mod state;
@@ -32,6 +34,7 @@ pub use clock::monotonic_ns;
 pub use containment::{Applied, Containment, Health, Recovered, supported};
 pub use error::ContainError;
 pub use probe::ProbeTarget;
+pub use quarantine::{Facts, Held, MAX_FILE_BYTES, MOST_FILES, Quarantine, QuarantineError};
 pub use spec::IsolationSpec;
 pub use tree::{CutOff, Cuts, Maker, Stopped, Tree, Trees};
 pub use watch::NftWatch;

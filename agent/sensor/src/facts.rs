@@ -41,6 +41,29 @@ pub(crate) use layout::INIT_ROOT;
 pub(crate) use loader::identity_of;
 pub use packages::{DatabaseError, ReadAt, ndb_blobs, rpm_name, rpm_paths, sqlite_column};
 
+/// Who owns a path of this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PackageOwner {
+    /// A package, by its name.
+    Package(String),
+    /// No package does.
+    Nobody,
+    /// The databases could not be read in full, or there are none.
+    Unknown,
+}
+
+/// Reads the package databases and answers once. Takes up to some hundred milliseconds; who asks more often keeps an
+/// index.
+pub fn owner_of(path: &std::path::Path) -> PackageOwner {
+    let index = Index::load(Layout::of_host());
+    let path = path.to_str();
+    match path.map_or(Owner::Unknown, |path| index.owner(path)) {
+        Owner::Package(name) => PackageOwner::Package(name.to_owned()),
+        Owner::Nobody => PackageOwner::Nobody,
+        Owner::Unknown => PackageOwner::Unknown,
+    }
+}
+
 /// How long a start waits for the package databases, so that the processes found by the snapshot have their
 /// packages.
 const FIRST_LOAD: Duration = Duration::from_millis(500);

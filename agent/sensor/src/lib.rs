@@ -69,7 +69,10 @@ pub use coverage::{CLASSES, Coverage};
 pub use digests::{DigestLimits, Digests, NoDigest};
 pub use dns::read as read_dns;
 pub use error::SensorError;
-pub use facts::{DatabaseError, ReadAt, ndb_blobs, rpm_name, rpm_paths, sqlite_column};
+pub use facts::owner_of;
+pub use facts::{
+    DatabaseError, PackageOwner, ReadAt, ndb_blobs, rpm_name, rpm_paths, sqlite_column,
+};
 pub use files::{FileNotice, MalformedNotice, NamedFile, file_notices};
 pub use logins::{UTMP_BYTES, decode_utmp, parse_login_line};
 pub use memory::share_one_arena;

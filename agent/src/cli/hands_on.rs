@@ -167,7 +167,7 @@ fn unblock_directly(
     tell(&answer, out)
 }
 
-fn without_agent(reason: &str) -> String {
+pub(super) fn without_agent(reason: &str) -> String {
     format!("at the machine, the agent was not running: {reason}")
 }
 
@@ -200,6 +200,7 @@ fn release_directly(config: &Config, question: &Question) -> Result<Answer> {
         | Question::Thaw { .. }
         | Question::CutOff { .. }
         | Question::Rejoin { .. }
+        | Question::Quarantined { .. }
         | Question::Unblock { .. } => {
             anyhow::bail!("not a release")
         }

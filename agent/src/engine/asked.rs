@@ -1,5 +1,6 @@
 //! What commands at this machine ask.
 
+use cordon_proto::record::RecordBody;
 use jiff::Timestamp;
 
 use super::{Engine, Parts};
@@ -30,6 +31,13 @@ impl Engine {
                 self.parts
                     .stopper
                     .cut_off(pid, protected, reason, request.answer);
+            }
+            Question::Quarantined { report } => {
+                tracing::warn!(act = ?report.act, path = %report.path, reason = %report.reason, "file");
+                self.parts.recorder.record(RecordBody::Quarantine(report));
+                let detail = "reported".to_owned();
+                let isolation = None;
+                reply(request.answer, Answer::Done { detail, isolation });
             }
             Question::Rejoin { reason } => {
                 let reason = format!("at the machine: {reason}");

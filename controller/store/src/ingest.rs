@@ -201,6 +201,7 @@ fn kind(body: &RecordBody) -> &'static str {
         RecordBody::Isolation(_) => "isolation",
         RecordBody::Stop(_) => "stop",
         RecordBody::Block(_) => "block",
+        RecordBody::Quarantine(_) => "quarantine",
         RecordBody::Receipt(_) => "receipt",
         RecordBody::Policy(_) => "policy",
         RecordBody::Tamper(_) => "tamper",

@@ -267,6 +267,7 @@ export const en = {
   "event.isolation": "isolation",
   "event.stop": "processes",
   "event.block": "remote ends",
+  "event.quarantine": "file",
   "event.receipt": "receipt",
   "event.policy": "policy",
   "event.tamper": "tampering",

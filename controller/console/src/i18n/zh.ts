@@ -268,6 +268,7 @@ export const zh: Record<Key, Message> = {
   "event.isolation": "隔离",
   "event.stop": "进程处置",
   "event.block": "远端地址",
+  "event.quarantine": "文件隔离",
   "event.receipt": "回执",
   "event.policy": "策略",
   "event.tamper": "篡改",

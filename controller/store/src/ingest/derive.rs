@@ -51,6 +51,7 @@ impl Batch<'_> {
             // Kept as events; nothing follows. A receipt comes by `Reading::Receipt`.
             RecordBody::Receipt(_)
             | RecordBody::Block(_)
+            | RecordBody::Quarantine(_)
             | RecordBody::Tamper(_)
             | RecordBody::Loss(_) => None,
         };
