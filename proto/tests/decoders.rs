@@ -4,6 +4,8 @@
 //! with a few bytes changed, cut off or repeated.
 #![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
+// Long because every document is written out once.
+
 use cordon_proto::envelope::{Envelope, sign};
 use cordon_proto::id::{HostId, IsolationId};
 use cordon_proto::order::{Order, OrderState, Receipt, Verb};
@@ -114,7 +116,6 @@ fn verdict() -> Verdict {
     }
 }
 
-/// One record of every kind.
 fn quarantine() -> QuarantineReport {
     QuarantineReport {
         act: QuarantineAct::Taken,
@@ -127,6 +128,7 @@ fn quarantine() -> QuarantineReport {
     }
 }
 
+/// One record of every kind.
 fn records() -> Vec<Record> {
     let story = r#"{"id":"a1","process":{"exe":"/bin/sh","argv":["sh","-i"],"stdin":"socket"}}"#;
     let detection = Detection {
