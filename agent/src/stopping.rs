@@ -22,7 +22,7 @@ use crate::local::{Answer, reply};
 use crate::recorder::Recorder;
 
 use cutting::cut_off;
-pub use cutting::{answer_about_cut, count_cut_off, cuts};
+pub use cutting::{answer_about_cut, count_cut_off, cuts, is_news};
 
 const JOBS: usize = 64;
 /// After the first time, and between the following ones.

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::error::ContainError;
 use crate::state::StateDir;
 pub use grip::Facts;
 use grip::Folder;
@@ -62,20 +63,9 @@ pub enum QuarantineError {
         /// Why.
         why: String,
     },
-    /// A file operation failed.
-    #[error("could not {act} {path}", path = path.display())]
-    Disk {
-        /// For example `read`.
-        act: &'static str,
-        /// The file or directory.
-        path: PathBuf,
-        /// The system's complaint.
-        #[source]
-        source: io::Error,
-    },
-    /// The state directory cannot be used.
-    #[error("the quarantine cannot be used")]
-    State(#[from] crate::ContainError),
+    /// A file, or the state directory, cannot be used.
+    #[error(transparent)]
+    Disk(#[from] ContainError),
     /// No such file is held.
     #[error("nothing is held as {0}: `cordon-agent quarantine list` shows what is")]
     Unknown(String),
@@ -263,9 +253,7 @@ impl Quarantine {
         }
         match self.files.read_file(&entry_name(id)) {
             Ok(entry) => entry.ok_or_else(unknown),
-            Err(crate::ContainError::Damaged { .. }) => {
-                Err(QuarantineError::Damaged(id.to_owned()))
-            }
+            Err(ContainError::Damaged { .. }) => Err(QuarantineError::Damaged(id.to_owned())),
             Err(error) => Err(error.into()),
         }
     }
@@ -314,6 +302,6 @@ fn random<const N: usize>(path: &Path) -> Result<[u8; N]> {
 }
 
 fn disk(act: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> QuarantineError {
-    let path = path.into();
-    move |source| QuarantineError::Disk { act, path, source }
+    let of = ContainError::disk(act, path);
+    move |source| of(source).into()
 }

@@ -125,7 +125,7 @@ fn rejoin_directly(config: &Config, reason: &str, out: &Output) -> Result<ExitCo
     let back = back.context("cannot tell who is cut off: run as root")?;
     let report = stopping::report(StopAct::Rejoined, &back, without_agent(reason));
     let answer = stopping::answer_about_cut(&report);
-    if report.count > 0
+    if stopping::is_news(&report)
         && let Err(error) = record(config, RecordBody::Stop(Box::new(report)))
     {
         let why = crate::chain(error.as_ref());

@@ -33,7 +33,7 @@ impl Engine {
                     .cut_off(pid, protected, reason, request.answer);
             }
             Question::Quarantined { report } => {
-                tracing::warn!(act = ?report.act, path = %report.path, reason = %report.reason, "file");
+                tracing::warn!(act = ?report.act, path = ?report.path, reason = ?report.reason, "file");
                 self.parts.recorder.record(RecordBody::Quarantine(report));
                 let detail = "reported".to_owned();
                 let isolation = None;

@@ -57,32 +57,26 @@ impl Worker {
         if let Some(kin) = self.kin.get() {
             tree.known = kin.below(tree.root);
         }
-        let answer = match cut_off(&self.state_dir, &tree) {
-            Ok((stopped, probes)) => {
-                let report = StopReport {
-                    probes,
-                    ..report(StopAct::CutOff, &stopped, reason)
-                };
-                let answer = answer_about_cut(&report);
-                tell(&self.recorder, report);
-                answer
-            }
-            Err(error) => Answer::Failed {
-                detail: crate::chain(&error),
-            },
-        };
-        self.count();
-        reply(to, answer);
+        let done = cut_off(&self.state_dir, &tree).map(|(stopped, probes)| StopReport {
+            probes,
+            ..report(StopAct::CutOff, &stopped, reason)
+        });
+        self.conclude(done, to);
     }
 
     pub(super) fn rejoin(&mut self, reason: String, to: oneshot::Sender<Answer>) {
         // Who is let back is not to be looked for again.
         self.again.retain(|again| again.job.act != StopAct::CutOff);
-        let answer = match cuts(&self.state_dir).and_then(|cuts| cuts.rejoin()) {
-            Ok(back) => {
-                let report = report(StopAct::Rejoined, &back, reason);
+        let back = cuts(&self.state_dir).and_then(|cuts| cuts.rejoin());
+        let done = back.map(|back| report(StopAct::Rejoined, &back, reason));
+        self.conclude(done, to);
+    }
+
+    fn conclude(&self, done: Result<StopReport, ContainError>, to: oneshot::Sender<Answer>) {
+        let answer = match done {
+            Ok(report) => {
                 let answer = answer_about_cut(&report);
-                if report.count > 0 || !report.survivors.is_empty() {
+                if is_news(&report) {
                     tell(&self.recorder, report);
                 }
                 answer
@@ -144,6 +138,11 @@ pub(super) fn cut_off(
     }
     tracing::info!(cut_sockets, "their sockets are ended");
     Ok((stopped, probes))
+}
+
+/// Whether it is recorded: not that nobody was to be let back.
+pub fn is_news(report: &StopReport) -> bool {
+    report.act != StopAct::Rejoined || report.count > 0 || !report.survivors.is_empty()
 }
 
 /// To whoever asked to cut off or to let back.

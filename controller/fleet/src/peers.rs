@@ -154,8 +154,13 @@ fn plan(
         .iter()
         .map(|order| ((order.host, order.peer), order))
         .collect();
+    // Most hosts of a fleet are neither: each is looked at beside every other only where there is something to say.
+    let spoken_of: BTreeSet<HostId> = told.keys().map(|(_, peer)| *peer).collect();
+    let is_matter = |host: &&Known| {
+        !host.evicted && (host.standing == Standing::Isolated || spoken_of.contains(&host.id))
+    };
     let mut due = Vec::new();
-    for about in hosts.iter().filter(|host| !host.evicted) {
+    for about in hosts.iter().filter(is_matter) {
         let bounds = bounds
             .get(&about.group)
             .filter(|_| about.standing == Standing::Isolated);

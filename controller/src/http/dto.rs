@@ -88,7 +88,7 @@ pub struct Heartbeat {
 }
 
 /// How far the order to block an isolated host got.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Peers {
     /// Hosts whose signed word is that they block it, its time not being over.
     pub blocking: u32,

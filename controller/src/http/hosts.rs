@@ -1,5 +1,7 @@
 //! Hosts: what the database keeps of them, and what their sessions say now.
 
+use std::collections::BTreeMap;
+
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use cordon_fleet::LiveHost;
@@ -25,10 +27,11 @@ pub async fn list(State(app): State<AppState>) -> Result<Json<Vec<dto::Host>>, P
     let hosts = app.store.hosts().await;
     let hosts = hosts.map_err(|error| Problem::internal("reading hosts", &error))?;
     let present = hosts.into_iter().filter(|host| host.evicted_at.is_none());
-    let told = peer_orders(&app).await?;
+    let mut peers = peers(&app).await?;
     let views = present.map(|host| {
         let live = app.fleet.live(host.id);
-        view(host, live, &told)
+        let peers = peers.remove(&host.id);
+        view(host, live, peers)
     });
     Ok(Json(views.collect()))
 }
@@ -47,18 +50,24 @@ pub async fn one(
     let host = app.store.host(id).await;
     let host = host.map_err(|error| Problem::internal("reading the host", &error))?;
     let host = host.ok_or_else(unknown)?;
-    let told = peer_orders(&app).await?;
-    Ok(Json(view(host, app.fleet.live(id), &told)))
+    let peers = peers(&app).await?.remove(&id);
+    Ok(Json(view(host, app.fleet.live(id), peers)))
 }
 
-/// Those to block a host whose time is not over.
-async fn peer_orders(app: &AppState) -> Result<Vec<PeerOrder>, Problem> {
+/// Of each host that others were told to block, how far that got; not of those whose time is over.
+async fn peers(app: &AppState) -> Result<BTreeMap<HostId, dto::Peers>, Problem> {
     let now = Timestamp::now();
     let orders = app.store.peer_orders(now).await;
-    let mut orders =
+    let orders =
         orders.map_err(|error| Problem::internal("reading orders about isolated hosts", &error))?;
-    orders.retain(|order| order.until().is_some_and(|until| until > now));
-    Ok(orders)
+    let mut peers: BTreeMap<HostId, dto::Peers> = BTreeMap::new();
+    let in_force = |order: &&PeerOrder| order.until().is_some_and(|until| until > now);
+    for order in orders.iter().filter(in_force) {
+        let of = peers.entry(order.peer).or_default();
+        of.told += 1;
+        of.blocking += u32::from(order.state == OrderState::Done);
+    }
+    Ok(peers)
 }
 
 /// What opens an isolated host that lost its line to this controller. That it was taken is in the audit trail, for
@@ -104,7 +113,7 @@ pub async fn release_challenge(
     }))
 }
 
-fn view(host: Host, live: Option<LiveHost>, told: &[PeerOrder]) -> dto::Host {
+fn view(host: Host, live: Option<LiveHost>, peers: Option<dto::Peers>) -> dto::Host {
     let heard = live.as_ref().map(|live| live.last_heard_at);
     let at_hello = live
         .as_ref()
@@ -124,20 +133,11 @@ fn view(host: Host, live: Option<LiveHost>, told: &[PeerOrder]) -> dto::Host {
         policy_version: host.policy_version.filter(|version| *version > 0),
         // A host that was cut off before it ever reported says so when it connects.
         isolation: host.isolation.or(at_hello),
-        peers: peers(host.id, told),
+        peers,
         heartbeat: live
             .and_then(|live| live.heartbeat)
             .map(dto::Heartbeat::from),
     }
-}
-
-fn peers(host: HostId, told: &[PeerOrder]) -> Option<dto::Peers> {
-    let told: Vec<&PeerOrder> = told.iter().filter(|order| order.peer == host).collect();
-    let blocking = told.iter().filter(|order| order.state == OrderState::Done);
-    (!told.is_empty()).then(|| dto::Peers {
-        blocking: blocking.count() as u32,
-        told: told.len() as u32,
-    })
 }
 
 impl From<pb::Heartbeat> for dto::Heartbeat {

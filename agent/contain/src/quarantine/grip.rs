@@ -91,7 +91,7 @@ impl Folder {
         self.open(&self.name, libc::O_RDONLY | libc::O_NONBLOCK, 0)
     }
 
-    /// Takes the file away, if it is still this one; else everything is as it was.
+    /// Takes the file away, if it is still this one; else, and after any error, it is where it was.
     pub(super) fn remove(&self, facts: &Facts, id: &str) -> io::Result<()> {
         let ours = taken(id)?;
         self.rename(&self.name, &ours)?;
@@ -101,8 +101,14 @@ impl Folder {
                 "another file took its name meanwhile, or it was written to",
             ));
         }
-        self.unlink(&ours)?;
-        self.sync()
+        if let Err(error) = self.unlink(&ours) {
+            self.rename(&ours, &self.name)?;
+            return Err(error);
+        }
+        // From here on what is sealed is all there is: no failure may end in its removal. At the worst the file is there
+        // too after a crash.
+        drop(self.sync());
+        Ok(())
     }
 
     /// Finishes what a crash left: a file that was taken is removed, one that was exchanged for it has its name again, and
