@@ -182,16 +182,46 @@ pub(crate) fn load(dir: &Path) -> Result<Model, ModelError> {
     })?;
     verified(dir, &manifest, CARD, MOST_JSON)?;
     let weights = verified(dir, &manifest, WEIGHTS, MOST_WEIGHTS)?;
-    let mut tensors = Tensors::open(dir.join(WEIGHTS), weights, &shape)?;
+    let id = format!("{}@{}", manifest.name, &sha256(&manifest_bytes)[..12]);
+    model(dir.join(WEIGHTS), weights, shape, calibration, id)
+}
+
+/// A model of weights that were read or made: their names, shapes and types, and that all are finite, is checked here.
+pub(crate) fn model(
+    path: PathBuf,
+    weights: Vec<u8>,
+    shape: Shape,
+    calibration: Calibration,
+    id: String,
+) -> Result<Model, ModelError> {
+    let mut tensors = Tensors::open(path, weights, &shape)?;
     let network = tensors.network(&shape)?;
     let gate = tensors.gate()?;
-    let id = format!("{}@{}", manifest.name, &sha256(&manifest_bytes)[..12]);
     Ok(Model {
         id,
         shape,
         calibration,
         network,
         gate,
+    })
+}
+
+/// What of an artifact is no part of a loaded model.
+pub(crate) struct Parts {
+    pub manifest: Manifest,
+    pub weights: Vec<u8>,
+    pub card: String,
+}
+
+pub(crate) fn parts(dir: &Path) -> Result<Parts, ModelError> {
+    let path = dir.join(MANIFEST);
+    let manifest: Manifest = json(&path, &read_bounded(&path, MOST_JSON)?)?;
+    let weights = verified(dir, &manifest, WEIGHTS, MOST_WEIGHTS)?;
+    let card = verified(dir, &manifest, CARD, MOST_JSON)?;
+    Ok(Parts {
+        manifest,
+        weights,
+        card: String::from_utf8_lossy(&card).into_owned(),
     })
 }
 

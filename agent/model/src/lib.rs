@@ -6,6 +6,7 @@
 //! - [`network`], [`gate`]: the quantized network and the linear gate before it.
 //! - [`artifact`]: the files of a model, verified before anything is allocated for them.
 //! - [`model`]: what the judge calls.
+//! - [`tune`]: the last layer and the calibration, fitted again on a site's own labels.
 //! - [`train`]: how the artifact is made; nothing of it runs in the agent.
 //!
 //! Absent: no clock, no network, no list of bad words. What a story means is learned.
@@ -26,6 +27,7 @@ pub mod shape;
 pub mod text;
 pub mod tokens;
 pub mod train;
+pub mod tune;
 
 pub use artifact::ModelError;
 pub use calibration::Thresholds;

@@ -128,6 +128,11 @@ impl Network {
 
     /// Logits: malice first, then the techniques.
     pub fn logits(&self, tokens: &Tokens, facts: &[f32; FACTS]) -> Vec<f32> {
+        self.heads.forward(&self.hidden(tokens, facts))
+    }
+
+    /// The last hidden layer: what the logits are linear in.
+    pub(crate) fn hidden(&self, tokens: &Tokens, facts: &[f32; FACTS]) -> Vec<f32> {
         let embedded = self.embed(tokens);
         let stream = quantize(&embedded);
         let mut features = Vec::with_capacity(self.shape.pooled());
@@ -140,7 +145,7 @@ impl Network {
         for value in &mut hidden {
             *value = positive(*value);
         }
-        self.heads.forward(&hidden)
+        hidden
     }
 
     /// Embedded tokens, then as many empty ones as the widest convolution spans: in training streams are padded to

@@ -31,6 +31,7 @@ use clap::Parser;
 
 use crate::artifact::ModelError;
 
+pub use data::is_reported;
 pub use run::run;
 
 /// Trains the behaviour model and writes its artifact.
@@ -43,6 +44,9 @@ pub struct Arguments {
     /// Only write the stories that are left out and are not public text, a labelled one a line, to this file
     #[arg(long)]
     pub held_out: Option<PathBuf>,
+    /// Only write the stories that a model must not unlearn when a site tunes it to this file, compressed
+    #[arg(long)]
+    pub regression: Option<PathBuf>,
     /// Directory of recordings; none is used when it does not exist
     #[arg(long, default_value = "tests/recordings")]
     pub recordings: PathBuf,

@@ -124,6 +124,11 @@ impl Item {
     }
 }
 
+/// Whether the report alone sees this run of a recorded family: nothing is fitted or calibrated on it.
+pub fn is_reported(family: &str, variant: u32) -> bool {
+    recorded_side(family, variant).0 == Side::Test
+}
+
 /// Reads everything.
 pub fn load(corpus: &Path, recordings: &Path, draw: &mut Draw) -> Result<Data, TrainError> {
     let mut data = Data::default();

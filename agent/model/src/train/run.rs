@@ -37,6 +37,9 @@ pub fn run(arguments: &Arguments) -> Result<(), TrainError> {
     if let Some(path) = &arguments.held_out {
         return held_out::write(path, arguments);
     }
+    if let Some(path) = &arguments.regression {
+        return held_out::write_regression(path, arguments);
+    }
     let mut draw = Draw::new(arguments.seed);
     let mut data = data::load(&arguments.corpus, &arguments.recordings, &mut draw)?;
     data.leave_out(&arguments.without)?;
