@@ -1,8 +1,10 @@
 //! How well the judge judges: what it finds of attacks, and what it mistakes, among stories that nothing was fitted on.
 //!
 //! The stories are written by `cordon-train --held-out`, judged by `cordon-agent judge` as it is installed, and
-//! compared here: rules alone, model alone, both. Shares are of texts, not of the forms that each is seen in: one
+//! compared here: rules alone, model alone, both. Recorded honest work makes whole days ([`days`]). Shares are of texts, not of the forms that each is seen in: one
 //! counts as found when most of its forms are. Recorded stories count one by one, though many are of one run.
+
+mod days;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -25,6 +27,9 @@ pub struct Arguments {
     /// The model; the configured one unless given.
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
+    /// Recordings of honest work, of which whole days are made.
+    #[arg(long, value_name = "DIR", default_value = "tests/recordings")]
+    recordings: PathBuf,
     /// Write the result to this file, as one JSON object.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -86,14 +91,17 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         .with_context(|| format!("{} has a damaged line", arguments.stories.display()))?;
     let mut report = Report::new("eval", &arguments.profile, false);
     for judge in JUDGES {
-        let said = judged(arguments, judge, &stories)?;
+        let lines = stories.iter().map(|one| one.story.to_string()).collect();
+        let said = judged(arguments, judge, lines)?;
         rows(judge, &cases(&stories, &said), &mut report);
     }
+    days::rows(arguments, &mut report);
     report.conclude(arguments.json.as_deref())
 }
 
 /// What the agent's own command says of each story.
-fn judged(arguments: &Arguments, with: &str, stories: &[Labelled]) -> Result<Vec<Said>> {
+fn judged(arguments: &Arguments, with: &str, stories: Vec<String>) -> Result<Vec<Said>> {
+    let count = stories.len();
     let own = std::env::current_exe()?;
     let agent = own.with_file_name("cordon-agent");
     let mut command = Command::new(&agent);
@@ -107,9 +115,11 @@ fn judged(arguments: &Arguments, with: &str, stories: &[Labelled]) -> Result<Vec
         .spawn()
         .with_context(|| format!("cannot start {}", agent.display()))?;
     let mut input = child.stdin.take().context("the agent has no input")?;
-    let lines: Vec<String> = stories.iter().map(|one| one.story.to_string()).collect();
-    let writer =
-        std::thread::spawn(move || lines.iter().try_for_each(|line| writeln!(input, "{line}")));
+    let writer = std::thread::spawn(move || {
+        stories
+            .iter()
+            .try_for_each(|line| writeln!(input, "{line}"))
+    });
     let output = child.wait_with_output()?;
     ensure!(
         output.status.success(),
@@ -125,10 +135,9 @@ fn judged(arguments: &Arguments, with: &str, stories: &[Labelled]) -> Result<Vec
         .map(serde_json::from_str)
         .collect::<Result<_, _>>()?;
     ensure!(
-        said.len() == stories.len(),
-        "{} of {} stories were judged",
-        said.len(),
-        stories.len()
+        said.len() == count,
+        "{} of {count} stories were judged",
+        said.len()
     );
     Ok(said)
 }

@@ -34,6 +34,7 @@ pub use manifest::{Label, Scenario};
 pub use recorder::watch;
 pub(crate) use rng::Rng;
 pub use store::Line;
+pub(crate) use store::read_all as read_recordings;
 
 /// `cordon-lab record`.
 #[derive(Args, Clone, Debug)]

@@ -33,7 +33,7 @@ cargo xtask COMMAND
   vm sensor [PROGRAM[::TEST] ...]
                              the sensor's tests, or these of them, in an emulated Debian 12 with its own kernel
   train [ARGS]               train the behaviour model (see docs/model.md)
-  eval [ARGS]                judge what the model was not fitted on: rules, model, both (see docs/model.md)
+  eval [ARGS]                judge what the model was not fitted on, and whole days of honest work (see docs/model.md)
   bench sensor [--json FILE] [--quick] [--only PART] [--profile release|dev]
                              measure Cordon beside other tools (see docs/benchmarks.md)
   bench judge [--json FILE] [--quick] [--profile release|dev]

@@ -80,21 +80,25 @@ impl Contents {
     /// Reads every recording of `dir`.
     pub fn of(dir: &Path) -> Result<Self> {
         let mut files = BTreeMap::new();
-        for entry in std::fs::read_dir(dir).with_context(|| format!("list {}", dir.display()))? {
-            let path = entry
-                .with_context(|| format!("list {}", dir.display()))?
-                .path();
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            if name.ends_with(".jsonl.zst") {
-                files.insert(name, Entry::of(&path)?);
-            }
+        for name in Self::names(dir)? {
+            let entry = Entry::of(&dir.join(&name))?;
+            files.insert(name, entry);
         }
         let command = "cargo xtask record".to_owned();
         Ok(Self { command, files })
+    }
+
+    /// The families' files, sorted.
+    fn names(dir: &Path) -> Result<BTreeSet<String>> {
+        let mut names = BTreeSet::new();
+        for entry in std::fs::read_dir(dir).with_context(|| format!("list {}", dir.display()))? {
+            let entry = entry.with_context(|| format!("list {}", dir.display()))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.ends_with(".jsonl.zst") {
+                names.insert(name);
+            }
+        }
+        Ok(names)
     }
 }
 
@@ -126,6 +130,16 @@ fn write_contents(dir: &Path) -> Result<()> {
     text.push('\n');
     let path = dir.join(CONTENTS);
     std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+}
+
+/// Reads every family's file of a directory, in the order of names.
+pub(crate) fn read_all(dir: &Path) -> Result<Vec<Line>> {
+    let names = Contents::names(dir)?;
+    let mut lines = Vec::new();
+    for name in names {
+        lines.extend(read(&dir.join(name))?);
+    }
+    Ok(lines)
 }
 
 /// Reads one family's file.
