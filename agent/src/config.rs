@@ -28,6 +28,8 @@ pub struct Config {
     pub sensor: SensorConfig,
     /// The model artifact. Default `/usr/share/cordon/model`.
     pub model_dir: PathBuf,
+    /// Most that the network may take of one core over time, percent. Default 50.
+    pub judge_cpu_percent: u8,
     /// Rules, indicators and exceptions. Default `/etc/cordon/rules`.
     pub rules_dir: PathBuf,
     /// The rules that come with Cordon count. Default true.
@@ -77,6 +79,7 @@ struct Raw {
     run_dir: PathBuf,
     sensor: RawSensor,
     model: RawModel,
+    judge: RawJudge,
     rules: RawRules,
     spool: RawSpool,
     uplink: RawUplink,
@@ -90,6 +93,7 @@ impl Default for Raw {
             run_dir: "/run/cordon".into(),
             sensor: RawSensor::default(),
             model: RawModel::default(),
+            judge: RawJudge::default(),
             rules: RawRules::default(),
             spool: RawSpool::default(),
             uplink: RawUplink::default(),
@@ -156,6 +160,18 @@ impl Default for RawModel {
         Self {
             dir: "/usr/share/cordon/model".into(),
         }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawJudge {
+    cpu_percent: u64,
+}
+
+impl Default for RawJudge {
+    fn default() -> Self {
+        Self { cpu_percent: 50 }
     }
 }
 
@@ -257,6 +273,7 @@ impl Raw {
             },
             state_dir,
             model_dir: absolute("model.dir", self.model.dir)?,
+            judge_cpu_percent: within("judge.cpu_percent", self.judge.cpu_percent, 1, 100)? as u8,
             rules_dir: absolute("rules.dir", self.rules.dir)?,
             rules_embedded: self.rules.embedded,
             spool_max_bytes: within("spool.max_bytes", self.spool.max_bytes, 1 << 20, 1 << 34)?,

@@ -265,7 +265,8 @@ impl Start {
     }
 
     fn sensor(self, judge: Cascade) -> Result<Sensor, String> {
-        let intake = judging::start(Some(judge), self.judge_by, &self.counts, self.out);
+        let percent = self.config.judge_cpu_percent;
+        let intake = judging::start(Some(judge), percent, self.judge_by, &self.counts, self.out);
         let intake =
             intake.map_err(|error| format!("the judging thread did not start: {error}"))?;
         let intake = Arc::new(intake);

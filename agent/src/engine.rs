@@ -330,6 +330,9 @@ fn reason_of_loss(source: &str) -> &'static str {
     match source.split('/').next() {
         Some("ring") => "the ring between kernel and agent was full",
         Some("program") => "the kernel left out runs of a program",
+        Some("judge") => {
+            "stories waited for the network until there was no room, or nothing to judge"
+        }
         Some("throttle") => "one cgroup made more events than are taken",
         _ => "the source had more than it could hold",
     }

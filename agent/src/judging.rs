@@ -9,29 +9,33 @@
 //! The bench has a thread of its own. But most stories are answered from the cache or by the gate in less time
 //! than it takes to wake a thread: those the sensor's thread answers itself when it has read all there is
 //! ([`Intake::rest`]), and leaves the rest to the other.
+//!
+//! What needs the network waits in a queue, the riskiest first, and has a share of one core. So a burst of stories
+//! makes the harmless-looking ones wait, and never an event get lost before the judge. What finds no room there, or is
+//! forgotten before its turn, is shed and counted.
 
 mod counts;
+mod look;
 mod turn;
 mod wanted;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cordon_behavior::event::FileIdentity;
 use cordon_behavior::story::Story;
 use cordon_behavior::{Behavior, Limits, Trigger};
-use cordon_judge::{Around, Cascade, Risks, StoryPrint, TreeRisk};
+use cordon_judge::{Around, Budget, Cascade, Queue, Risks, StoryPrint, TreeRisk};
 use cordon_proto::policy::Thresholds;
 use cordon_proto::verdict::{Reason, Verdict, VerdictKind};
 use cordon_sensor::{Event, EventBody, ProcessKey, mono_ns};
-use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use crate::recent::Recent;
-pub use counts::Counts;
+pub use counts::{Counts, QueueStatus};
+use look::Waits;
 pub use turn::{Intake, Kin};
 pub use wanted::Wanted;
 
@@ -42,6 +46,10 @@ const FINDINGS: usize = 256;
 const REMEMBERED: usize = 8192;
 /// Process trees whose risk is remembered.
 const TREES: usize = 1024;
+/// Stories that may wait for the network.
+const WAITING: usize = 4096;
+/// Of them, judged before the bench is free for others for a moment.
+const AT_ONCE: usize = 32;
 
 /// A judged story that is suspicious or worse.
 #[derive(Clone, Debug)]
@@ -84,9 +92,10 @@ pub fn channel() -> (mpsc::Sender<Finding>, mpsc::Receiver<Finding>) {
 }
 
 /// Starts the thread. It ends when the intake is dropped. Without a judge nothing is judged, and each
-/// trigger is counted.
+/// trigger is counted. `cpu_percent` is the share of one core that the network and the reasons may take.
 pub fn start(
     judge: Option<Cascade>,
+    cpu_percent: u8,
     thresholds: watch::Receiver<Option<Thresholds>>,
     counts: &Arc<Counts>,
     out: mpsc::Sender<Finding>,
@@ -95,6 +104,9 @@ pub fn start(
     let bench = Bench {
         queue,
         left: VecDeque::new(),
+        waiting: Queue::new(WAITING),
+        budget: Budget::new(cpu_percent),
+        short_ns: 0,
         behavior: Behavior::new(Limits::default()),
         judge,
         thresholds,
@@ -109,8 +121,13 @@ pub fn start(
 
 struct Bench {
     queue: Receiver<Event>,
-    /// Of stories that only somebody with time can judge.
+    /// Of stories that only somebody with time can look at.
     left: VecDeque<Trigger>,
+    /// Of stories that need the network.
+    waiting: Queue<ProcessKey, Waits>,
+    budget: Budget,
+    /// When the share of the CPU was last used up, CLOCK_MONOTONIC nanoseconds.
+    short_ns: u64,
     behavior: Behavior,
     judge: Option<Cascade>,
     thresholds: watch::Receiver<Option<Thresholds>>,
@@ -137,28 +154,38 @@ enum Hurry {
 }
 
 impl Bench {
-    /// Everything that is there, and then tells how full everything is.
-    fn work(&mut self) -> Result<(), Closed> {
+    /// Everything that is there, as far as the share of the CPU goes, and then tells how full everything is. Answers
+    /// when there is more to do, though nothing happens.
+    fn work(&mut self) -> Result<Option<Duration>, Closed> {
         while let Some(trigger) = self.left.pop_front() {
-            self.judge(trigger, Hurry::None)?;
+            self.look(trigger, Hurry::None)?;
         }
-        for trigger in self.behavior.due(mono_ns()) {
-            self.judge(trigger, Hurry::None)?;
-        }
-        // No more than the queue holds at once, so that the gauges are never old.
-        for _ in 0..EVENTS {
-            let Ok(event) = self.queue.try_recv() else {
+        let mut again = None;
+        for _ in 0..AT_ONCE {
+            for trigger in self.behavior.due(mono_ns()) {
+                self.look(trigger, Hurry::None)?;
+            }
+            // No more than the queue holds at once, so that the gauges are never old.
+            for _ in 0..EVENTS {
+                let Ok(event) = self.queue.try_recv() else {
+                    break;
+                };
+                self.apply(&event, Hurry::None)?;
+            }
+            again = self.next_in();
+            if again != Some(Duration::ZERO) {
                 break;
-            };
-            self.apply(&event, Hurry::None)?;
+            }
+            self.judge_next()?;
         }
         self.counts.take(self);
-        Ok(())
+        Ok(again)
     }
 
     /// What is there and takes no time; false when something is left.
     fn work_quickly(&mut self) -> bool {
-        while self.left.is_empty() {
+        let waiting = self.waiting.len();
+        while self.left.is_empty() && self.waiting.len() <= waiting {
             let Ok(event) = self.queue.try_recv() else {
                 self.counts.take(self);
                 return true;
@@ -177,82 +204,9 @@ impl Bench {
             self.images.put(event.process, identity);
         }
         for trigger in self.behavior.apply(event) {
-            self.judge(trigger, hurry)?;
+            self.look(trigger, hurry)?;
         }
         Ok(())
-    }
-
-    fn judge(&mut self, trigger: Trigger, hurry: Hurry) -> Result<(), Closed> {
-        let wants_hash = self.judge.as_ref().is_some_and(Cascade::wants_hashes);
-        if wants_hash && hurry == Hurry::Sensor {
-            self.left.push_back(trigger);
-            return Ok(());
-        }
-        let Some(story) = self.behavior.story(trigger.process) else {
-            return Ok(());
-        };
-        if self.judge.is_none() {
-            self.counts.unjudged.fetch_add(1, Ordering::Relaxed);
-            return Ok(());
-        }
-        let digest = wants_hash.then(|| self.digest(trigger.process, &story));
-        let around = Around {
-            now: Timestamp::now(),
-            sha256: digest
-                .as_ref()
-                .and_then(|digest| digest.as_ref().ok())
-                .copied(),
-        };
-        let Some(judge) = &mut self.judge else {
-            return Ok(());
-        };
-        // A story that did not grow in what is read was answered already.
-        let fingerprint = judge.fingerprint(&story, &around);
-        if self.last_judged.get(&trigger.process) == Some(&fingerprint) {
-            self.time(&trigger);
-            return Ok(());
-        }
-        let thresholds = *self.thresholds.borrow();
-        let began = Instant::now();
-        let excepted = judge.excepted();
-        let verdict = match hurry {
-            Hurry::None => Some(judge.judge_printed(&story, fingerprint, thresholds, &around)),
-            Hurry::Sensor => judge.judge_quickly(&story, fingerprint, thresholds, &around),
-        };
-        let own = judge.thresholds(thresholds);
-        let is_excepted = judge.excepted() > excepted;
-        let Some(mut verdict) = verdict else {
-            self.left.push_back(trigger);
-            return Ok(());
-        };
-        self.time(&trigger);
-        self.last_judged.put(trigger.process, fingerprint);
-        verdict.micros = began.elapsed().as_micros() as u64;
-        self.counts.judged.fetch_add(1, Ordering::Relaxed);
-        if is_excepted {
-            let reasons = verdict.reasons.iter();
-            let notes: Vec<&str> = reasons.map(|note| note.text.as_str()).collect();
-            tracing::info!(story = %verdict.id, ?notes, "excepted");
-        }
-        let tree = self
-            .behavior
-            .tree_root(trigger.process)
-            .unwrap_or(trigger.process);
-        let (number, now_ns) = (fingerprint.number(), trigger.cause_mono_ns);
-        let risk = self.risks.add(tree, number, verdict.score, own, now_ns);
-        if verdict.verdict < VerdictKind::Suspicious {
-            return Ok(());
-        }
-        tell_risk(&mut verdict, risk);
-        let judged = Judged {
-            process: trigger.process,
-            tree,
-            below: self.behavior.living_below(trigger.process),
-            story,
-            verdict,
-            cause_mono_ns: trigger.cause_mono_ns,
-        };
-        self.tell(judged, risk, thresholds, (around, digest))
     }
 
     /// How late it was judged, unless it was to wait.
@@ -285,7 +239,9 @@ impl Bench {
         let Some(judge) = &mut self.judge else {
             return Ok(());
         };
+        let began = Instant::now();
         let mut verdict = judge.judge(&story, thresholds, &around);
+        self.budget.spend(began.elapsed().as_nanos() as u64);
         verdict.micros = micros;
         tell_risk(&mut verdict, risk);
         self.send(Finding::Explained(Box::new(Explained {
@@ -323,69 +279,4 @@ fn tell_risk(verdict: &mut Verdict, risk: TreeRisk) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::MetadataExt;
-
-    use cordon_behavior::event::Exec;
-
-    use super::*;
-
-    fn bench() -> Bench {
-        Bench {
-            queue: sync_channel(1).1,
-            left: VecDeque::new(),
-            behavior: Behavior::new(Limits::default()),
-            judge: None,
-            thresholds: watch::channel(None).1,
-            last_judged: Recent::new(REMEMBERED),
-            images: Recent::new(REMEMBERED),
-            risks: Risks::new(TREES),
-            counts: Arc::default(),
-            out: channel().0,
-        }
-    }
-
-    /// An exec of the file at `path` by a process that has ended.
-    fn exec(path: &std::path::Path) -> Event {
-        let facts = std::fs::metadata(path).unwrap();
-        let identity = FileIdentity {
-            device: facts.dev(),
-            inode: facts.ino(),
-            mtime_ns: (facts.mtime() * 1_000_000_000 + facts.mtime_nsec()) as u64,
-            size: facts.size(),
-        };
-        let exec = Exec {
-            exe: path.to_str().unwrap().to_owned(),
-            identity: Some(identity),
-            ..Exec::default()
-        };
-        Event {
-            mono_ns: 1,
-            wall_ns: 1,
-            process: ProcessKey {
-                pid: u32::MAX,
-                start_ns: 1,
-            },
-            cgroup_id: 0,
-            container: None,
-            body: EventBody::Exec(Box::new(exec)),
-        }
-    }
-
-    #[test]
-    fn an_image_is_hashed_as_it_was_executed_and_another_in_its_place_is_not() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("abc");
-        std::fs::write(&path, "abc").unwrap();
-        let mut bench = bench();
-        let event = exec(&path);
-        assert!(bench.apply(&event, Hurry::None).is_ok());
-        let story = bench.behavior.story(event.process).unwrap();
-        let digest = hex::encode(bench.digest(event.process, &story).unwrap());
-        assert!(digest.starts_with("ba7816bf"), "{digest}");
-        std::fs::write(&path, "other").unwrap();
-        assert!(bench.digest(event.process, &story).is_err());
-        let names: Vec<String> = bench.counts.caches().map(|cache| cache.name).into();
-        assert!(names.contains(&"digests".to_owned()), "{names:?}");
-    }
-}
+mod tests;

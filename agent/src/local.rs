@@ -17,6 +17,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::durable::{self, DiskError};
+use crate::judging::QueueStatus;
 use crate::metrics::{CacheStatus, LagSummary};
 use crate::release_codes::Permit;
 use crate::rules::RulesStatus;
@@ -147,6 +148,9 @@ pub struct Status {
     pub stories_judged: u64,
     /// From the kernel's stamp of an event to the judge's having its story.
     pub judge_lag: LagSummary,
+    /// Stories that wait for the network, were caught up with, and were shed.
+    #[serde(default)]
+    pub judge_queue: QueueStatus,
     /// How full each cache is.
     pub caches: Vec<CacheStatus>,
     /// The model, `none` or `starting`.

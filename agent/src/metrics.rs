@@ -104,6 +104,11 @@ impl Gauge {
         self.evicted.store(evicted, Ordering::Relaxed);
     }
 
+    /// How many entries were told last.
+    pub fn entries(&self) -> u64 {
+        self.entries.load(Ordering::Relaxed)
+    }
+
     /// What was told last.
     pub fn read(&self, name: &str, limit_bytes: usize) -> CacheStatus {
         CacheStatus {

@@ -8,7 +8,7 @@ use cordon_sensor::{CLASSES, Counters, Sensor};
 use cordon_spool::{Spool, Stats};
 
 use crate::host::{Meter, Usage};
-use crate::judging::Counts;
+use crate::judging::{Counts, QueueStatus};
 use crate::metrics::{CacheStatus, LagSummary};
 use crate::rules::RulesStatus;
 
@@ -163,11 +163,17 @@ impl Vitals {
         new
     }
 
-    /// What the sensor lost since the last call, by source.
+    /// The queue before the network.
+    pub fn judge_queue(&self) -> QueueStatus {
+        self.counts.queue()
+    }
+
+    /// What the sensor lost and what the judge shed since the last call, by source.
     pub fn take_losses(&self) -> Vec<(String, u64)> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let all = self.sensor().map(Sensor::losses).unwrap_or_default();
-        let new = all.into_iter().map(|(source, count)| {
+        let shed = ("judge/share".to_owned(), self.judge_queue().shed);
+        let new = all.into_iter().chain([shed]).map(|(source, count)| {
             let before = told.insert(source.clone(), count).unwrap_or(0);
             (source, count.saturating_sub(before))
         });

@@ -64,7 +64,7 @@ fn what_is_wrong_is_named_with_file_key_and_remedy() {
         (
             "[sensro]\n",
             "configuration /etc/cordon/agent.toml, line 1: unknown field `sensro`, expected one of `version`, \
-             `state_dir`, `run_dir`, `sensor`, `model`, `rules`, `spool`, `uplink`",
+             `state_dir`, `run_dir`, `sensor`, `model`, `judge`, `rules`, `spool`, `uplink`",
         ),
         (
             "[sensor]\nmode = \"magic\"\n",

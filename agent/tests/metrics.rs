@@ -51,7 +51,7 @@ fn stories_are_timed_and_caches_tell_how_full_they_are() {
     let (_judge_by, thresholds) = watch::channel(None);
     let (out, _findings) = judging::channel();
     let judge = Judge::new(model, Options::default());
-    let intake = judging::start(Some(judge.into()), thresholds, &counts, out).unwrap();
+    let intake = judging::start(Some(judge.into()), 100, thresholds, &counts, out).unwrap();
     for pid in 1..=200 {
         intake.take(exec(pid, "-l"));
         // The sensor counts what it lost; to the judge it is nothing.
@@ -71,9 +71,10 @@ fn stories_are_timed_and_caches_tell_how_full_they_are() {
         lag.p50_us <= lag.p99_us && lag.p99_us <= lag.max_us,
         "{lag:?}"
     );
-    // Nothing was bad enough to be hashed, or to be held against its tree.
+    // Nothing was bad enough to be hashed, or to be held against its tree, and nothing waits any more.
     let is_used = |cache: &CacheStatus| {
-        !["digests", "quiet_stories", "tree_risks"].contains(&cache.name.as_str())
+        let unused = ["digests", "quiet_stories", "tree_risks", "waiting_stories"];
+        !unused.contains(&cache.name.as_str())
     };
     for cache in counts.caches().into_iter().filter(is_used) {
         assert!(cache.entries > 0 && cache.bytes > 0, "{cache:?}");

@@ -137,28 +137,35 @@ impl Cascade {
         self.told(story, word, model, thresholds, around)
     }
 
-    /// [`Cascade::judge_printed`] of what takes no time and is harmless; `None` where only a run of the network would
-    /// tell, or somebody has to be told: for who may not wait, and leaves that to others.
+    /// [`Cascade::judge_printed`] of what takes no time and is harmless. Where only a run of the network would tell, or
+    /// somebody has to be told, how risky it seems, log-odds: for who may not wait, and leaves that for later or to others.
     pub fn judge_quickly(
         &mut self,
         story: &Story,
         print: StoryPrint,
         thresholds: Option<Thresholds>,
         around: &Around,
-    ) -> Option<Verdict> {
+    ) -> Result<Verdict, f32> {
+        let mut risk = None;
         let model = match self.model.as_mut().zip(print.model) {
-            Some((model, print)) => Some(model.judge_quickly(story, print, thresholds)?),
+            Some((model, print)) => match model.judge_quickly(story, print, thresholds) {
+                Ok(verdict) => Some(verdict),
+                Err(found) => {
+                    risk = Some(found);
+                    None
+                }
+            },
             None => None,
         };
-        let is_quiet = |verdict: &Verdict| verdict.verdict < VerdictKind::Suspicious;
-        if !model.as_ref().is_none_or(is_quiet) {
-            return None;
-        }
         let word = self.word(story, print, around);
-        if word.kind.is_some() {
-            return None;
+        let is_quiet = |verdict: &Verdict| verdict.verdict < VerdictKind::Suspicious;
+        if word.kind.is_some() || !model.as_ref().is_none_or(is_quiet) {
+            return Err(f32::INFINITY);
         }
-        Some(self.told(story, word, model, thresholds, around))
+        match risk {
+            Some(risk) => Err(risk),
+            None => Ok(self.told(story, word, model, thresholds, around)),
+        }
     }
 
     /// What verdicts are named by: `offered` by a policy when they make sense, else the model's own.

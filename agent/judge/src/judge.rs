@@ -140,21 +140,21 @@ impl Judge {
             .unwrap_or_else(|| self.own_thresholds())
     }
 
-    /// The same as [`Judge::judge_fingerprinted`], or `None` where only a run of the network would tell, which takes
-    /// some milliseconds: for who has no such time, and asks [`Judge::judge_fingerprinted`] elsewhere.
+    /// The same as [`Judge::judge_fingerprinted`]. Where only a run of the network would tell, which takes some
+    /// milliseconds, the gate's log-odds: for who has no such time, and asks [`Judge::judge_fingerprinted`] later or elsewhere.
     pub fn judge_quickly(
         &mut self,
         story: &Story,
         fingerprint: Fingerprint,
         thresholds: Option<Thresholds>,
-    ) -> Option<Verdict> {
+    ) -> Result<Verdict, f32> {
         let read = self.read(story, fingerprint);
         if let Read::New(_, input) = &read
             && !self.model.is_decided_by_gate(input)
         {
-            return None;
+            return Err(log_odds(self.model.gate_of(input)));
         }
-        Some(self.conclude(story, fingerprint, read, thresholds, false))
+        Ok(self.conclude(story, fingerprint, read, thresholds, false))
     }
 
     /// `name@sha256-prefix` of the model.

@@ -10,6 +10,7 @@
 //! story; the module `reasons` says how their weights are to be read.
 //!
 //! What the stories of one process tree add up to is its risk (the module `risk`): small signs that belong together.
+//! Where the network has less time than there are stories the riskiest come first (the module `queue`).
 //!
 //! A story that lacks what a judgement needs, and a score that is not a number, are
 //! `not_evaluable`: never benign.
@@ -27,6 +28,7 @@ mod front;
 mod judge;
 mod occlude;
 mod part;
+mod queue;
 mod reasons;
 mod risk;
 mod wording;
@@ -35,4 +37,5 @@ pub use cascade::{Cascade, StoryPrint};
 pub use fingerprint::Fingerprint;
 pub use floor::{Around, Floor, QUIET_BYTES};
 pub use judge::{Counters, Judge, Options};
+pub use queue::{Budget, Queue, Waiting};
 pub use risk::{Risks, TreeRisk};

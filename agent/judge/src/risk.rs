@@ -107,6 +107,11 @@ impl<K: Copy + Eq + Hash> Risks<K> {
         risk
     }
 
+    /// The sum of a tree as it was when its last story was added; 0 when there is none.
+    pub fn sum(&self, tree: &K) -> f32 {
+        self.trees.get(tree).map_or(0.0, |tree| tree.sum)
+    }
+
     /// Trees that are remembered.
     pub fn len(&self) -> usize {
         self.trees.len()

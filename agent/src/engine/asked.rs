@@ -84,6 +84,7 @@ impl Engine {
             losses: vitals.losses(),
             stories_judged: vitals.stories_judged(),
             judge_lag: vitals.judge_lag(),
+            judge_queue: vitals.judge_queue(),
             caches: vitals.caches(),
             model: vitals.model(),
             rules: vitals.rules(),

@@ -134,25 +134,32 @@ impl Shared {
             let is_over = self.is_over.load(Ordering::Acquire);
             // Also when events came while the thread let them gather.
             let is_busy = worked.elapsed() < 2 * GATHER;
-            let is_waiting = {
+            let again = {
                 let mut bench = self.bench.lock().unwrap_or_else(PoisonError::into_inner);
-                if bench.work().is_err() || is_over {
+                let Ok(again) = bench.work() else {
                     return;
-                }
-                let is_waiting = bench.behavior.is_waiting();
-                self.comes.store(is_waiting, Ordering::Relaxed);
-                is_waiting
+                };
+                let has_put_off = bench.behavior.is_waiting().then_some(PUT_OFF);
+                let again = [again, has_put_off].into_iter().flatten().min();
+                self.comes.store(again.is_some(), Ordering::Relaxed);
+                again
             };
+            if again == Some(Duration::ZERO) {
+                continue;
+            }
+            // What only waits for its share is not judged any more.
+            if is_over {
+                return;
+            }
             worked = Instant::now();
             if is_busy {
                 std::thread::sleep(GATHER);
             }
-            // No longer than that while a story is put off, for nobody else may do anything on this
-            // host that would bring it up.
-            if is_waiting {
-                std::thread::park_timeout(PUT_OFF);
-            } else {
-                std::thread::park();
+            // No longer than that while a story is put off or waits for the network, for nobody else may do
+            // anything on this host that would bring it up.
+            match again {
+                Some(again) => std::thread::park_timeout(again.min(PUT_OFF)),
+                None => std::thread::park(),
             }
         }
     }
