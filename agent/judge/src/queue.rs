@@ -55,7 +55,7 @@ impl Budget {
 
 fn is_pressing(risk: f32) -> bool {
     // What is not a number is not harmless.
-    !(risk < PRESSING)
+    risk.is_nan() || risk >= PRESSING
 }
 
 /// Something that waits.
