@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::fit::Learned;
 use super::labels::Counts;
 use super::regression::Figures;
-use super::{CAP, HOST_CAP, Learned};
+use super::{CAP, HOST_CAP};
 
 /// What came of the labels of one host.
 #[derive(Clone, Debug, PartialEq, Serialize)]
