@@ -6,9 +6,9 @@ use cordon_proto::policy::Thresholds;
 use cordon_proto::verdict::{Reason, Stage, Verdict, VerdictKind};
 use cordon_rules::Use;
 
-use crate::evaluable;
+use crate::evaluable::{self, Why};
 use crate::fingerprint::{Fingerprint, Fingerprints};
-use crate::floor::{Around, Floor, Word};
+use crate::floor::{Around, Floor, Said, Word};
 use crate::judge::{Counters, Judge, makes_sense};
 
 /// What names a verdict where there is neither a policy nor a model: nothing but rules has a say then.
@@ -228,13 +228,20 @@ impl Cascade {
         thresholds: Thresholds,
         around: &Around,
     ) {
-        let said = format!("the model's verdict, score {:.2}", verdict.score);
+        let score = verdict.score;
+        let said = Said {
+            text: format!("the model's verdict, score {score:.2}"),
+            zh: format!("模型判定，评分 {score:.2}"),
+        };
         let floor = self.floor.as_ref();
         if !floor.is_some_and(|floor| floor.excepts_model(&said, story, around, word)) {
             return;
         }
         word.notes
-            .extend(verdict.reasons.drain(..).map(|reason| reason.text));
+            .extend(verdict.reasons.drain(..).map(|reason| Said {
+                text: reason.text,
+                zh: reason.zh,
+            }));
         verdict.verdict = VerdictKind::Benign;
         verdict.score = below(thresholds.suspicious).min(verdict.score);
         verdict.techniques.clear();
@@ -246,19 +253,17 @@ impl Cascade {
         let lacking = if has_rules || self.model.is_some() {
             evaluable::lacking(story, &Reads::everything())
         } else {
-            Some("there is neither a model nor a rule")
+            Some(Why(
+                "there is neither a model nor a rule",
+                "没有可用的模型或规则",
+            ))
         };
-        let why = lacking.map(|why| Reason {
-            text: why.to_owned(),
-            zh: String::new(),
-            weight: 0.0,
-        });
         Verdict {
             id: story.id.clone(),
             score: 0.0,
             verdict: lacking.map_or(VerdictKind::Benign, |_| VerdictKind::NotEvaluable),
             techniques: Vec::new(),
-            reasons: why.into_iter().collect(),
+            reasons: lacking.map(Reason::from).into_iter().collect(),
             stage: Stage::Rule,
             model: self.model_id().to_owned(),
             micros: 0,
@@ -296,11 +301,11 @@ fn add(verdict: &mut Verdict, word: Word, thresholds: Thresholds) {
             }
         }
     }
-    let decided = word.reasons.into_iter().map(|text| (text, lift));
-    let noted = word.notes.into_iter().map(|text| (text, 0.0));
-    let more = decided.chain(noted).map(|(text, weight)| Reason {
-        text,
-        zh: String::new(),
+    let decided = word.reasons.into_iter().map(|said| (said, lift));
+    let noted = word.notes.into_iter().map(|said| (said, 0.0));
+    let more = decided.chain(noted).map(|(said, weight)| Reason {
+        text: said.text,
+        zh: said.zh,
         weight,
     });
     verdict.reasons.extend(more);

@@ -6,9 +6,24 @@
 
 use cordon_behavior::story::{Process, StdioKind, Story};
 use cordon_model::Reads;
+use cordon_proto::verdict::Reason;
+
+/// Why something cannot be judged, in English and in Simplified Chinese.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Why(pub(crate) &'static str, pub(crate) &'static str);
+
+impl From<Why> for Reason {
+    fn from(why: Why) -> Self {
+        Self {
+            text: why.0.to_owned(),
+            zh: why.1.to_owned(),
+            weight: 0.0,
+        }
+    }
+}
 
 /// Why `story` cannot be judged by a model that reads `reads`, if it cannot.
-pub(crate) fn lacking(story: &Story, reads: &Reads) -> Option<&'static str> {
+pub(crate) fn lacking(story: &Story, reads: &Reads) -> Option<Why> {
     let texts = || story.command.iter().chain(&story.session);
     if texts().any(|text| !is_blank(text))
         || acts(story, reads)
@@ -17,9 +32,12 @@ pub(crate) fn lacking(story: &Story, reads: &Reads) -> Option<&'static str> {
         return None;
     }
     Some(if story.process.is_some() {
-        "neither program nor arguments nor any act of the process that the model reads is known"
+        Why(
+            "neither program nor arguments nor any act of the process that the model reads is known",
+            "进程的程序、参数以及模型可读取的行为均未知",
+        )
     } else {
-        "the shell text is blank"
+        Why("the shell text is blank", "命令文本为空")
     })
 }
 

@@ -37,6 +37,13 @@ pub struct Floor {
     excepted: u64,
 }
 
+/// One thing, in both languages.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) text: String,
+    pub(crate) zh: String,
+}
+
 /// What the floor says of a story.
 #[derive(Debug, Default)]
 pub(crate) struct Word {
@@ -45,9 +52,9 @@ pub(crate) struct Word {
     pub(crate) stage: Option<Stage>,
     pub(crate) techniques: Vec<String>,
     /// What decided.
-    pub(crate) reasons: Vec<String>,
+    pub(crate) reasons: Vec<Said>,
     /// What matched and did not decide: what is only noted, what was excepted.
-    pub(crate) notes: Vec<String>,
+    pub(crate) notes: Vec<Said>,
     /// Places of the exceptions that kept something from counting.
     pub(crate) used: Vec<usize>,
 }
@@ -131,8 +138,10 @@ impl Floor {
             self.rule(found, story, around, &mut word);
         }
         if matches.is_cut {
-            let note = "the story is too large: rules have read only its beginning";
-            word.notes.push(note.to_owned());
+            word.notes.push(Said {
+                text: "the story is too large: rules have read only its beginning".to_owned(),
+                zh: "该记录过大：规则只读取了开头部分".to_owned(),
+            });
         }
         word
     }
@@ -148,7 +157,7 @@ impl Floor {
     /// Whether the model's verdict, told as `what`, is excepted; then that is noted.
     pub(crate) fn excepts_model(
         &self,
-        what: &str,
+        what: &Said,
         story: &Story,
         around: &Around,
         word: &mut Word,
@@ -157,22 +166,32 @@ impl Floor {
     }
 
     fn hit(&self, hit: &Hit, story: &Story, around: &Around, word: &mut Word) {
-        let text = format!(
-            "indicator {} ({}): {}",
-            hit.indicator, hit.source, hit.found
-        );
+        let (indicator, source, found) = (&hit.indicator, &hit.source, &hit.found);
+        let said = Said {
+            text: format!("indicator {indicator} ({source}): {found}"),
+            zh: format!("威胁指标 {indicator}（{source}）：{found}"),
+        };
         let scope = Scope::Ioc(hit.indicator.clone());
-        if !self.excepts(&scope, About::Process, &text, story, around, word) {
-            word.decided(VerdictKind::Malicious, Stage::Ioc, text);
+        if !self.excepts(&scope, About::Process, &said, story, around, word) {
+            word.decided(VerdictKind::Malicious, Stage::Ioc, said);
         }
     }
 
     fn rule(&self, found: &Match<'_>, story: &Story, around: &Around, word: &mut Word) {
         let rule = found.rule;
-        let (title, level, id) = (&rule.title, rule.level.name(), &rule.id);
-        let text = format!("rule \"{title}\" ({level}, {id}): {}", found.evidence);
+        let (level, id) = (rule.level.name(), &rule.id);
+        let said = Said {
+            text: format!(
+                "rule \"{}\" ({level}, {id}): {}",
+                rule.title, found.evidence
+            ),
+            zh: format!(
+                "规则“{}”（{level}，{id}）：{}",
+                rule.title_zh, found.evidence_zh
+            ),
+        };
         let scope = Scope::Rule(id.clone());
-        if self.excepts(&scope, found.about, &text, story, around, word) {
+        if self.excepts(&scope, found.about, &said, story, around, word) {
             return;
         }
         let kind = match rule.level {
@@ -180,17 +199,17 @@ impl Floor {
             // off for what is malicious, and by no rule that means less than that.
             Level::Critical => VerdictKind::Malicious,
             Level::High => VerdictKind::Suspicious,
-            Level::Medium | Level::Low | Level::Informational => return word.notes.push(text),
+            Level::Medium | Level::Low | Level::Informational => return word.notes.push(said),
         };
         word.techniques.extend_from_slice(&rule.techniques);
-        word.decided(kind, Stage::Rule, text);
+        word.decided(kind, Stage::Rule, said);
     }
 
     fn excepts(
         &self,
         scope: &Scope,
         about: About,
-        what: &str,
+        what: &Said,
         story: &Story,
         around: &Around,
         word: &mut Word,
@@ -213,19 +232,23 @@ impl Floor {
 impl Word {
     /// The first to say the worst decides the stage: indicators come before rules, the surest rule before
     /// the others.
-    fn decided(&mut self, kind: VerdictKind, stage: Stage, text: String) {
+    fn decided(&mut self, kind: VerdictKind, stage: Stage, said: Said) {
         if self.kind.is_none_or(|known| kind > known) {
             self.kind = Some(kind);
             self.stage = Some(stage);
         }
-        self.reasons.push(text);
+        self.reasons.push(said);
     }
 }
 
-fn in_words(used: &Exception, what: &str) -> String {
+fn in_words(used: &Exception, what: &Said) -> Said {
     let form = used.form();
     let (id, until, reason, author) = (&form.id, form.expires, &form.reason, &form.author);
-    format!("excepted by {id} until {until} ({reason}; {author}): {what}")
+    let Said { text, zh } = what;
+    Said {
+        text: format!("excepted by {id} until {until} ({reason}; {author}): {text}"),
+        zh: format!("已由例外 {id} 排除，有效期至 {until}（{reason}；{author}）：{zh}"),
+    }
 }
 
 /// What rules and exceptions read that no model does.

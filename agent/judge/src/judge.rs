@@ -10,7 +10,7 @@ use cordon_proto::policy::Thresholds;
 use cordon_proto::verdict::{Reason, Stage, Verdict, VerdictKind};
 
 use crate::cache::{Cache, Entry, Key};
-use crate::evaluable;
+use crate::evaluable::{self, Why};
 use crate::fingerprint::{Fingerprint, Fingerprints};
 use crate::front::Front;
 use crate::occlude::excerpt;
@@ -66,7 +66,7 @@ pub struct Counters {
 /// A story, as far as it costs little.
 enum Read {
     /// Cannot be judged, and why.
-    Nothing(&'static str),
+    Nothing(Why),
     Known(Key, Arc<Entry>),
     New(Key, Box<Input>),
 }
@@ -201,7 +201,11 @@ impl Judge {
             }
         };
         if !entry.score.is_finite() {
-            return self.not_evaluable(story, entry.stage, "the model has no finite score for it");
+            let why = Why(
+                "the model has no finite score for it",
+                "模型无法给出有效评分",
+            );
+            return self.not_evaluable(story, entry.stage, why);
         }
         let kind = name(entry.score, self.thresholds(thresholds));
         let reasons = if is_explained && kind >= VerdictKind::Suspicious {
@@ -226,7 +230,10 @@ impl Judge {
         }
         let input = self.model.read(story);
         if input.tokens.is_empty() {
-            return Read::Nothing("nothing in the story is readable");
+            return Read::Nothing(Why(
+                "nothing in the story is readable",
+                "记录中没有可读取的内容",
+            ));
         }
         let key = Key::of(&input);
         match self.recall(&key) {
@@ -330,18 +337,14 @@ impl Judge {
         }
     }
 
-    fn not_evaluable(&mut self, story: &Story, stage: Stage, why: &str) -> Verdict {
+    fn not_evaluable(&mut self, story: &Story, stage: Stage, why: Why) -> Verdict {
         self.counters.not_evaluable += 1;
         Verdict {
             id: story.id.clone(),
             score: 0.0,
             verdict: VerdictKind::NotEvaluable,
             techniques: Vec::new(),
-            reasons: vec![Reason {
-                text: why.to_owned(),
-                zh: String::new(),
-                weight: 0.0,
-            }],
+            reasons: vec![why.into()],
             stage,
             model: self.model.id().to_owned(),
             micros: 0,

@@ -77,6 +77,8 @@ pub struct Rule {
     pub id: String,
     /// What it finds, in a few words.
     pub title: String,
+    /// The same in Simplified Chinese, by `title_zh`; the title where there is none.
+    pub title_zh: String,
     /// How sure it is.
     pub level: Level,
     /// ATT&CK technique ids of its tags.
@@ -109,6 +111,8 @@ pub struct Match<'a> {
     pub about: About,
     /// What it matched, for people: hostile text, at most some 200 bytes.
     pub evidence: String,
+    /// The same in Simplified Chinese.
+    pub evidence_zh: String,
 }
 
 /// What matched of one story.
@@ -303,7 +307,8 @@ impl RuleSet {
                         found.push(Match {
                             rule,
                             about: subject.about,
-                            evidence: evidence(category, &scene),
+                            evidence: evidence(category, &scene, Language::En),
+                            evidence_zh: evidence(category, &scene, Language::Zh),
                         });
                     }
                 }
@@ -330,8 +335,14 @@ impl RuleSet {
     }
 }
 
+#[derive(Clone, Copy)]
+enum Language {
+    En,
+    Zh,
+}
+
 /// What of an event people want to see.
-fn evidence(category: Category, scene: &Scene<'_>) -> String {
+fn evidence(category: Category, scene: &Scene<'_>, language: Language) -> String {
     let of = |field: Field| scene.fields[field as usize].unwrap_or_default();
     let text = match category {
         Category::ProcessCreation => match of(Field::CommandLine) {
@@ -341,16 +352,36 @@ fn evidence(category: Category, scene: &Scene<'_>) -> String {
         Category::NetworkConnection => {
             let address = [Field::DestinationIp, Field::SourceIp].map(of).concat();
             let port = [Field::DestinationPort, Field::SourcePort].map(of).concat();
-            format!("{} {address} port {port}", of(Field::Direction))
+            let direction = of(Field::Direction);
+            match language {
+                Language::En => format!("{direction} {address} port {port}"),
+                Language::Zh => format!("{direction} {address} 端口 {port}"),
+            }
         }
-        Category::DnsQuery => format!("asked for {}", of(Field::QueryName)),
-        Category::FileRates => format!(
-            "{} files written, {} renamed, {} removed, in a minute {} of the samples encrypted in place of others",
-            of(Field::FilesWritten),
-            of(Field::FilesRenamed),
-            of(Field::FilesRemoved),
-            of(Field::FilesEncrypted)
-        ),
+        Category::DnsQuery => {
+            let name = of(Field::QueryName);
+            match language {
+                Language::En => format!("asked for {name}"),
+                Language::Zh => format!("查询域名 {name}"),
+            }
+        }
+        Category::FileRates => {
+            let [written, renamed, removed, encrypted] = [
+                Field::FilesWritten,
+                Field::FilesRenamed,
+                Field::FilesRemoved,
+                Field::FilesEncrypted,
+            ]
+            .map(of);
+            match language {
+                Language::En => format!(
+                    "{written} files written, {renamed} renamed, {removed} removed, in a minute {encrypted} of the samples encrypted in place of others"
+                ),
+                Language::Zh => format!(
+                    "写入 {written} 个文件，重命名 {renamed} 个，删除 {removed} 个，一分钟内 {encrypted} 个抽样文件被加密内容取代"
+                ),
+            }
+        }
         _ => format!("{} {}", of(Field::Operation), of(Field::TargetFilename)),
     };
     crate::problem::cut(&text, 200).to_owned()

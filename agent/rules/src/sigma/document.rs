@@ -46,6 +46,7 @@ pub(super) fn read(
         }
     }
     let title = text(node, "title")?.ok_or_else(|| broken("title is missing"))?;
+    let title_zh = text(node, "title_zh")?.unwrap_or(title);
     let id = text(node, "id")?.unwrap_or(title);
     let status = text(node, "status")?.unwrap_or_default();
     if matches!(status, "deprecated" | "unsupported") {
@@ -55,6 +56,7 @@ pub(super) fn read(
     Ok(Rule {
         id: cut(id, MOST_TITLE).to_owned(),
         title: cut(title, MOST_TITLE).to_owned(),
+        title_zh: cut(title_zh, MOST_TITLE).to_owned(),
         level: level(node)?,
         techniques: techniques(node)?,
         file: Arc::clone(file),
