@@ -150,8 +150,8 @@ fn summary(evidence: &Evidence) -> String {
         );
     };
     let mut sentences = vec![what_ran(evidence, lead), how_it_was_judged(lead)];
-    if !lead.reasons.is_empty() {
-        sentences.push(format!("权重最高的依据：{}。", lead.reasons.join("、")));
+    if !lead.reasons_zh.is_empty() {
+        sentences.push(format!("权重最高的依据：{}。", lead.reasons_zh.join("、")));
     }
     if !evidence.techniques.is_empty() {
         let named: Vec<String> = evidence.techniques.iter().map(technique).collect();

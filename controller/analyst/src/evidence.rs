@@ -6,7 +6,7 @@ mod stopped;
 use cordon_behavior::story::StdioKind;
 use cordon_proto::id::IsolationId;
 use cordon_proto::record::{Detection, IsolationReport, IsolationState};
-use cordon_proto::verdict::VerdictKind;
+use cordon_proto::verdict::{Reason, VerdictKind};
 use jiff::Timestamp;
 
 use crate::attack::{self, Tactic, Technique};
@@ -55,6 +55,8 @@ pub(crate) struct Lead {
     pub kind: VerdictKind,
     pub score: f32,
     pub reasons: Vec<String>,
+    /// The same reasons in Chinese.
+    pub reasons_zh: Vec<String>,
     pub model: String,
     pub decision: String,
     pub decision_reason: String,
@@ -215,7 +217,8 @@ impl Lead {
             without_file: process.memfd || process.deleted_exe,
             kind: detection.verdict.verdict,
             score: detection.verdict.score,
-            reasons: reasons(detection),
+            reasons: reasons(detection, |reason| &reason.text),
+            reasons_zh: reasons(detection, in_chinese),
             model: plain(&detection.verdict.model, NAME_CHARS),
             decision: plain(&detection.decision, NAME_CHARS),
             decision_reason: plain(&detection.decision_reason, REASON_CHARS),
@@ -276,15 +279,24 @@ fn remotes(detection: &Detection) -> Vec<String> {
 }
 
 /// Only what raises the score; a reason against it would read as its opposite.
-fn reasons(detection: &Detection) -> Vec<String> {
+fn reasons(detection: &Detection, of: impl Fn(&Reason) -> &str) -> Vec<String> {
     detection
         .verdict
         .reasons
         .iter()
         .filter(|reason| reason.weight > 0.0)
         .take(MOST_REASONS)
-        .map(|reason| quoted(&reason.text, REASON_CHARS))
+        .map(|reason| quoted(of(reason), REASON_CHARS))
         .collect()
+}
+
+/// Agents of before told some reasons in English only.
+fn in_chinese(reason: &Reason) -> &str {
+    if reason.zh.is_empty() {
+        &reason.text
+    } else {
+        &reason.zh
+    }
 }
 
 fn steps(isolations: &[&IsolationFact]) -> Vec<Step> {
