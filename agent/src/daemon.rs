@@ -35,6 +35,7 @@ use crate::local;
 use crate::orders::Orders;
 use crate::pins::Pins;
 use crate::policy_store::PolicyStore;
+use crate::prevention::Prevention;
 use crate::recorder::Recorder;
 use crate::release_codes::ReleaseCodes;
 use crate::rules::{self, Places};
@@ -127,6 +128,7 @@ async fn serve(
     let (hands, outcomes) = Hands::start(containment)?;
     let kin = Arc::new(OnceLock::new());
     let stopper = Stopper::start(&config.state_dir, recorder.clone(), Arc::clone(&kin))?;
+    let prevention = Prevention::start(recorder.clone(), stopper.clone(), Arc::clone(&counts))?;
     let blocker = Blocker::start(Blocks::open(&config.state_dir)?, recorder.clone())?;
     let pins = Arc::new(Pins::load(&config.state_dir, &identity.controller));
     let (presence, presence_seen) = watch::channel(Presence::default());
@@ -138,6 +140,7 @@ async fn serve(
         isolation: Isolation::restart(found.spec.as_ref(), hands, Timestamp::now()),
         stopper,
         blocker,
+        prevention: prevention.clone(),
         caps: Caps::load(&config.state_dir),
         facts: facts.clone(),
         identity: identity.clone(),
@@ -169,10 +172,8 @@ async fn serve(
         counts,
         out,
         kin,
-        host: (
-            uplink.identity.host.to_string(),
-            uplink.identity.audience.group.clone(),
-        ),
+        prevention,
+        identity: uplink.identity.clone(),
     };
     let vitals = Arc::clone(&uplink.vitals);
     let watching = tokio::task::spawn_blocking(move || vitals.watches(start.watching()));
@@ -212,8 +213,9 @@ struct Start {
     out: mpsc::Sender<Finding>,
     /// Where the graph can be asked, from when there is one.
     kin: Arc<OnceLock<Kin>>,
-    /// Id of this host, and its group: exceptions may be for one of them.
-    host: (String, String),
+    prevention: Prevention,
+    /// Exceptions may be for this host or its group.
+    identity: Identity,
 }
 
 impl Start {
@@ -230,7 +232,8 @@ impl Start {
         for problem in rules.problems() {
             tracing::warn!(%problem, "rules");
         }
-        let floor = rules.floor(&self.host.0, &self.host.1);
+        let identity = &self.identity;
+        let floor = rules.floor(&identity.host.to_string(), &identity.audience.group);
         let rules = rules.status();
         let sensor = self
             .sensor(Cascade::new(judge, Some(floor)))
@@ -272,9 +275,15 @@ impl Start {
         let intake = Arc::new(intake);
         self.kin.get_or_init(|| intake.kin());
         let resting = Arc::clone(&intake);
-        let take = move |event| intake.take(event);
-        Sensor::start_with_rest(self.config.sensor, take, move || resting.rest())
-            .map_err(|error| error.chain())
+        let prevention = self.prevention.clone();
+        let take = move |event| {
+            prevention.note(&event);
+            intake.take(event);
+        };
+        let sensor = Sensor::start_with_rest(self.config.sensor, take, move || resting.rest());
+        let mut sensor = sensor.map_err(|error| error.chain())?;
+        self.prevention.gate(sensor.take_exec_gate());
+        Ok(sensor)
     }
 }
 

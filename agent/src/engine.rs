@@ -38,6 +38,7 @@ use crate::losses::Losses;
 use crate::orders::{Fate, Orders};
 use crate::pins::Pins;
 use crate::policy_store::{Offer, PolicyStore};
+use crate::prevention::Prevention;
 use crate::recorder::Recorder;
 use crate::release_codes::ReleaseCodes;
 use crate::stopping::Stopper;
@@ -96,6 +97,8 @@ pub struct Parts {
     pub stopper: Stopper,
     /// The way to the thread that blocks remote ends.
     pub blocker: Blocker,
+    /// The way to the thread that keeps programs from running.
+    pub prevention: Prevention,
     /// What this agent did by itself in the last hour.
     pub caps: Caps,
     /// The way to the outbox.
@@ -303,6 +306,7 @@ impl Engine {
         self.parts
             .thresholds
             .send_replace(policy.and_then(|policy| policy.thresholds));
+        self.parts.prevention.rule(policy);
         if let Some(since) = self.parts.policy.stale_since(now) {
             tracing::warn!(%since, "the policy is past its expiry; it stays in force");
         }

@@ -33,6 +33,7 @@ pub mod metrics;
 pub mod orders;
 pub mod pins;
 pub mod policy_store;
+pub mod prevention;
 pub mod recent;
 pub mod recorder;
 pub mod recording;

@@ -239,7 +239,7 @@ impl Worker {
                 probes = tried;
                 stopped
             }),
-            StopAct::Thawed | StopAct::Rejoined => return,
+            StopAct::Thawed | StopAct::Rejoined | StopAct::Prevented => return,
         };
         let took_ns = monotonic_ns().saturating_sub(job.event_mono_ns);
         let goes_on = done.is_ok();
@@ -303,7 +303,8 @@ impl Worker {
     }
 }
 
-fn tell(recorder: &Recorder, report: StopReport) {
+/// Logs it and puts it into the outbox.
+pub fn tell(recorder: &Recorder, report: StopReport) {
     tracing::warn!(
         act = ?report.act, count = report.count, survivors = report.survivors.len(), spared = report.spared.len(),
         proved = report.proved, reason = %report.reason, "processes"

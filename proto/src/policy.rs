@@ -1,5 +1,7 @@
 //! The policy: what an agent may do by itself, signed by a key that need not be online.
 
+mod programs;
+
 use std::net::IpAddr;
 
 use ed25519_dalek::VerifyingKey;
@@ -8,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::envelope::{Envelope, EnvelopeError, Signed};
 use crate::release::{MAX_RELEASE_KEYS, ReleaseKey};
+pub use programs::{
+    BlockedFile, BlockedPrograms, MAX_PROGRAM_FILES, MAX_PROGRAM_PATH_BYTES, MAX_PROGRAM_PATHS,
+};
 
 /// How far a verdict may go without a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,6 +197,9 @@ pub struct Policy {
     /// Whether the other hosts of the group block one that is isolated. Written only when they do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block_isolated: Option<BlockIsolated>,
+    /// Programs that must not run. Written only when there are any.
+    #[serde(default, skip_serializing_if = "BlockedPrograms::is_empty")]
+    pub blocked_programs: BlockedPrograms,
     /// Brakes.
     pub caps: Caps,
     /// Executables that no automatic action may touch, by absolute path.
@@ -312,6 +320,8 @@ impl Policy {
                 "block_remote: {seconds} seconds are not between 1 and {MAX_BLOCK_SECONDS}"
             )));
         }
+        let programs = self.blocked_programs.check(&self.protected_processes);
+        programs.map_err(|why| PolicyError::Invalid(format!("blocked_programs: {why}")))?;
         self.check_block_isolated()?;
         self.check_release()
     }

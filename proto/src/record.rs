@@ -151,6 +151,8 @@ pub enum StopAct {
     CutOff,
     /// Let back to the network.
     Rejoined,
+    /// Killed before the first instruction: the policy lists the program.
+    Prevented,
 }
 
 /// A process that something was done to.

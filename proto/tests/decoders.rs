@@ -11,8 +11,8 @@ use cordon_proto::id::{HostId, IsolationId};
 use cordon_proto::order::{Order, OrderState, Receipt, Verb};
 use cordon_proto::pb;
 use cordon_proto::policy::{
-    AllowRule, Audience, BlockRemote, Caps, IsolationPolicy, Mode, OrderKey, Policy, Stop,
-    Thresholds, Transport, WithoutProof,
+    AllowRule, Audience, BlockRemote, BlockedPrograms, Caps, IsolationPolicy, Mode, OrderKey,
+    Policy, Stop, Thresholds, Transport, WithoutProof,
 };
 use cordon_proto::record::{
     BlockAct, BlockReport, Detection, IsolationReport, IsolationState, LossReport, PolicyReport,
@@ -60,6 +60,7 @@ fn policy() -> Policy {
         cut_off: true,
         block_remote: Some(BlockRemote { seconds: 3600 }),
         block_isolated: None,
+        blocked_programs: BlockedPrograms::default(),
         protected_addresses: vec!["192.0.2.80".parse().unwrap()],
         caps: Caps {
             isolations_per_hour: 2,

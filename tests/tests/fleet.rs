@@ -19,6 +19,8 @@ mod enrolment;
 mod peers;
 #[path = "fleet/policy.rs"]
 mod policy;
+#[path = "fleet/prevention.rs"]
+mod prevention;
 #[path = "fleet/release_code.rs"]
 mod release_code;
 #[path = "fleet/stopping.rs"]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use exec::{Exec, FileIdentity, Origin};
+pub use exec::{Exec, FileIdentity, Listed, Origin};
 pub use file::{FileChange, FileOp, FileRates, Sensitivity};
 pub use network::{Closed, Direction, Dns, Protocol, SocketFamily};
 pub use process::{Credentials, Login, LoginMethod, Namespaces};

@@ -36,5 +36,5 @@ pub use error::ContainError;
 pub use probe::ProbeTarget;
 pub use quarantine::{Facts, Held, MAX_FILE_BYTES, MOST_FILES, Quarantine, QuarantineError};
 pub use spec::IsolationSpec;
-pub use tree::{CutOff, Cuts, Maker, Stopped, Tree, Trees};
+pub use tree::{CutOff, Cuts, HeldProcess, Maker, Stopped, Tree, Trees};
 pub use watch::NftWatch;

@@ -9,6 +9,7 @@
 //! would take it from whoever accounts for it there.
 
 mod cut;
+mod held;
 mod ledger;
 mod plan;
 mod process;
@@ -22,6 +23,7 @@ use cordon_proto::record::StoppedProcess;
 
 use crate::error::ContainError;
 pub use cut::{CutOff, Cuts};
+pub use held::HeldProcess;
 use ledger::{Entry, Ledger};
 use plan::{Name, Table};
 

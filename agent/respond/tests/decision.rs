@@ -2,7 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
 use cordon_proto::policy::{
-    BlockRemote, Caps, IsolationPolicy, Mode, Policy, Stop, Thresholds, WithoutProof,
+    BlockRemote, BlockedPrograms, Caps, IsolationPolicy, Mode, Policy, Stop, Thresholds,
+    WithoutProof,
 };
 use cordon_proto::verdict::{Stage, Verdict, VerdictKind};
 use cordon_respond::{Action, Standing, Subject, decide};
@@ -57,6 +58,7 @@ fn policy(mode: Mode) -> Policy {
         block_remote: None,
         cut_off: false,
         block_isolated: None,
+        blocked_programs: BlockedPrograms::default(),
         protected_addresses: Vec::new(),
         caps: Caps {
             isolations_per_hour: 2,

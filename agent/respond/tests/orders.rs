@@ -4,7 +4,9 @@
 use cordon_proto::envelope::{Envelope, sign};
 use cordon_proto::id::{HostId, OrderId};
 use cordon_proto::order::{Order, Verb};
-use cordon_proto::policy::{Caps, IsolationPolicy, Mode, OrderKey, Policy, Stop, WithoutProof};
+use cordon_proto::policy::{
+    BlockedPrograms, Caps, IsolationPolicy, Mode, OrderKey, Policy, Stop, WithoutProof,
+};
 use cordon_respond::order::{Refusal, admit};
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
@@ -61,6 +63,7 @@ fn policy() -> Policy {
         block_remote: None,
         cut_off: false,
         block_isolated: None,
+        blocked_programs: BlockedPrograms::default(),
         protected_addresses: Vec::new(),
         caps: Caps {
             isolations_per_hour: 0,

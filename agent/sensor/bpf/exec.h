@@ -2,6 +2,7 @@
 /* New program images. */
 #include "image.h"
 #include "environment.h"
+#include "listed.h"
 #include "throttle.h"
 
 /* One buffer per CPU is enough: the kernel does not run a program again on a CPU while it runs there. */
@@ -72,19 +73,30 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm
 {
 	__u32 zero = 0;
 	struct exec_buffer *buffer = bpf_map_lookup_elem(&exec_buffers, &zero);
-	__u32 end;
+	__u32 act = listed_act(), end;
 
 	if (!buffer)
 		return 0;
 	head_of(&buffer->record.head, RECORD_EXEC, task);
-	if (!buffer->record.head.process.pid || throttled(RECORD_EXEC, buffer->record.head.cgroup_id))
+	if (!buffer->record.head.process.pid)
 		return 0;
-	end = fill_argv(buffer, task, fill_name(buffer, bprm, fill_image(buffer, task)));
+	if (!act && throttled(RECORD_EXEC, buffer->record.head.cgroup_id))
+		return 0;
+	end = fill_image(buffer, task);
+	/* No storm hides a program that must not run, and none that does is told twice. */
+	if (act && !on_listed(buffer, act) &&
+	    throttled(RECORD_EXEC, buffer->record.head.cgroup_id))
+		return 0;
+	end = fill_argv(buffer, task, fill_name(buffer, bprm, end));
 	fill_environment(buffer, task, bprm);
 	if (end > TEXT_BYTES)
 		return 0;
-	if (bpf_ringbuf_output(&ring, buffer, sizeof(struct exec_record) + end, wake_now()))
+	if (bpf_ringbuf_output(&ring, buffer, sizeof(struct exec_record) + end, wake_now())) {
 		count_loss(RECORD_EXEC);
+		/* Nobody will hear of it, so nobody would let it go on. This takes the SIGSTOP back. */
+		if (buffer->record.flags & EXEC_HELD)
+			bpf_send_signal(SIGCONT);
+	}
 	wake_late();
 	return 0;
 }

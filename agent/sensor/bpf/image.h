@@ -24,6 +24,8 @@
 #define TTYAUX_MAJOR 5
 #define PTS_FIRST_MAJOR 136
 #define PTS_LAST_MAJOR 143
+/* Longest path on the list of programs that must not run, with a NUL behind each name. */
+#define LISTED_PATH_BYTES 256
 
 /*
  * A path being walked upwards. It lies in the buffer rather than on the stack, because the verifier
@@ -62,6 +64,7 @@ struct exec_buffer {
 	/* From here on nothing is submitted. */
 	struct walk walk;
 	struct environment environment;
+	char listed_path[LISTED_PATH_BYTES];
 };
 
 static __always_inline __u8 device_kind(__u32 device)

@@ -55,6 +55,10 @@ enum exec_flags {
 	EXEC_BY_DESCRIPTOR = 1 << 9,
 	/* The snapshot found it in the middle of an exec. */
 	EXEC_UNDER_WAY = 1 << 10,
+	/* On the list of programs that must not run; it was killed, or stopped until user space has looked. */
+	EXEC_LISTED = 1 << 11,
+	EXEC_KILLED = 1 << 12,
+	EXEC_HELD = 1 << 13,
 };
 
 enum namespace_kind {

@@ -19,7 +19,6 @@
 #define TCP_CLOSE 7
 #define TCP_LISTEN 10
 
-#define BPF_F_NO_PREALLOC 1
 #define BPF_F_CLONE (1 << 9)
 #define BPF_SK_STORAGE_GET_F_CREATE 1
 /* Of a cgroup program: let it be done. */

@@ -3,6 +3,7 @@
 mod cgroups;
 mod heirs;
 mod hooks;
+mod listed;
 mod losses;
 mod network;
 mod ring;
@@ -27,6 +28,7 @@ use crate::pace::{NAP, Pace};
 use crate::sensor::{Ready, Started, tell};
 use crate::{Coverage, Mode, SensorConfig, SensorError, clock, coverage, task};
 use heirs::Heirs;
+pub use listed::{ExecGate, ExecList, ListedAct, MOST_PATH_BYTES, MOST_PATHS, MOST_SIZES};
 use losses::Losses;
 use ring::Ring;
 pub(crate) use setids::SetIds;
@@ -73,8 +75,9 @@ pub(crate) fn watch(
         left_out,
         coverage,
         set_ids,
+        exec_gate: ExecGate::of(&skel),
     };
-    tell(ready, Started::Ebpf(attached));
+    tell(ready, Started::Ebpf(Box::new(attached)));
     let mut losses = Losses::new(skel.object());
     let mut throttles = Throttles::new(out);
     let mut heirs = Heirs::default();
@@ -145,6 +148,7 @@ pub(crate) fn probe() -> Result<Attached, SensorError> {
         left_out,
         coverage,
         set_ids: SetIds::of(&skel),
+        exec_gate: None,
     })
 }
 
@@ -156,6 +160,8 @@ pub(crate) struct Attached {
     pub coverage: Vec<Coverage>,
     /// While the programs are attached.
     pub set_ids: Option<SetIds>,
+    /// While the programs are attached; `None` where nobody asked.
+    pub exec_gate: Option<ExecGate>,
 }
 
 impl Attached {

@@ -68,6 +68,7 @@ pub use cordon_behavior::event::{Event, EventBody, Exec, ProcessKey};
 pub use coverage::{CLASSES, Coverage};
 pub use digests::{DigestLimits, Digests, NoDigest};
 pub use dns::read as read_dns;
+pub use ebpf::{ExecGate, ExecList, ListedAct, MOST_PATH_BYTES, MOST_PATHS, MOST_SIZES};
 pub use error::SensorError;
 pub use facts::owner_of;
 pub use facts::{

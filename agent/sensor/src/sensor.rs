@@ -7,7 +7,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use cordon_behavior::event::Event;
 
 use crate::coverage::{self, CLASSES, Coverage};
-use crate::ebpf::Attached;
+use crate::ebpf::{Attached, ExecGate};
 use crate::facts::Facts;
 use crate::out::Out;
 use crate::task::Task;
@@ -137,6 +137,7 @@ pub struct Sensor {
     mode: Mode,
     fallback_reason: Option<String>,
     coverage: Vec<Coverage>,
+    exec_gate: Option<ExecGate>,
     out: Out,
     /// The sources beside the main one go first.
     _tasks: Vec<Task>,
@@ -177,12 +178,13 @@ impl Sensor {
             watch(&main_config, &main_out, stopped, &ready, &mut rest);
         })
         .map_err(SensorError::Thread)?;
-        let mut set_ids = None;
+        let (mut set_ids, mut exec_gate) = (None, None);
         let (mode, fallback_reason, mut coverage) =
             match is_ready.recv().map_err(|_| SensorError::Died)? {
                 Started::Failed(error) => return Err(error),
                 Started::Ebpf(mut attached) => {
                     set_ids = attached.set_ids.take();
+                    exec_gate = attached.exec_gate.take();
                     (Mode::Ebpf, None, attached.rows())
                 }
                 Started::Proc { reason } => {
@@ -209,6 +211,7 @@ impl Sensor {
             mode,
             fallback_reason,
             coverage,
+            exec_gate,
             out,
             _tasks: tasks,
             _main: main,
@@ -223,6 +226,11 @@ impl Sensor {
     /// Why [`Mode::Auto`] fell back to `/proc`.
     pub fn fallback_reason(&self) -> Option<&str> {
         self.fallback_reason.as_deref()
+    }
+
+    /// Where programs are kept from running, once; `None` where only `/proc` is watched, and the next times.
+    pub fn take_exec_gate(&mut self) -> Option<ExecGate> {
+        self.exec_gate.take()
     }
 
     /// How many events went through so far.
@@ -324,7 +332,7 @@ impl Source {
 /// What the main thread tells the starter.
 pub(crate) enum Started {
     /// By eBPF.
-    Ebpf(Attached),
+    Ebpf(Box<Attached>),
     /// By `/proc`, because of what eBPF said.
     Proc {
         reason: Option<String>,

@@ -48,7 +48,7 @@ pub struct Counts {
     last_judged: Gauge,
     images: Gauge,
     trees: Gauge,
-    pub(super) digests: Digests,
+    pub(crate) digests: Digests,
 }
 
 impl Counts {

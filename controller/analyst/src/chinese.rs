@@ -72,6 +72,7 @@ fn processes(stopped: &Stopped) -> String {
         StopAct::Thawed => "恢复运行",
         StopAct::CutOff => "断网",
         StopAct::Rejoined => "恢复联网",
+        StopAct::Prevented => "阻止运行",
     };
     let by = match stopped.policy_version {
         0 => "由主机旁的操作人员执行".to_owned(),
@@ -99,6 +100,8 @@ fn outcome(stopped: &Stopped, act: &str) -> Option<String> {
     }
     let said = match (stopped.act, stopped.proved) {
         (StopAct::Thawed | StopAct::Rejoined, _) => return None,
+        (StopAct::Prevented, true) => "已证明其在执行首条指令前即被终止",
+        (StopAct::Prevented, false) => "未能证明其完全没有运行",
         (StopAct::CutOff, true) => "已证明其网络通信均被阻断，且该进程树中没有其他进程",
         (StopAct::CutOff, false) => "未能证明其网络通信均被阻断",
         (_, true) => "已证明该进程树中没有其他进程",

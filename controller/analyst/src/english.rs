@@ -75,6 +75,7 @@ fn processes(stopped: &Stopped) -> String {
         StopAct::Thawed => "let go on",
         StopAct::CutOff => "cut off the network",
         StopAct::Rejoined => "let back to the network",
+        StopAct::Prevented => "kept from running",
     };
     let by = match stopped.policy_version {
         0 => "by a person at the host".to_owned(),
@@ -103,6 +104,8 @@ fn outcome(stopped: &Stopped, act: &str) -> Option<String> {
     }
     let said = match (stopped.act, stopped.proved) {
         (StopAct::Thawed | StopAct::Rejoined, _) => return None,
+        (StopAct::Prevented, true) => "proved: ended before the first instruction",
+        (StopAct::Prevented, false) => "not proved that nothing of it ran",
         (StopAct::CutOff, true) => {
             "proved: nothing of theirs leaves, and there is nobody else of this tree"
         }

@@ -5,7 +5,9 @@
 mod support;
 
 use cordon_proto::envelope::sign;
-use cordon_proto::policy::{Caps, IsolationPolicy, Mode, Policy, Stop, WithoutProof};
+use cordon_proto::policy::{
+    BlockedPrograms, Caps, IsolationPolicy, Mode, Policy, Stop, WithoutProof,
+};
 use cordon_store::{
     CertificateFacts, HelloFacts, NewApiToken, NewSession, NewUser, Role, SecretHash, Store,
     StoreError, TokenRefusal,
@@ -129,6 +131,7 @@ fn policy(version: u64, group: &str) -> Policy {
         block_remote: None,
         cut_off: false,
         block_isolated: None,
+        blocked_programs: BlockedPrograms::default(),
         protected_addresses: Vec::new(),
         caps: Caps {
             isolations_per_hour: 1,

@@ -38,6 +38,7 @@ fn policy(version: u64) -> Policy {
         block_remote: None,
         cut_off: false,
         block_isolated: None,
+        blocked_programs: BlockedPrograms::default(),
         protected_addresses: Vec::new(),
         caps: Caps {
             isolations_per_hour: 2,
@@ -209,4 +210,41 @@ fn senseless_thresholds_are_refused() {
         accept(&senseless, None),
         Err(PolicyError::Invalid(_))
     ));
+}
+
+#[test]
+fn programs_that_must_not_run_are_listed_by_one_name_each() {
+    let with = |paths: &[&str], sha256: &str, bytes: Option<u64>| {
+        let files = [BlockedFile {
+            sha256: sha256.to_owned(),
+            bytes,
+        }];
+        let blocked_programs = BlockedPrograms {
+            paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+            files: files.into_iter().filter(|f| !f.sha256.is_empty()).collect(),
+        };
+        accept(
+            &Policy {
+                blocked_programs,
+                ..policy(1)
+            },
+            None,
+        )
+    };
+    let digest = "ab".repeat(32);
+    with(&["/usr/bin/xmrig", "/x"], &digest, Some(1)).unwrap();
+    with(&[], &digest, None).unwrap();
+    let long = format!("/{}", "x".repeat(MAX_PROGRAM_PATH_BYTES));
+    let bad = [
+        "", "x", "/", "//x", "/x/", "/x/../y", "/./x", "/x\0y", &long,
+    ];
+    for path in bad.into_iter().chain(["/usr/sbin/sshd"]) {
+        let refused = with(&[path], "", None).unwrap_err();
+        assert!(matches!(refused, PolicyError::Invalid(_)), "{path:?}");
+    }
+    for (sha256, bytes) in [("ab", None), ("zz", None), (digest.as_str(), Some(0))] {
+        with(&[], sha256, bytes).unwrap_err();
+    }
+    let many = vec!["/x"; MAX_PROGRAM_PATHS + 1];
+    with(&many, "", None).unwrap_err();
 }

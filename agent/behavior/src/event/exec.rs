@@ -33,6 +33,18 @@ pub struct Origin {
     pub world_writable: Option<bool>,
 }
 
+/// What the kernel did with a program that is on the list of those that must not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Listed {
+    /// Nothing: it is only told.
+    Told,
+    /// Killed.
+    Killed,
+    /// Stopped, until it is known whether its content is listed: its size is.
+    Held,
+}
+
 /// A process image.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -86,4 +98,7 @@ pub struct Exec {
     pub origin: Origin,
     /// Found by the start-up snapshot rather than seen happening.
     pub snapshot: bool,
+    /// What was done because the policy lists the program, before its first instruction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listed: Option<Listed>,
 }

@@ -9,6 +9,10 @@ use super::plan::{Name, Row, Table};
 /// `task_struct::flags`, linux/sched.h: a thread of the kernel.
 const PF_KTHREAD: u64 = 0x0020_0000;
 
+/// proc_pid_stat(5) numbers fields from 1; the third is the first behind the name.
+const FIRST_FIELD: usize = 3;
+const USER_TICKS: usize = 14;
+
 /// What a thread is doing, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -54,6 +58,15 @@ impl Name {
     pub(super) fn is_stopped(self) -> bool {
         let threads = self.threads();
         self.is_there() && threads.contains(&State::Stopped) && !threads.contains(&State::Other)
+    }
+
+    /// Time that it ran in user mode, clock ticks; `None` when it is not there.
+    pub(super) fn user_ticks(self) -> Option<u64> {
+        let stat = fs::read(format!("/proc/{}/stat", self.pid)).ok()?;
+        let (_, row) = parse(&stat)?;
+        (row.start_ticks == self.start_ticks)
+            .then(|| fields(&stat)?.get(USER_TICKS - FIRST_FIELD)?.parse().ok())
+            .flatten()
     }
 
     /// Path of its image; empty when it cannot be told.
@@ -111,11 +124,8 @@ fn row(pid: u32) -> Option<Row> {
 
 /// `PID (NAME) STATE PPID ...`, proc_pid_stat(5). The name may be anything: its end is the last parenthesis.
 fn parse(stat: &[u8]) -> Option<(State, Row)> {
-    let end = stat.iter().rposition(|byte| *byte == b')')?;
-    let rest = std::str::from_utf8(&stat[end + 1..]).ok()?;
-    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-    // Fields are numbered from 1, and the state is the third.
-    let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+    let fields = fields(stat)?;
+    let field = |number: usize| fields.get(number - FIRST_FIELD)?.parse::<u64>().ok();
     let state = match *fields.first()? {
         "Z" | "X" | "x" => State::Ended,
         "T" | "t" => State::Stopped,
@@ -131,6 +141,13 @@ fn parse(stat: &[u8]) -> Option<(State, Row)> {
         is_kernel: field(9)? & PF_KTHREAD != 0,
     };
     Some((state, row))
+}
+
+/// Those behind the name.
+fn fields(stat: &[u8]) -> Option<Vec<&str>> {
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(&stat[end + 1..]).ok()?;
+    Some(rest.split_ascii_whitespace().collect())
 }
 
 fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {

@@ -2,7 +2,7 @@
 
 use std::mem::offset_of;
 
-use cordon_behavior::event::{EventBody, Exec, FileIdentity, Namespaces, Origin};
+use cordon_behavior::event::{EventBody, Exec, FileIdentity, Listed, Namespaces, Origin};
 use cordon_behavior::story::StdioKind;
 
 use super::{Decoded, Head, Key, Reader, RecordError};
@@ -18,6 +18,9 @@ const FLAG_WRITABLE: u16 = 1 << 7;
 const FLAG_SCRIPT: u16 = 1 << 8;
 const FLAG_BY_DESCRIPTOR: u16 = 1 << 9;
 const FLAG_UNDER_WAY: u16 = 1 << 10;
+const FLAG_LISTED: u16 = 1 << 11;
+const FLAG_KILLED: u16 = 1 << 12;
+const FLAG_HELD: u16 = 1 << 13;
 
 /// Nobody's login uid and session.
 const NONE: u32 = u32::MAX;
@@ -143,6 +146,12 @@ pub(super) fn exec(reader: &Reader<'_>) -> Decoded {
             ..Origin::default()
         },
         snapshot: has(FLAG_SNAPSHOT),
+        listed: match (has(FLAG_KILLED), has(FLAG_HELD), has(FLAG_LISTED)) {
+            (true, ..) => Some(Listed::Killed),
+            (_, true, _) => Some(Listed::Held),
+            (.., true) => Some(Listed::Told),
+            _ => None,
+        },
     };
     Ok((EventBody::Exec(Box::new(exec)), texts.at))
 }

@@ -1,6 +1,8 @@
 //! What flows: keys, a policy, a detection.
 
-use cordon_proto::policy::{Caps, IsolationPolicy, Mode, OrderKey, Policy, Stop, WithoutProof};
+use cordon_proto::policy::{
+    BlockedPrograms, Caps, IsolationPolicy, Mode, OrderKey, Policy, Stop, WithoutProof,
+};
 use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -35,6 +37,7 @@ pub fn policy(version: u64) -> Policy {
         block_remote: None,
         cut_off: false,
         block_isolated: None,
+        blocked_programs: BlockedPrograms::default(),
         protected_addresses: Vec::new(),
         caps: Caps {
             isolations_per_hour: 4,
