@@ -28,6 +28,9 @@ pub struct Config {
     pub sensor: SensorConfig,
     /// The model artifact. Default `/usr/share/cordon/model`.
     pub model_dir: PathBuf,
+    /// Whether only a model counts that the site has signed. Default no: a model that came with the package has no
+    /// signature. One that is there must hold either way.
+    pub model_signed: bool,
     /// Most that the network may take of one core over time, percent. Default 50.
     pub judge_cpu_percent: u8,
     /// Rules, indicators and exceptions. Default `/etc/cordon/rules`.
@@ -153,12 +156,14 @@ enum RawMode {
 #[serde(deny_unknown_fields, default)]
 struct RawModel {
     dir: PathBuf,
+    signed: bool,
 }
 
 impl Default for RawModel {
     fn default() -> Self {
         Self {
             dir: "/usr/share/cordon/model".into(),
+            signed: false,
         }
     }
 }
@@ -273,6 +278,7 @@ impl Raw {
             },
             state_dir,
             model_dir: absolute("model.dir", self.model.dir)?,
+            model_signed: self.model.signed,
             judge_cpu_percent: within("judge.cpu_percent", self.judge.cpu_percent, 1, 100)? as u8,
             rules_dir: absolute("rules.dir", self.rules.dir)?,
             rules_embedded: self.rules.embedded,

@@ -12,7 +12,6 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use cordon_contain::{Blocks, Containment, IsolationSpec, Recovered};
 use cordon_judge::{Cascade, Judge};
-use cordon_model::Model;
 use cordon_proto::AGENT_SOCKET_MARK;
 use cordon_proto::policy::Thresholds;
 use cordon_sensor::{Coverage, Mode, Sensor};
@@ -32,6 +31,7 @@ use crate::identity::Identity;
 use crate::isolation::Isolation;
 use crate::judging::{self, Counts, Finding, Kin};
 use crate::local;
+use crate::model_trust;
 use crate::orders::Orders;
 use crate::pins::Pins;
 use crate::policy_store::PolicyStore;
@@ -223,7 +223,7 @@ impl Start {
     /// agent without a model still isolates when it is ordered to.
     fn watching(self) -> Watching {
         let mut degraded = Vec::new();
-        let judge = load_judge(&self.config)
+        let judge = load_judge(&self.config, &self.identity)
             .map_err(|why| degraded.push(why))
             .ok();
         let model = judge.as_ref().map(|judge| judge.model_id().to_owned());
@@ -303,9 +303,10 @@ pub fn load_rules(config: &Config) -> rules::Loaded {
     rules::load(&Places::of_folder(&config.rules_dir, config.rules_embedded))
 }
 
-fn load_judge(config: &Config) -> Result<Judge, String> {
-    let model = Model::load(&config.model_dir)
+fn load_judge(config: &Config, identity: &Identity) -> Result<Judge, String> {
+    let (model, is_signed) = model_trust::load(config, identity)
         .map_err(|error| format!("nothing is judged but by rules: {}", crate::chain(&error)))?;
+    tracing::info!(model = model.id(), is_signed, "model");
     Ok(Judge::new(
         Arc::new(model),
         cordon_judge::Options::default(),

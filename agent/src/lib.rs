@@ -30,6 +30,7 @@ pub mod judging;
 pub mod local;
 pub mod losses;
 pub mod metrics;
+pub mod model_trust;
 pub mod orders;
 pub mod pins;
 pub mod policy_store;

@@ -8,6 +8,7 @@ pub mod client;
 mod error;
 mod hosts;
 mod incidents;
+mod model;
 mod orders;
 mod policy;
 mod release;
@@ -48,6 +49,7 @@ pub async fn run(cli: &Cli) -> Result<Answer, CtlError> {
         Command::Order { id } => orders::tell(client, id).await,
         Command::Orders => orders::list(client).await,
         Command::Token(command) => tokens::run(client, command).await,
+        Command::Model(command) => model::run(command),
         Command::Policy(command) => policy::run(client, command).await,
         Command::Audit(command) => trail::run(client, command, &cli.connection.data).await,
         Command::User(command) => accounts::run(client, command).await,

@@ -3,6 +3,7 @@
 //! - [`pb`]: generated from `proto/cordon/v1/fleet.proto` (a test regenerates and compares it).
 //! - [`envelope`]: DSSE, the only way a signed document is read or written.
 //! - [`policy`], [`order`]: the documents that flow down.
+//! - [`model`]: a site's word for a model.
 //! - [`release`]: challenge, code and signed file that open a host without the controller.
 //! - [`record`]: what flows up, kept on the agent's disk until the controller has committed it.
 //! - [`verdict`]: what the judge says of a story.
@@ -11,6 +12,7 @@
 
 pub mod envelope;
 pub mod id;
+pub mod model;
 pub mod order;
 /// Generated protobuf and gRPC types of package `cordon.v1`.
 #[expect(clippy::pedantic, missing_docs, reason = "generated code")]

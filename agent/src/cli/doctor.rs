@@ -18,6 +18,7 @@ use crate::daemon;
 use crate::host::HostFacts;
 use crate::identity::Identity;
 use crate::local::{self, Answer, LocalError, Question};
+use crate::model_trust::{self, Untrusted};
 use crate::policy_store::PolicyStore;
 
 /// One thing that the agent needs.
@@ -56,11 +57,7 @@ pub(super) fn run(path: Option<&Path>, out: &Output) -> Result<ExitCode> {
             cordon_contain::supported().map(|missing| isolation(&missing)),
             &|e| crate::chain(e),
         ),
-        check(
-            "model",
-            Model::load(&config.model_dir).map(|model| model.id().to_owned()),
-            &|e| crate::chain(e),
-        ),
+        model(&config),
     ];
     checks.push(rules(&config));
     checks.extend(identity(&config));
@@ -92,6 +89,24 @@ fn check<E>(
             detail: why(&error),
         },
     }
+}
+
+/// Before the host is enrolled nobody could have signed a model for it.
+fn model(config: &Config) -> Check {
+    let found = match Identity::load(&config.state_dir) {
+        Ok(identity) => model_trust::load(config, &identity).map(|(model, is_signed)| {
+            let by = if is_signed {
+                ", signed by the site"
+            } else {
+                ""
+            };
+            format!("{}{by}", model.id())
+        }),
+        Err(_) => Model::load(&config.model_dir)
+            .map(|model| model.id().to_owned())
+            .map_err(Untrusted::from),
+    };
+    check("model", found, &|e| crate::chain(e))
 }
 
 /// An isolation that leaves something open is one, and what it leaves open is told.

@@ -118,6 +118,9 @@ pub enum Command {
     /// Signed policies.
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Models of the site's own. Needs no controller.
+    #[command(subcommand)]
+    Model(ModelCommand),
     /// The audit trail.
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -199,6 +202,46 @@ pub enum PolicyCommand {
     },
     /// Show the policies in force.
     Show,
+}
+
+/// Models of the site's own.
+#[derive(Debug, Subcommand)]
+pub enum ModelCommand {
+    /// Sign a model with the offline key: writes signature.json into its folder.
+    Sign {
+        /// By whom, for whom.
+        #[command(flatten)]
+        key: ModelKey,
+        /// Folder of the model.
+        #[arg(value_name = "DIR")]
+        model: PathBuf,
+    },
+    /// Fit a model's last layer and calibration again on labelled stories, as cordon-agent tune does, and sign it.
+    Tune {
+        /// By whom, for whom.
+        #[command(flatten)]
+        key: ModelKey,
+        /// Folder of the model to begin with.
+        #[arg(long, value_name = "DIR")]
+        model: PathBuf,
+        /// Folder of the new model; made, and must not be there.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Labelled stories, one JSON object a line.
+        #[arg(value_name = "LABELS.jsonl")]
+        labels: PathBuf,
+    },
+}
+
+/// Who vouches for a model, and on whose hosts.
+#[derive(Debug, Args)]
+pub struct ModelKey {
+    /// The site's policy key.
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// The site.
+    #[arg(long, value_name = "NAME")]
+    pub site: String,
 }
 
 /// The audit trail.
