@@ -3,6 +3,7 @@
 //! One seed decides everything that is drawn. The model that is written is the model that was measured: sources and
 //! families on the calibration and test sides are never fitted.
 
+pub mod adam;
 pub mod card;
 pub mod checkpoint;
 pub mod compare;
@@ -75,7 +76,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 5)]
     pub epochs: usize,
     /// Stories of a pass, at most
-    #[arg(long, default_value_t = 54_000)]
+    #[arg(long, default_value_t = 80_000)]
     pub stories: usize,
 }
 

@@ -119,6 +119,11 @@ impl Draw {
         Self(StdRng::seed_from_u64(seed))
     }
 
+    /// Another source that this one decides.
+    pub(super) fn another(&mut self) -> Self {
+        Self::new(self.0.random())
+    }
+
     /// True with probability `p`.
     pub fn chance(&mut self, p: f64) -> bool {
         self.0.random_bool(p)
@@ -251,10 +256,8 @@ impl Draw {
     }
 
     /// `text` with its alternatives chosen and its holes filled in. A hole is a letter in braces, perhaps with a 2 or 3
-    /// after it for another value of the same kind; it has one value wherever it stands:
-    ///
-    /// `a` address, `h` host, `d` domain, `p` port, `w` word, `f` path, `t` path in a world-writable place, `u` user,
-    /// `n` number, `k` base64, `x` bytes as `\x41`, `s` password.
+    /// for another value; it has one value wherever it stands: `a` address, `h` host, `d` domain, `p` port, `w` word,
+    /// `f` path, `t` path in a world-writable place, `u` user, `n` number, `k` base64, `x` bytes as `\x41`, `s` password.
     pub fn fill(&mut self, text: &str) -> String {
         let mut filled = self.choose(text);
         for hole in HOLES {

