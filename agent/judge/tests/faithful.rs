@@ -16,7 +16,7 @@ use cordon_proto::verdict::VerdictKind;
 /// much alone, and chance draws from a level field.
 const LEAST_SHARE: f64 = 0.7;
 /// Log-odds that the named parts carry together, by what those of chance do.
-const LEAST_RATIO: f32 = 5.0;
+const LEAST_RATIO: f32 = 3.0;
 
 /// Parts of a story that can be taken out by themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use super::recording::Recording;
 use super::{TrainError, dress, recording, scrub, shell, vary};
 use crate::artifact::sha256;
 use crate::hash;
-use context::is_context;
+use context::{is_context, is_shell};
 use own::{PACKS, pack_side};
 use recorded::{carries, leaf, recorded_side};
 
@@ -77,6 +77,8 @@ const TLDR: usize = 12_000;
 const NL2BASH: usize = 4_000;
 /// Stories of one recorded scenario that are kept: a loop must not outweigh everything else.
 const PER_SCENARIO: usize = 160;
+/// Stories of one run that is kept apart: they are much alike, and one way of working must not decide a threshold.
+const PER_RUN_APART: usize = 3;
 
 impl Item {
     /// A fresh story of it.
@@ -357,8 +359,14 @@ impl Data {
                 one.label == "benign" || one.label == "attack" && carries(one, &honest)
             });
             draw.shuffle(&mut stories);
+            let mut told: BTreeMap<u32, usize> = BTreeMap::new();
             for one in stories.into_iter().take(PER_SCENARIO) {
                 let (side, source) = recorded_side(&one.family, one.variant);
+                let told = told.entry(one.variant).or_default();
+                if side != Side::Train && *told == PER_RUN_APART {
+                    continue;
+                }
+                *told += 1;
                 let malicious = one.label == "attack";
                 let technique = one.technique.into_iter().next().filter(|_| malicious);
                 let body = Body::Story(Box::new(one.story));
@@ -385,13 +393,6 @@ impl Data {
             side,
         });
     }
-}
-
-fn is_shell(line: &str) -> bool {
-    line.len() >= 2
-        && !line.contains("Invoke-")
-        && !line.contains("$env:")
-        && !line.contains("Write-Host")
 }
 
 #[cfg(test)]

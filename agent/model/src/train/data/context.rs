@@ -39,3 +39,11 @@ pub(super) fn is_context(line: &str) -> bool {
                 && !argv.iter().any(|arg| arg.contains('/'))
     })
 }
+
+/// Not a line of PowerShell.
+pub(super) fn is_shell(line: &str) -> bool {
+    line.len() >= 2
+        && !line.contains("Invoke-")
+        && !line.contains("$env:")
+        && !line.contains("Write-Host")
+}

@@ -3,19 +3,27 @@
 use super::Side;
 
 /// Our packs, each written without sight of the others.
-pub(super) const PACKS: [(&str, &str); 12] = [
+pub(super) const PACKS: [(&str, &str); 20] = [
     ("automation", include_str!("../packs/automation.txt")),
     ("crews", include_str!("../packs/crews.txt")),
+    ("estate", include_str!("../packs/estate.txt")),
+    ("glance", include_str!("../packs/glance.txt")),
     ("hands", include_str!("../packs/hands.txt")),
     ("hardening", include_str!("../packs/hardening.txt")),
     ("intruder", include_str!("../packs/intruder.txt")),
     ("left-out-one", include_str!("../packs/left-out-one.txt")),
     ("left-out-two", include_str!("../packs/left-out-two.txt")),
     ("lolbin", include_str!("../packs/lolbin.txt")),
+    ("makers", include_str!("../packs/makers.txt")),
+    ("mirror", include_str!("../packs/mirror.txt")),
     ("operations", include_str!("../packs/operations.txt")),
+    ("operators", include_str!("../packs/operators.txt")),
     ("opportunist", include_str!("../packs/opportunist.txt")),
+    ("servers", include_str!("../packs/servers.txt")),
+    ("terse", include_str!("../packs/terse.txt")),
     ("tinker", include_str!("../packs/tinker.txt")),
     ("upkeep", include_str!("../packs/upkeep.txt")),
+    ("visits", include_str!("../packs/visits.txt")),
 ];
 
 /// The side of a pack. Of those that are left out one calibrates and one is reported: each was written by itself.
