@@ -36,6 +36,7 @@ use crate::orders::Orders;
 use crate::pins::Pins;
 use crate::policy_store::PolicyStore;
 use crate::prevention::Prevention;
+use crate::proposals::{Proposals, clocks};
 use crate::recorder::Recorder;
 use crate::release_codes::ReleaseCodes;
 use crate::rules::{self, Places};
@@ -138,6 +139,7 @@ async fn serve(
         orders: Orders::load(&config.state_dir, identity.host, &identity.key)?,
         release_codes: ReleaseCodes::load(&config.state_dir, identity.host),
         isolation: Isolation::restart(found.spec.as_ref(), hands, Timestamp::now()),
+        proposals: Proposals::load(&config.state_dir, &facts.boot_id, clocks(Timestamp::now())),
         stopper,
         blocker,
         prevention: prevention.clone(),

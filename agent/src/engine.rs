@@ -5,6 +5,7 @@
 //! [`crate::uplink`]. What the loop writes itself are the small files that must be on disk before it acts: a policy,
 //! an order. Those are rare.
 
+mod approvals;
 mod asked;
 mod caps;
 mod detections;
@@ -13,7 +14,7 @@ mod peers;
 mod ways_back;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cordon_contain::Recovered;
 use cordon_proto::id::OrderId;
@@ -23,6 +24,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+pub(crate) use approvals::{in_words, withdrawn};
 pub use caps::Caps;
 use detections::{Reported, Unexplained};
 use obedience::Waiter;
@@ -39,6 +41,7 @@ use crate::orders::{Fate, Orders};
 use crate::pins::Pins;
 use crate::policy_store::{Offer, PolicyStore};
 use crate::prevention::Prevention;
+use crate::proposals::Proposals;
 use crate::recorder::Recorder;
 use crate::release_codes::ReleaseCodes;
 use crate::stopping::Stopper;
@@ -93,6 +96,8 @@ pub struct Parts {
     pub isolation: Isolation,
     /// What opens it without the controller.
     pub release_codes: ReleaseCodes,
+    /// What waits for a yes.
+    pub proposals: Proposals,
     /// The way to the thread that stops processes.
     pub stopper: Stopper,
     /// The way to the thread that blocks remote ends.
@@ -127,6 +132,7 @@ pub struct Engine {
     settling: mpsc::Sender<(OrderId, Fate)>,
     ended: mpsc::Receiver<(OrderId, Fate)>,
     ticks: u32,
+    began: Instant,
 }
 
 impl Inbox {
@@ -184,6 +190,7 @@ impl Engine {
             settling,
             ended,
             ticks: 0,
+            began: Instant::now(),
         };
         engine.take_up(recovered, Timestamp::now());
         engine
@@ -227,6 +234,7 @@ impl Engine {
         let news = self.parts.isolation.tick(now);
         self.tell(news, now);
         self.renew_challenge(now);
+        self.look_after_proposals(now);
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(TICKS_A_LOSS_REPORT) {
             self.report_losses();
@@ -250,6 +258,7 @@ impl Engine {
         let is_opened = |report: &IsolationReport| report.state == IsolationState::Released;
         if news.reports.iter().any(is_opened) {
             self.opened_mono_ns = cordon_contain::monotonic_ns();
+            self.withdraw_proposals(now);
         }
         if changed && self.parts.isolation.is_open() {
             // What goes on in an opened host is news again.

@@ -7,6 +7,7 @@
 //! - [`rules`]: rules, indicators and exceptions, read from disk.
 //! - [`recorder`]: what is reported goes to disk here, before anything is sent.
 //! - [`release_codes`]: the challenge that opens this host without the controller, and its answers.
+//! - [`proposals`]: what waits for a yes, on disk.
 //! - [`engine`]: the one loop that owns policy, orders and isolation.
 //! - [`uplink`]: the session with the controller. The engine never waits for it.
 //! - [`metrics`], [`vitals`]: what the agent measures of itself, and who may read it.
@@ -35,6 +36,7 @@ pub mod orders;
 pub mod pins;
 pub mod policy_store;
 pub mod prevention;
+pub mod proposals;
 pub mod recent;
 pub mod recorder;
 pub mod recording;

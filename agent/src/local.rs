@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::durable::{self, DiskError};
 use crate::judging::QueueStatus;
 use crate::metrics::{CacheStatus, LagSummary};
+use crate::proposals::Waits;
 use crate::release_codes::Permit;
 use crate::rules::RulesStatus;
 
@@ -130,6 +131,9 @@ pub struct Status {
     /// Addresses that are blocked.
     #[serde(default)]
     pub blocked: Vec<Block>,
+    /// What waits for a yes.
+    #[serde(default)]
+    pub proposals: Vec<Waits>,
     /// 0 when there is none.
     pub policy_version: u64,
     /// Past its expiry since then; it stays in force.

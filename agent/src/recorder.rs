@@ -137,6 +137,7 @@ fn class_of(body: &RecordBody) -> Class {
         | RecordBody::Stop(_)
         | RecordBody::Block(_)
         | RecordBody::Quarantine(_)
+        | RecordBody::Approval(_)
         | RecordBody::Receipt(_)
         | RecordBody::Tamper(_) => Class::Evidence,
         RecordBody::Policy(_) => Class::State,

@@ -113,6 +113,41 @@ fn each_story_gets_what_would_be_done_and_why() {
 }
 
 #[test]
+fn what_would_be_proposed_is_said_and_what_happens_without_an_answer() {
+    let host = Host::enrolled(|policy| {
+        policy["mode"] = "approve".into();
+        policy["stop"] = "kill".into();
+        policy["block_remote"] = json!({"seconds": 900});
+    });
+    let (answers, _) = host.explain(SHELL);
+    let decision = &answers[0]["decision"];
+    assert_eq!(decision["action"], "await_approval", "{decision}");
+    assert_eq!(decision["stop"], "none");
+    let proposed =
+        json!({"isolate": true, "stop": "kill", "cut_off": false, "block": {"seconds": 900}});
+    assert_eq!(decision["propose"], proposed);
+    assert_eq!(
+        answers[0]["steps"],
+        json!([
+            "report it, and propose to isolate the host, kill the process tree, block its remote ends for 900 s; \
+                without an answer in 3600 s nothing is done, or nothing is done when the controller is out of reach"
+        ])
+    );
+    let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+    let quiet = json!([{"days": days, "from": "00:00", "to": "24:00", "zone": "Asia/Shanghai"}]);
+    let host = Host::enrolled(|policy| {
+        policy["stop"] = "kill".into();
+        policy["caps"]["quiet_hours"] = quiet.clone();
+    });
+    let (answers, _) = host.explain(SHELL);
+    let decision = &answers[0]["decision"];
+    assert_eq!(decision["action"], "recommend_isolate", "{decision}");
+    assert_eq!(decision["stop"], "kill");
+    let reason = decision["reason"].as_str().unwrap();
+    assert!(reason.contains("in quiet hours (mon,tue"), "{reason}");
+}
+
+#[test]
 fn who_would_be_cut_off_is_said() {
     let host = Host::enrolled(|policy| {
         policy["stop"] = "freeze".into();

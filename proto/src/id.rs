@@ -60,3 +60,7 @@ typed_id!(
     /// One incident on the controller.
     IncidentId
 );
+typed_id!(
+    /// One proposal of a host: what it would do if somebody said yes.
+    ProposalId
+);

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::envelope::Signed;
-use crate::id::{HostId, IsolationId, OrderId};
+use crate::id::{HostId, IsolationId, OrderId, ProposalId};
 
 /// What an order asks for. There is no shell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,16 @@ pub enum Verb {
         /// The host that was isolated.
         peer: HostId,
     },
+    /// Carry out what the host proposed. Refused when that waits no more.
+    Approve {
+        /// As the host reported it.
+        proposal: ProposalId,
+    },
+    /// Do not, and propose nothing more about that process tree. Refused when it waits no more.
+    Refuse {
+        /// As the host reported it.
+        proposal: ProposalId,
+    },
 }
 
 /// Most addresses of one host that an order names.
@@ -47,6 +57,8 @@ impl Verb {
             Self::Release => "release",
             Self::BlockHost { .. } => "block_host",
             Self::UnblockHost { .. } => "unblock_host",
+            Self::Approve { .. } => "approve",
+            Self::Refuse { .. } => "refuse",
         }
     }
 }
@@ -190,6 +202,22 @@ mod tests {
             let mut json = json.clone();
             json.as_object_mut().unwrap().remove(missing);
             assert!(serde_json::from_value::<Order>(json).is_err(), "{missing}");
+        }
+    }
+
+    #[test]
+    fn an_answer_names_its_proposal_and_nothing_else() {
+        for verb in ["approve", "refuse"] {
+            let json = serde_json::json!({
+                "verb": verb, "proposal": "01890000-0000-7000-8000-000000000004",
+            });
+            let read: Verb = serde_json::from_value(json.clone()).unwrap();
+            assert_eq!(read.name(), verb);
+            assert_eq!(serde_json::to_value(&read).unwrap(), json);
+            let mut widened = json;
+            widened["stop"] = "kill".into();
+            assert!(serde_json::from_value::<Verb>(widened).is_err());
+            assert!(serde_json::from_value::<Verb>(serde_json::json!({ "verb": verb })).is_err());
         }
     }
 

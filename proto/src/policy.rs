@@ -1,6 +1,8 @@
 //! The policy: what an agent may do by itself, signed by a key that need not be online.
 
+mod approval;
 mod programs;
+mod quiet;
 
 use std::net::IpAddr;
 
@@ -10,9 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::envelope::{Envelope, EnvelopeError, Signed};
 use crate::release::{MAX_RELEASE_KEYS, ReleaseKey};
+pub use approval::{AfterTime, Approve, MAX_APPROVE_SECONDS, MIN_APPROVE_SECONDS};
 pub use programs::{
     BlockedFile, BlockedPrograms, MAX_PROGRAM_FILES, MAX_PROGRAM_PATH_BYTES, MAX_PROGRAM_PATHS,
 };
+pub use quiet::{Day, MOST_QUIET_HOURS, QuietHours, TimeOfDay};
 
 /// How far a verdict may go without a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +26,7 @@ pub enum Mode {
     Observe,
     /// Report and say what would have been done.
     Recommend,
-    /// Act when a person says yes in time.
+    /// Propose, and act when a person says yes in time.
     Approve,
     /// Act within the caps.
     Autonomous,
@@ -147,11 +151,14 @@ fn is_no(value: &bool) -> bool {
 }
 
 /// Brakes on autonomy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Caps {
-    /// Isolations that one agent starts by itself in any hour.
+    /// Isolations that one agent starts in any hour without an order to isolate.
     pub isolations_per_hour: u32,
+    /// When mode `autonomous` isolates nobody at once; at most [`MOST_QUIET_HOURS`]. Written only when there are any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quiet_hours: Vec<QuietHours>,
 }
 
 /// An online key and the orders it may sign.
@@ -200,6 +207,10 @@ pub struct Policy {
     /// Programs that must not run. Written only when there are any.
     #[serde(default, skip_serializing_if = "BlockedPrograms::is_empty")]
     pub blocked_programs: BlockedPrograms,
+    /// How long a proposal waits for a yes, and what happens without one. Written only when it is said;
+    /// [`Approve::default`] holds in mode `approve` when it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approve: Option<Approve>,
     /// Brakes.
     pub caps: Caps,
     /// Executables that no automatic action may touch, by absolute path.
@@ -323,7 +334,15 @@ impl Policy {
         let programs = self.blocked_programs.check(&self.protected_processes);
         programs.map_err(|why| PolicyError::Invalid(format!("blocked_programs: {why}")))?;
         self.check_block_isolated()?;
+        self.check_approve().map_err(PolicyError::Invalid)?;
+        quiet::check(&self.caps.quiet_hours).map_err(PolicyError::Invalid)?;
         self.check_release()
+    }
+
+    /// Whether somebody may sign each of these verbs.
+    fn has_keys_for(&self, verbs: &[&str]) -> bool {
+        let mut verbs = verbs.iter();
+        verbs.all(|verb| !self.order_keys_for(verb).is_empty())
     }
 
     fn check_block_isolated(&self) -> Result<(), PolicyError> {
@@ -336,16 +355,27 @@ impl Policy {
             )
         } else if hosts == 0 {
             "0 hosts block nobody: leave block_isolated out".to_owned()
-        } else if ["block_host", "unblock_host"]
-            .iter()
-            .any(|verb| self.order_keys_for(verb).is_empty())
-        {
+        } else if !self.has_keys_for(&["block_host", "unblock_host"]) {
             "no order key may sign block_host and unblock_host: list both among its verbs"
                 .to_owned()
         } else {
             return Ok(());
         };
         Err(PolicyError::Invalid(format!("block_isolated: {why}")))
+    }
+
+    fn check_approve(&self) -> Result<(), String> {
+        let Some(approve) = self.approve else {
+            return Ok(());
+        };
+        approve.check()?;
+        if !self.has_keys_for(&["approve", "refuse"]) {
+            return Err(
+                "approve: no order key may sign approve and refuse: list both among its verbs"
+                    .to_owned(),
+            );
+        }
+        Ok(())
     }
 
     fn check_release(&self) -> Result<(), PolicyError> {

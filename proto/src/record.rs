@@ -1,6 +1,8 @@
 //! What an agent reports. A record is on the agent's disk before it is sent, and leaves it only
 //! when the controller has committed it under (host, boot, sequence).
 
+mod approval;
+
 use std::net::IpAddr;
 
 use cordon_behavior::story::Story;
@@ -10,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::envelope::Envelope;
 use crate::id::{HostId, IsolationId};
 use crate::verdict::Verdict;
+pub use approval::{ApprovalOutcome, ApprovalReport, Proposal, Steps};
 
 /// One reported fact.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +38,8 @@ pub enum RecordBody {
     Block(Box<BlockReport>),
     /// A file was taken out of reach, put back or destroyed.
     Quarantine(Box<QuarantineReport>),
+    /// A proposal was answered, or ended without an answer.
+    Approval(Box<ApprovalReport>),
     /// A signed [`crate::order::Receipt`].
     Receipt(Envelope),
     /// A policy was taken up or refused.
@@ -67,6 +72,9 @@ pub struct Detection {
     /// SHA-256 of the image that the process ran, hex; absent when it could not be found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exe_sha256: Option<String>,
+    /// What waits for a yes; the same for every detection that belongs to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposal: Option<Proposal>,
 }
 
 /// Where an isolation stands, as the agent reports it.

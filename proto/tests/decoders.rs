@@ -11,13 +11,13 @@ use cordon_proto::id::{HostId, IsolationId};
 use cordon_proto::order::{Order, OrderState, Receipt, Verb};
 use cordon_proto::pb;
 use cordon_proto::policy::{
-    AllowRule, Audience, BlockRemote, BlockedPrograms, Caps, IsolationPolicy, Mode, OrderKey,
-    Policy, Stop, Thresholds, Transport, WithoutProof,
+    AfterTime, AllowRule, Audience, BlockRemote, BlockedPrograms, Caps, IsolationPolicy, Mode,
+    OrderKey, Policy, Stop, Thresholds, Transport, WithoutProof,
 };
 use cordon_proto::record::{
-    BlockAct, BlockReport, Detection, IsolationReport, IsolationState, LossReport, PolicyReport,
-    Probe, QuarantineAct, QuarantineReport, Record, RecordBody, SparedRemote, StopAct, StopReport,
-    StoppedProcess, TamperReport,
+    ApprovalOutcome, ApprovalReport, BlockAct, BlockReport, Detection, IsolationReport,
+    IsolationState, LossReport, PolicyReport, Probe, Proposal, QuarantineAct, QuarantineReport,
+    Record, RecordBody, SparedRemote, Steps, StopAct, StopReport, StoppedProcess, TamperReport,
 };
 use cordon_proto::release::{Challenge, Code, ReleaseFile, ReleaseKey};
 use cordon_proto::verdict::{Reason, Stage, Verdict, VerdictKind};
@@ -62,8 +62,10 @@ fn policy() -> Policy {
         block_isolated: None,
         blocked_programs: BlockedPrograms::default(),
         protected_addresses: vec!["192.0.2.80".parse().unwrap()],
+        approve: None,
         caps: Caps {
             isolations_per_hour: 2,
+            quiet_hours: Vec::new(),
         },
         protected_processes: vec!["/usr/sbin/sshd".into()],
         order_keys: vec![OrderKey {
@@ -129,6 +131,36 @@ fn quarantine() -> QuarantineReport {
     }
 }
 
+fn proposal() -> Proposal {
+    Proposal {
+        id: ID.parse().unwrap(),
+        steps: Steps {
+            isolate: true,
+            stop: Stop::Freeze,
+            cut_off: true,
+            block: Some(BlockRemote { seconds: 3600 }),
+        },
+        made_at: AT.parse().unwrap(),
+        expires_at: AT.parse().unwrap(),
+        unanswered: AfterTime::Nothing,
+        offline: AfterTime::Act,
+    }
+}
+
+fn approval() -> ApprovalReport {
+    ApprovalReport {
+        proposal: ID.parse().unwrap(),
+        tree: "b00t:7:9".into(),
+        outcome: ApprovalOutcome::Offline,
+        rule: Some(AfterTime::Act),
+        steps: proposal().steps,
+        order: None,
+        by: None,
+        reason: "nobody could answer in time".into(),
+        policy_version: 3,
+    }
+}
+
 /// One record of every kind.
 fn records() -> Vec<Record> {
     let story = r#"{"id":"a1","process":{"exe":"/bin/sh","argv":["sh","-i"],"stdin":"socket"}}"#;
@@ -142,6 +174,7 @@ fn records() -> Vec<Record> {
         decision_reason: "malicious".into(),
         event_mono_ns: 12_345,
         exe_sha256: None,
+        proposal: None,
     };
     let isolation = IsolationReport {
         id: ID.parse().unwrap(),
@@ -201,6 +234,11 @@ fn records() -> Vec<Record> {
         event_to_block_micros: Some(9000),
         policy_version: 3,
     };
+    let proposed = Detection {
+        decision: "await_approval".into(),
+        proposal: Some(proposal()),
+        ..detection.clone()
+    };
     let bodies = [
         RecordBody::Detection(Box::new(detection)),
         RecordBody::Isolation(Box::new(isolation)),
@@ -223,6 +261,8 @@ fn records() -> Vec<Record> {
         RecordBody::Stop(Box::new(stop)),
         RecordBody::Block(Box::new(block)),
         RecordBody::Quarantine(Box::new(quarantine())),
+        RecordBody::Detection(Box::new(proposed)),
+        RecordBody::Approval(Box::new(approval())),
     ];
     let record = |body| Record {
         at: AT.parse().unwrap(),

@@ -30,7 +30,7 @@ mod tree;
 mod watch;
 
 pub use blocks::{Block, Blocked, Blocks, MOST_BLOCKS, Peer};
-pub use clock::monotonic_ns;
+pub use clock::{boottime_ns, monotonic_ns};
 pub use containment::{Applied, Containment, Health, Recovered, supported};
 pub use error::ContainError;
 pub use probe::ProbeTarget;

@@ -1,9 +1,12 @@
 //! From a verdict to an action. Every action names the policy that allowed or held it back.
 
 use cordon_proto::policy::{BlockRemote, Mode, Policy, Stop, Thresholds};
+use cordon_proto::record::Steps;
 use cordon_proto::verdict::{Verdict, VerdictKind};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::quiet::quiet_at;
 
 /// What to do about a verdict, mildest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -15,7 +18,7 @@ pub enum Action {
     Alert,
     /// Report it, and say that isolation would have been (or should be) the answer.
     RecommendIsolate,
-    /// Isolate as soon as a person or the controller says yes.
+    /// Do what is proposed as soon as a person says yes.
     AwaitApproval,
     /// Isolate now.
     Isolate,
@@ -45,6 +48,9 @@ pub struct Decision {
     pub cut_off: bool,
     /// What to do about its remote ends; who they are says [`crate::block::choose`].
     pub block: Option<BlockRemote>,
+    /// What waits for a yes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub propose: Option<Steps>,
     /// Why, for records and people.
     pub reason: String,
 }
@@ -65,6 +71,20 @@ pub struct Standing {
     pub isolations_last_hour: u32,
     /// What led to the verdict happened before the host was last opened: who opened it has decided about that.
     pub is_from_before_opening: bool,
+    /// Whether people can be asked.
+    pub asking: Asking,
+}
+
+/// Whether people can be asked about a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Asking {
+    /// They can.
+    #[default]
+    Possible,
+    /// They were, and said no.
+    Refused,
+    /// As many proposals wait as are kept, or the disk takes none.
+    Full,
 }
 
 /// What the policy makes of `verdict`.
@@ -79,61 +99,61 @@ pub fn decide(
     now: Timestamp,
 ) -> Decision {
     let kind = effective_kind(verdict, policy.and_then(|p| p.thresholds));
-    let (action, mut why) = match kind {
-        VerdictKind::NotEvaluable => (
+    let Resolved {
+        action,
+        steps,
+        propose,
+        why,
+    } = match kind {
+        VerdictKind::NotEvaluable => Resolved::told(
             Action::Record,
-            "not evaluable: telemetry is missing, so nothing is concluded".to_owned(),
+            "not evaluable: telemetry is missing, so nothing is concluded",
         ),
-        VerdictKind::Benign => (Action::Record, "benign".to_owned()),
-        VerdictKind::Suspicious => (
-            Action::Alert,
-            "suspicious: below the threshold for action".to_owned(),
-        ),
-        VerdictKind::Malicious => on_malicious(subject, policy, *standing),
+        VerdictKind::Benign => Resolved::told(Action::Record, "benign"),
+        VerdictKind::Suspicious => {
+            Resolved::told(Action::Alert, "suspicious: below the threshold for action")
+        }
+        VerdictKind::Malicious => on_malicious(subject, policy, standing, now),
     };
-    let Steps {
-        stop,
-        cut_off,
-        block,
-    } = match (kind, policy) {
-        (VerdictKind::Malicious, Some(policy)) => milder_steps(subject, policy),
-        _ => Steps::default(),
-    };
-    why += match stop {
-        Stop::None => "",
-        Stop::Freeze => "; it and what descends from it are frozen",
-        Stop::Kill => "; it and what descends from it are killed",
-    };
-    if cut_off {
-        why += "; it and what descends from it are cut off the network";
-    }
-    if let Some(BlockRemote { seconds }) = block {
-        why = format!("{why}; its remote ends are blocked for {seconds} s");
-    }
     Decision {
         action,
-        stop,
-        cut_off,
-        block,
+        stop: steps.stop,
+        cut_off: steps.cut_off,
+        block: steps.block,
+        propose,
         reason: with_policy(why, policy, now),
     }
 }
 
-/// Steps short of an isolation.
-#[derive(Default)]
-struct Steps {
-    stop: Stop,
-    cut_off: bool,
-    block: Option<BlockRemote>,
+/// A decision that does not say yet under which policy.
+struct Resolved {
+    action: Action,
+    /// What is done at once; that the host is isolated says the action.
+    steps: Steps,
+    propose: Option<Steps>,
+    why: String,
 }
 
-/// Also in a host that is isolated, where an attack can go on within. The cap is on isolations alone: a policy with a
-/// cap of 0 stops processes, blocks remote ends, and leaves the host open.
-fn milder_steps(subject: &Subject, policy: &Policy) -> Steps {
-    if policy.mode != Mode::Autonomous || is_protected(subject, policy) {
+impl Resolved {
+    fn told(action: Action, why: &str) -> Self {
+        Self {
+            action,
+            steps: Steps::default(),
+            propose: None,
+            why: why.to_owned(),
+        }
+    }
+}
+
+/// What is done short of an isolation, also in a host that is isolated, where an attack can go on within. The cap is on
+/// isolations alone: a policy with a cap of 0 stops processes, blocks remote ends, and leaves the host open. So are
+/// quiet hours: what hits nobody but the judged processes does not wait.
+pub(crate) fn milder_steps(subject: &Subject, policy: &Policy) -> Steps {
+    if is_protected(subject, policy) {
         return Steps::default();
     }
     Steps {
+        isolate: false,
         stop: policy.stop,
         // The dead call nobody.
         cut_off: policy.cut_off && policy.stop != Stop::Kill,
@@ -141,7 +161,27 @@ fn milder_steps(subject: &Subject, policy: &Policy) -> Steps {
     }
 }
 
-fn is_protected(subject: &Subject, policy: &Policy) -> bool {
+/// In words, each beginning with what separates it from what was said before.
+fn in_words(steps: Steps, are: &str) -> String {
+    let mut said = String::new();
+    if steps.isolate {
+        said += "; the host would be isolated";
+    }
+    said += &match steps.stop {
+        Stop::None => String::new(),
+        Stop::Freeze => format!("; it and what descends from it {are} frozen"),
+        Stop::Kill => format!("; it and what descends from it {are} killed"),
+    };
+    if steps.cut_off {
+        said += &format!("; it and what descends from it {are} cut off the network");
+    }
+    if let Some(BlockRemote { seconds }) = steps.block {
+        said += &format!("; its remote ends {are} blocked for {seconds} s");
+    }
+    said
+}
+
+pub(crate) fn is_protected(subject: &Subject, policy: &Policy) -> bool {
     policy.protected_processes.contains(&subject.exe)
 }
 
@@ -164,61 +204,132 @@ fn effective_kind(verdict: &Verdict, thresholds: Option<Thresholds>) -> VerdictK
 fn on_malicious(
     subject: &Subject,
     policy: Option<&Policy>,
-    standing: Standing,
-) -> (Action, String) {
+    standing: &Standing,
+    now: Timestamp,
+) -> Resolved {
     let Some(policy) = policy else {
-        return (
-            Action::Alert,
-            "malicious, but no policy is in force: no automatic action is allowed".to_owned(),
-        );
+        let why = "malicious, but no policy is in force: no automatic action is allowed";
+        return Resolved::told(Action::Alert, why);
     };
-    if policy.mode == Mode::Observe {
-        return (Action::Alert, "malicious; mode observe never acts".into());
+    match policy.mode {
+        Mode::Observe => Resolved::told(Action::Alert, "malicious; mode observe never acts"),
+        Mode::Recommend => match held_back(subject, policy, standing) {
+            Some((Action::Alert, why)) => Resolved::told(Action::Alert, &why),
+            _ => Resolved::told(
+                Action::RecommendIsolate,
+                "malicious; mode recommend leaves the act to a person",
+            ),
+        },
+        Mode::Approve => propose(subject, policy, standing),
+        Mode::Autonomous => act(subject, policy, standing, now),
     }
+}
+
+/// Why the host is not isolated by itself, and what is done instead.
+fn held_back(subject: &Subject, policy: &Policy, standing: &Standing) -> Option<(Action, String)> {
     if standing.isolated {
-        return (
-            Action::Alert,
-            "malicious; the host is already isolated".into(),
-        );
+        let why = "malicious; the host is already isolated";
+        return Some((Action::Alert, why.into()));
     }
     if standing.is_from_before_opening {
-        return (
-            Action::Alert,
-            "malicious, but from before the host was opened".into(),
-        );
-    }
-    if policy.mode == Mode::Recommend {
-        return (
-            Action::RecommendIsolate,
-            "malicious; mode recommend leaves the act to a person".into(),
-        );
+        let why = "malicious, but from before the host was opened";
+        return Some((Action::Alert, why.into()));
     }
     if is_protected(subject, policy) {
-        return (
-            Action::RecommendIsolate,
-            "malicious, but the executable is on the policy's protected list".into(),
-        );
+        let why = "malicious, but the executable is on the policy's protected list";
+        return Some((Action::RecommendIsolate, why.into()));
     }
-    let cap = policy.caps.isolations_per_hour;
-    if standing.isolations_last_hour >= cap {
-        return (
-            Action::RecommendIsolate,
-            format!(
-                "malicious, but {} isolations in the last hour reach the cap of {cap}",
-                standing.isolations_last_hour
-            ),
+    is_capped(policy, standing).then(|| {
+        let (count, cap) = (
+            standing.isolations_last_hour,
+            policy.caps.isolations_per_hour,
         );
+        let why =
+            format!("malicious, but {count} isolations in the last hour reach the cap of {cap}");
+        (Action::RecommendIsolate, why)
+    })
+}
+
+pub(crate) fn is_capped(policy: &Policy, standing: &Standing) -> bool {
+    standing.isolations_last_hour >= policy.caps.isolations_per_hour
+}
+
+/// Mode autonomous.
+fn act(subject: &Subject, policy: &Policy, standing: &Standing, now: Timestamp) -> Resolved {
+    let steps = milder_steps(subject, policy);
+    let at_once = in_words(steps, "are");
+    let resolved = |action, why: String| Resolved {
+        action,
+        steps,
+        propose: None,
+        why: why + &at_once,
+    };
+    if let Some((action, why)) = held_back(subject, policy, standing) {
+        return resolved(action, why);
     }
-    if policy.mode == Mode::Approve {
-        return (
-            Action::AwaitApproval,
-            "malicious; mode approve waits for a yes".into(),
+    let Some(window) = quiet_at(&policy.caps.quiet_hours, now) else {
+        return resolved(
+            Action::Isolate,
+            "malicious; mode autonomous, within the caps".into(),
         );
+    };
+    let quiet = format!("malicious; in quiet hours ({window})");
+    if policy.approve.is_none() {
+        let why = format!("{quiet} the host is not isolated, and the policy has no approve");
+        return resolved(Action::RecommendIsolate, why);
     }
-    (
-        Action::Isolate,
-        "malicious; mode autonomous, within the caps".into(),
+    let isolate = Steps {
+        isolate: true,
+        ..Steps::default()
+    };
+    let asked = ask(
+        isolate,
+        standing,
+        format!("{quiet} the host is isolated when somebody says yes"),
+    );
+    Resolved {
+        steps,
+        why: asked.why + &at_once,
+        ..asked
+    }
+}
+
+/// Mode approve: what mode autonomous would do waits for a yes, all of it.
+fn propose(subject: &Subject, policy: &Policy, standing: &Standing) -> Resolved {
+    let (isolate, action, why) = match held_back(subject, policy, standing) {
+        None => (true, Action::AwaitApproval, "malicious".to_owned()),
+        Some((action, why)) => (false, action, why),
+    };
+    let steps = Steps {
+        isolate,
+        ..milder_steps(subject, policy)
+    };
+    if steps.is_none() {
+        return Resolved::told(action, &why);
+    }
+    let waits = in_words(steps, "would be");
+    ask(
+        steps,
+        standing,
+        format!("{why}; mode approve waits for a yes{waits}"),
     )
+}
+
+fn ask(steps: Steps, standing: &Standing, why: String) -> Resolved {
+    match standing.asking {
+        Asking::Possible => Resolved {
+            propose: Some(steps),
+            ..Resolved::told(Action::AwaitApproval, &why)
+        },
+        Asking::Refused => Resolved::told(
+            Action::Alert,
+            "malicious; somebody said no about this process and what descends from it",
+        ),
+        Asking::Full => Resolved::told(
+            Action::RecommendIsolate,
+            "malicious; no more proposals can be kept",
+        ),
+    }
 }
 
 fn with_policy(why: String, policy: Option<&Policy>, now: Timestamp) -> String {

@@ -2,6 +2,8 @@
 //!
 //! - [`decide`]: what a verdict may lead to under the policy. The model proposes, policy disposes.
 //! - [`block`]: which remote ends of a process are blocked, and which never.
+//! - [`quiet_at`]: whether a policy's quiet hours are on.
+//! - [`proposal`]: what waits for a yes, what may be carried out of it, and what happens without one.
 //! - [`isolation`]: the state machine that every isolation goes through, from intent to release.
 //! - [`proof`]: what counts as proof that a host is cut off.
 //! - [`order`]: which orders this host obeys.
@@ -14,5 +16,8 @@ mod decision;
 pub mod isolation;
 pub mod order;
 pub mod proof;
+pub mod proposal;
+mod quiet;
 
-pub use decision::{Action, Decision, Standing, Subject, decide};
+pub use decision::{Action, Asking, Decision, Standing, Subject, decide};
+pub use quiet::quiet_at;

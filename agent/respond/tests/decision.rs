@@ -60,8 +60,10 @@ fn policy(mode: Mode) -> Policy {
         block_isolated: None,
         blocked_programs: BlockedPrograms::default(),
         protected_addresses: Vec::new(),
+        approve: None,
         caps: Caps {
             isolations_per_hour: 2,
+            quiet_hours: Vec::new(),
         },
         protected_processes: Vec::new(),
         order_keys: Vec::new(),
@@ -124,7 +126,7 @@ fn processes_are_cut_off_in_mode_autonomous_alone_and_not_when_they_are_killed()
                     decision.cut_off, wanted,
                     "{mode:?} {stop:?} {kind:?} {is_protected}"
                 );
-                assert_eq!(decision.reason.contains("cut off the network"), wanted);
+                assert_eq!(decision.reason.contains("are cut off the network"), wanted);
             }
         }
     }

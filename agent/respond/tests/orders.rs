@@ -65,8 +65,10 @@ fn policy() -> Policy {
         block_isolated: None,
         blocked_programs: BlockedPrograms::default(),
         protected_addresses: Vec::new(),
+        approve: None,
         caps: Caps {
             isolations_per_hour: 0,
+            quiet_hours: Vec::new(),
         },
         protected_processes: Vec::new(),
         order_keys: vec![

@@ -24,7 +24,7 @@ use crate::local::{self, Answer, LocalError, Question};
 use crate::policy_store::PolicyStore;
 use crate::recorder;
 use crate::release_codes::{NEEDS_PERMIT, Permit, ReleaseCodes, root_may_release};
-use crate::{blocking, daemon, durable, stopping};
+use crate::{blocking, daemon, durable, engine, proposals, stopping};
 
 const MAX_FILE_BYTES: u64 = 16 << 10;
 
@@ -210,6 +210,10 @@ fn release_directly(config: &Config, question: &Question) -> Result<Answer> {
         Err(detail) => return Ok(Answer::Failed { detail }),
     };
     let released = containment.release().context("the host is not open")?;
+    if let Err(error) = withdraw_proposals(config) {
+        let why = crate::chain(error.as_ref());
+        eprintln!("warning: the host is open, but what was proposed before may wait on: {why}");
+    }
     let recorded = released
         .as_ref()
         .map(|spec| record(config, self::released(spec, reason)));
@@ -223,6 +227,14 @@ fn release_directly(config: &Config, question: &Question) -> Result<Answer> {
     };
     let isolation = released.map(|spec| spec.id);
     Ok(Answer::Done { detail, isolation })
+}
+
+/// Whoever opened the host has decided about what waits for a yes.
+fn withdraw_proposals(config: &Config) -> Result<()> {
+    let withdrawn = engine::withdrawn(Timestamp::now());
+    let reports = proposals::withdraw(&config.state_dir, &withdrawn)?;
+    let mut reports = reports.into_iter();
+    reports.try_for_each(|report| record(config, RecordBody::Approval(Box::new(report))))
 }
 
 /// The reason to record, or why it is refused. A policy or an isolation that cannot be read keeps no owner out: there

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use cordon_behavior::story::Story;
 use cordon_judge::Cascade;
-use cordon_proto::policy::{BlockRemote, Policy, Stop};
+use cordon_proto::policy::{AfterTime, Approve, BlockRemote, Policy, Stop};
 use cordon_proto::verdict::Verdict;
 use cordon_respond::block::{Choice, MOST_REMOTES, Never, choose};
 use cordon_respond::{Action, Decision, Standing, Subject, decide};
@@ -23,7 +23,7 @@ use super::output::{Output, plain};
 use super::status::isolation_on_disk;
 use crate::blocking;
 use crate::config::Config;
-use crate::engine::Caps;
+use crate::engine::{self, Caps};
 use crate::identity::{self, Identity};
 use crate::pins::Pins;
 use crate::policy_store::PolicyStore;
@@ -65,7 +65,7 @@ pub(super) fn run(options: &Options, config: &Config, out: &Output) -> Result<Ex
         standing: Standing {
             isolated: isolation_on_disk(config)?.is_some(),
             isolations_last_hour: Caps::load(&config.state_dir).last_hour(now),
-            is_from_before_opening: false,
+            ..Standing::default()
         },
         now,
     };
@@ -183,6 +183,26 @@ fn blocking_step(story: &Story, never: &Never, seconds: u64) -> String {
     }
 }
 
+/// What would wait for a yes, how long, and what then.
+fn proposing(decision: &Decision, policy: Option<&Policy>) -> String {
+    let steps = engine::in_words(decision.propose.unwrap_or_default());
+    let approve = policy.and_then(|policy| policy.approve).unwrap_or_default();
+    let Approve {
+        seconds,
+        unanswered,
+        offline,
+    } = approve;
+    let done = |rule| match rule {
+        AfterTime::Nothing => "nothing is done",
+        AfterTime::Act => "that is done",
+    };
+    format!(
+        "report it, and propose to {steps}; without an answer in {seconds} s {}, or {} when the controller is out of reach",
+        done(unanswered),
+        done(offline)
+    )
+}
+
 /// What would be done, in order.
 fn steps(decision: &Decision, policy: Option<&Policy>) -> Vec<String> {
     let protected = match policy.map_or(0, |policy| policy.protected_processes.len()) {
@@ -210,9 +230,7 @@ fn steps(decision: &Decision, policy: Option<&Policy>) -> Vec<String> {
         Action::Record => "tell nobody".to_owned(),
         Action::Alert => "report it".to_owned(),
         Action::RecommendIsolate => "report it, and recommend to isolate the host".to_owned(),
-        Action::AwaitApproval => {
-            "report it, and isolate the host when a person says yes".to_owned()
-        }
+        Action::AwaitApproval => proposing(decision, policy),
         Action::Isolate => format!("isolate the host {until}, and report it"),
     });
     steps

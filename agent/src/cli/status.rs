@@ -13,7 +13,8 @@ use super::{NOT_RUNNING, hands_on};
 use crate::config::Config;
 use crate::identity::{self, Identity};
 use crate::local::{self, Answer, LocalError, Question, Status};
-use crate::{blocking, stopping};
+use crate::proposals::Waits;
+use crate::{blocking, engine, proposals, stopping};
 
 pub(super) fn run(config: &Config, out: &Output) -> Result<ExitCode> {
     match local::ask(&config.socket(), &Question::Status) {
@@ -41,7 +42,9 @@ fn not_running(config: &Config, out: &Output) -> Result<ExitCode> {
         .unwrap_or_default();
     let cut_off = stopping::count_cut_off(&config.state_dir);
     let blocked = blocking::on_disk(&config.state_dir);
+    let waiting = proposals::on_disk(&config.state_dir);
     let object = json!({
+        "proposals": waiting,
         "running": false, "enrolled": enrolled, "host": host, "frozen": frozen, "cut_off": cut_off, "blocked": blocked,
         "isolated": isolation.is_some(), "isolation": isolation, "release": release,
     });
@@ -69,8 +72,12 @@ fn not_running(config: &Config, out: &Output) -> Result<ExitCode> {
             0 => String::new(),
             count => format!(", {count} addresses BLOCKED"),
         };
+        let waiting = match waiting.len() {
+            0 => String::new(),
+            count => format!(", {count} proposals WAIT for a yes"),
+        };
         format!(
-            "the agent is not running\non disk: {identity}, {isolated}{frozen}{blocked}{release}"
+            "the agent is not running\non disk: {identity}, {isolated}{frozen}{blocked}{waiting}{release}"
         )
     })?;
     Ok(ExitCode::from(NOT_RUNNING))
@@ -145,6 +152,7 @@ fn in_words(status: &Status) -> String {
             .iter()
             .map(|block| ("blocked", blocked(block))),
     );
+    lines.extend(status.proposals.iter().map(|one| ("waits", waits(one))));
     lines.extend(status.degraded.iter().map(|what| ("degraded", plain(what))));
     let lines: Vec<String> = lines
         .iter()
@@ -172,6 +180,16 @@ fn blocked(block: &Block) -> String {
     } = block;
     let of = peer.map_or(String::new(), |host| format!(" of isolated host {host}"));
     format!("{address}{of} until {until}: `cordon-agent unblock {address}` ends it before")
+}
+
+fn waits(waits: &Waits) -> String {
+    let proposal = &waits.proposal;
+    let (id, until) = (proposal.id, proposal.expires_at);
+    let steps = engine::in_words(proposal.steps);
+    let why = plain(&waits.reason);
+    format!(
+        "for a yes until {until}: {steps} ({why}): `cordonctl approve {id}` or `cordonctl refuse {id}`"
+    )
 }
 
 fn controller(status: &Status) -> String {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use cordon_behavior::story::Story;
+use cordon_behavior::story::{Connection, Story};
 use cordon_contain::Tree;
 use cordon_proto::policy::{BlockRemote, Stop, WithoutProof};
 use cordon_proto::record::{Detection, Record, RecordBody, StopAct};
@@ -18,6 +18,7 @@ use crate::hands::Ends;
 use crate::host;
 use crate::isolation::{Circumstances, forbidden_ends};
 use crate::judging::{Explained, Judged, Wanted};
+use crate::proposals::Kept;
 use crate::recent::Recent;
 use crate::stopping::StopJob;
 
@@ -55,6 +56,17 @@ impl Reported {
     }
 }
 
+/// Whom a judged process and its descendants called.
+pub(super) struct Called<'a> {
+    pub connections: &'a [Connection],
+    /// Name of its tree in records.
+    pub name: &'a str,
+    /// Why it was judged.
+    pub reason: String,
+    /// Kernel's stamp of the judged event.
+    pub event_mono_ns: u64,
+}
+
 /// A detection that was acted upon, and is recorded when the verdict's reasons are there.
 pub(super) struct Unexplained {
     at: Timestamp,
@@ -69,14 +81,15 @@ impl Engine {
         let subject = Subject {
             exe: process.map_or_else(String::new, |process| process.exe.clone()),
         };
+        let tree = self.parts.facts.tree_name(judged.tree);
         let standing = Standing {
             isolated: !self.parts.isolation.is_open(),
             isolations_last_hour: self.parts.caps.last_hour(now),
             is_from_before_opening: judged.cause_mono_ns < self.opened_mono_ns,
+            asking: self.parts.proposals.asking(&tree, judged.process),
         };
         let policy = self.parts.policy.policy();
         let decision = decide(&judged.verdict, &subject, policy, &standing, now);
-        let tree = self.parts.facts.tree_name(judged.tree);
         let is_news = self
             .reported
             .is_news(&tree, judged.verdict.verdict, decision.action);
@@ -90,9 +103,20 @@ impl Engine {
             Stop::Kill => self.stop_tree(&judged, &tree, StopAct::Killed, is_news),
         }
         if let Some(BlockRemote { seconds }) = decision.block {
-            self.block_remotes(&judged, &tree, seconds, now);
+            let called = Called {
+                connections: &judged.story.connections,
+                name: &tree,
+                reason: reason_of(&judged.story, &judged.verdict),
+                event_mono_ns: judged.cause_mono_ns,
+            };
+            self.block_remotes(called, seconds, now);
         }
-        if decision.action == Action::Record || !(is_news || decision.action == Action::Isolate) {
+        let proposed = decision.propose;
+        let proposed = proposed.map(|steps| self.proposal(&judged, &tree, steps, now));
+        let (proposal, new) = proposed.unzip();
+        let new = new.flatten();
+        let is_told_always = decision.action == Action::Isolate || new.is_some();
+        if decision.action == Action::Record || !(is_news || is_told_always) {
             return;
         }
         wanted.say();
@@ -101,16 +125,46 @@ impl Engine {
             micros = judged.verdict.micros, decision = decision.action.name(), reason = %decision.reason,
             "detection"
         );
-        let detection = self.detection(judged, tree, &decision);
-        let journaled = decision.action == Action::Isolate;
-        if journaled {
+        let mut detection = Detection {
+            proposal,
+            ..self.detection(judged, tree, &decision)
+        };
+        if is_told_always {
+            self.journal(&detection, now);
+        }
+        if decision.action == Action::Isolate {
             self.isolate_by_itself(&detection, now);
+        }
+        if let Some(new) = new {
+            self.keep(new, &mut detection);
         }
         self.unexplained = Some(Unexplained {
             at: now,
             detection,
-            journaled,
+            journaled: is_told_always,
         });
+    }
+
+    /// In the journal before anything follows from it: see [`crate::recorder`].
+    fn journal(&self, detection: &Detection, now: Timestamp) {
+        self.parts.recorder.journal(&Record {
+            at: now,
+            body: RecordBody::Detection(Box::new(detection.clone())),
+        });
+    }
+
+    /// A proposal that is not on disk is none: an answer to it could not be kept to.
+    fn keep(&mut self, new: Kept, detection: &mut Detection) {
+        if let Err(error) = self.parts.proposals.keep(new) {
+            let why = crate::chain(&error);
+            tracing::error!(%why, "a proposal could not be kept");
+            detection.proposal = None;
+            Action::RecommendIsolate
+                .name()
+                .clone_into(&mut detection.decision);
+            let reason = &mut detection.decision_reason;
+            *reason = format!("{reason}; but it could not be kept: {why}");
+        }
     }
 
     /// The reasons of the verdict before: the detection goes to the outbox, if it is one.
@@ -146,6 +200,7 @@ impl Engine {
             decision_reason: decision.reason.clone(),
             event_mono_ns: judged.cause_mono_ns,
             exe_sha256: None,
+            proposal: None,
         }
     }
 
@@ -170,12 +225,12 @@ impl Engine {
         });
     }
 
-    /// Whom the judged process and its descendants called.
-    fn block_remotes(&self, judged: &Judged, name: &str, seconds: u64, now: Timestamp) {
+    /// Whom a judged process and its descendants called.
+    pub(super) fn block_remotes(&self, of: Called<'_>, seconds: u64, now: Timestamp) {
         let Some(policy) = self.parts.policy.policy() else {
             return;
         };
-        let called: Vec<_> = blocking::called(&judged.story.connections).collect();
+        let called: Vec<_> = blocking::called(of.connections).collect();
         let never = blocking::never(policy, &self.parts.pins.known());
         let addresses = called.iter().map(|remote| remote.address.ip());
         let choice = block::choose(addresses, &never, block::MOST_REMOTES);
@@ -185,22 +240,17 @@ impl Engine {
             remotes: choice.block.iter().filter_map(tried).collect(),
             spared: choice.spared,
             until: now.checked_add(lasts).unwrap_or(Timestamp::MAX),
-            name: name.to_owned(),
-            reason: reason_of(&judged.story, &judged.verdict),
-            event_mono_ns: judged.cause_mono_ns,
+            name: of.name.to_owned(),
+            reason: of.reason,
+            event_mono_ns: of.event_mono_ns,
             policy_version: policy.version,
         });
     }
 
-    /// The detection is in the journal before the intent is written: see [`crate::recorder`].
     fn isolate_by_itself(&mut self, detection: &Detection, now: Timestamp) {
         let Some(policy) = self.parts.policy.policy() else {
             return;
         };
-        self.parts.recorder.journal(&Record {
-            at: now,
-            body: RecordBody::Detection(Box::new(detection.clone())),
-        });
         let ends = self.ends();
         let intent = Intent {
             reason: reason_of(&detection.story, &detection.verdict),
@@ -247,7 +297,7 @@ pub(super) fn new_intent(lease_seconds: u64, now: Timestamp) -> Intent {
     }
 }
 
-fn reason_of(story: &Story, verdict: &Verdict) -> String {
+pub(super) fn reason_of(story: &Story, verdict: &Verdict) -> String {
     let process = story.process.as_ref();
     let exe = process.map_or("a process", |process| process.exe.as_str());
     let techniques = verdict.techniques.join(", ");

@@ -26,6 +26,13 @@ pub(super) struct Waiter {
     who: Who,
 }
 
+impl Waiter {
+    pub(super) fn order(goal: Goal, order: OrderId) -> Self {
+        let who = Who::Order(order);
+        Self { goal, who }
+    }
+}
+
 enum Who {
     Order(OrderId),
     Person(oneshot::Sender<Answer>),
@@ -60,11 +67,9 @@ impl Engine {
                 self.settle(Who::Order(order), fate, None, now);
                 continue;
             }
-            self.waiters.push(Waiter {
-                goal,
-                who: Who::Order(order),
-            });
+            self.waiters.push(Waiter::order(goal, order));
         }
+        self.take_up_proposals(now);
         if self.waiters.iter().any(|waiter| waiter.goal == Goal::Open) {
             let news = self
                 .parts
@@ -141,6 +146,8 @@ impl Engine {
                     seconds,
                 } => self.block_host(&order, *peer, addresses, *seconds, now),
                 Verb::UnblockHost { peer } => self.unblock_host(&order, *peer, now),
+                Verb::Approve { proposal } => self.approve(&order, *proposal, now),
+                Verb::Refuse { proposal } => self.refuse_proposal(&order, *proposal, now),
             },
             Err(Refusal::Seen { order }) => self.repeat_receipts(order),
             Err(refusal) => self.refuse(&refusal, now),
@@ -173,8 +180,8 @@ impl Engine {
         if !self.begin(order, goal.clone(), isolation, now) {
             return;
         }
-        let who = Who::Order(order.id);
-        self.carry_out(intent, &order.reason, Waiter { goal, who }, now);
+        let waiter = Waiter::order(goal, order.id);
+        self.carry_out(intent, &order.reason, waiter, now);
     }
 
     /// Takes an order and says so; false when the disk does not take it, which is its end.
@@ -261,7 +268,7 @@ impl Engine {
         self.parts.isolation.isolate(intent, circumstances, now)
     }
 
-    fn lease_seconds(&self) -> u64 {
+    pub(super) fn lease_seconds(&self) -> u64 {
         let policy = self.parts.policy.policy();
         policy.map_or(LOCAL_LEASE_SECONDS, |policy| policy.isolation.lease_seconds)
     }

@@ -1,7 +1,9 @@
 //! Incidents: one for each process tree with a detection, as plain facts.
 
 use cordon_proto::id::{HostId, IncidentId};
-use cordon_proto::record::{Detection, IsolationReport, Record, RecordBody, StopReport};
+use cordon_proto::record::{
+    ApprovalReport, Detection, IsolationReport, Record, RecordBody, StopReport,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
@@ -64,6 +66,15 @@ pub struct StopRow {
     pub report: StopReport,
 }
 
+/// The end of a proposal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApprovalRow {
+    /// Host's wall clock.
+    pub at: Timestamp,
+    /// What was reported.
+    pub report: ApprovalReport,
+}
+
 /// An incident and its facts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Incident {
@@ -95,6 +106,8 @@ pub struct Incident {
     pub isolation_count: u64,
     /// What was done to processes, in the order of arrival; the newest [`MAX_FACTS`].
     pub stops: Vec<StopRow>,
+    /// How proposals ended, in the order of arrival; the newest [`MAX_FACTS`].
+    pub approvals: Vec<ApprovalRow>,
     /// The host's newest isolation report, whichever incident it belongs to: it decides whether the
     /// host is open now.
     pub host_isolation: Option<IsolationRow>,
@@ -162,7 +175,7 @@ impl Store {
 async fn read(view: &mut SqliteConnection, row: &SqliteRow) -> Result<Incident> {
     let key: i64 = row.column("key")?;
     let (detections, isolations) = (detections(view, key).await?, isolations(view, key).await?);
-    let (stops, _) = stops(view, key).await?;
+    let ((stops, _), (approvals, _)) = (stops(view, key).await?, approvals(view, key).await?);
     Ok(Incident {
         key,
         id: row.parsed("id")?,
@@ -178,6 +191,7 @@ async fn read(view: &mut SqliteConnection, row: &SqliteRow) -> Result<Incident> 
         isolations: isolations.0,
         isolation_count: isolations.1,
         stops,
+        approvals,
         host_isolation: host_isolation(row)?,
     })
 }
@@ -235,6 +249,21 @@ async fn stops(view: &mut SqliteConnection, incident: i64) -> Result<(Vec<StopRo
          JOIN events ON events.key = event ORDER BY event";
     facts(view, incident, newest, |at, body| match body {
         RecordBody::Stop(report) => Some(StopRow {
+            at,
+            report: *report,
+        }),
+        _ => None,
+    })
+    .await
+}
+
+async fn approvals(view: &mut SqliteConnection, incident: i64) -> Result<(Vec<ApprovalRow>, u64)> {
+    let newest = "SELECT json, total FROM (
+            SELECT ended, count(*) OVER () AS total FROM proposals
+            WHERE incident = ? AND ended IS NOT NULL ORDER BY ended DESC LIMIT ?)
+         JOIN events ON events.key = ended ORDER BY ended";
+    facts(view, incident, newest, |at, body| match body {
+        RecordBody::Approval(report) => Some(ApprovalRow {
             at,
             report: *report,
         }),

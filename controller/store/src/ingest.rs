@@ -1,7 +1,7 @@
 //! Records in, each exactly once, with everything that follows from them in the same transaction.
 //!
-//! What follows: a detection opens or updates the incident of its tree; an isolation report becomes
-//! the host's isolation, if it is the newest, and joins its incident; a verified receipt moves its
+//! What follows: a detection opens or updates the incident of its tree; what it proposes waits until
+//! its end is reported; an isolation report becomes the host's isolation, if it is the newest, and joins its incident; a verified receipt moves its
 //! order; a policy report says what is in force. A record that cannot be read is kept as it came.
 //!
 //! Nothing that follows depends on the order in which a host's batches arrive, except which incident
@@ -202,6 +202,7 @@ fn kind(body: &RecordBody) -> &'static str {
         RecordBody::Stop(_) => "stop",
         RecordBody::Block(_) => "block",
         RecordBody::Quarantine(_) => "quarantine",
+        RecordBody::Approval(_) => "approval",
         RecordBody::Receipt(_) => "receipt",
         RecordBody::Policy(_) => "policy",
         RecordBody::Tamper(_) => "tamper",

@@ -12,6 +12,7 @@
 //! | hosts | [`Store::enroll`] (takes one use of a token and adds the host, at once), [`Store::host`], [`Store::hosts`], [`Store::find_host`], [`Store::evict_host`], [`Store::note_hello`], [`Store::note_seen`], [`Store::present_key`], [`Store::add_certificate`] |
 //! | records | [`Store::commit_batch`], [`Store::events`], [`Store::gaps`] |
 //! | incidents | [`Store::incidents`], [`Store::incident`], [`Store::close_incident`] |
+//! | proposals | [`Store::waiting_proposals`] |
 //! | orders | [`Store::add_order`], [`Store::order`], [`Store::orders`], [`Store::deliverable_orders`], [`Store::mark_delivered`], [`Store::expire_orders`] |
 //! | isolated hosts | [`Store::is_any_isolated`], [`Store::is_released_by_order`], [`Store::peer_orders`] |
 //! | policies | [`Store::add_policy`], [`Store::policy_for`], [`Store::policies`] |
@@ -36,6 +37,7 @@ mod open;
 mod order;
 mod peer;
 mod policy;
+mod proposal;
 mod row;
 mod secret;
 mod token;
@@ -52,13 +54,15 @@ pub use error::{StoreError, TokenRefusal};
 pub use event::{EventQuery, EventRow, Gap};
 pub use host::{CertificateFacts, HelloFacts, Host, HostKey, HostRef, NewHost};
 pub use incident::{
-    DetectionRow, Incident, IncidentQuery, IncidentStatus, IsolationRow, MAX_FACTS, StopRow,
+    ApprovalRow, DetectionRow, Incident, IncidentQuery, IncidentStatus, IsolationRow, MAX_FACTS,
+    StopRow,
 };
 pub use ingest::{Committed, IncomingRecord, Reading, SequenceRange};
 pub use notification::Notification;
 pub use order::{OrderQuery, OrderRow, OrderStep};
 pub use peer::PeerOrder;
 pub use policy::PolicyRow;
+pub use proposal::ProposalRow;
 pub use secret::SecretHash;
 pub use token::{JoinToken, NewJoinToken};
 

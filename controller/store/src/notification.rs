@@ -18,6 +18,8 @@ pub struct Notification {
     pub channel: String,
     /// How often it was tried.
     pub attempts: u32,
+    /// How often it was queued again, because something was proposed after it was sent.
+    pub again: u32,
     /// When it is due; none when it was sent or given up.
     pub next_try_at: Option<Timestamp>,
     /// When it was sent.
@@ -33,6 +35,7 @@ impl Notification {
             incident: row.parsed("id")?,
             channel: row.column("channel")?,
             attempts: row.column("attempts")?,
+            again: row.column("again")?,
             next_try_at: row.maybe_time("next_try_at")?,
             sent_at: row.maybe_time("sent_at")?,
             last_error: row.column("last_error")?,

@@ -133,8 +133,10 @@ fn policy(version: u64, group: &str) -> Policy {
         block_isolated: None,
         blocked_programs: BlockedPrograms::default(),
         protected_addresses: Vec::new(),
+        approve: None,
         caps: Caps {
             isolations_per_hour: 1,
+            quiet_hours: Vec::new(),
         },
         protected_processes: Vec::new(),
         order_keys: Vec::new(),

@@ -40,8 +40,10 @@ fn policy(version: u64) -> Policy {
         block_isolated: None,
         blocked_programs: BlockedPrograms::default(),
         protected_addresses: Vec::new(),
+        approve: None,
         caps: Caps {
             isolations_per_hour: 2,
+            quiet_hours: Vec::new(),
         },
         protected_processes: vec!["/usr/sbin/sshd".into()],
         order_keys: vec![OrderKey {
@@ -247,4 +249,111 @@ fn programs_that_must_not_run_are_listed_by_one_name_each() {
     }
     let many = vec!["/x"; MAX_PROGRAM_PATHS + 1];
     with(&many, "", None).unwrap_err();
+}
+
+#[test]
+fn how_long_a_proposal_waits_is_bounded_and_somebody_may_answer() {
+    let mut policy = policy(1);
+    assert!(
+        serde_json::to_value(&policy)
+            .unwrap()
+            .get("approve")
+            .is_none()
+    );
+    let verbs = |names: &[&str]| {
+        names
+            .iter()
+            .map(|&name| name.to_owned())
+            .collect::<Vec<_>>()
+    };
+    let both = verbs(&["isolate", "approve", "refuse"]);
+    for (seconds, verbs, is_good) in [
+        (MIN_APPROVE_SECONDS - 1, &both, false),
+        (MIN_APPROVE_SECONDS, &both, true),
+        (MAX_APPROVE_SECONDS, &both, true),
+        (MAX_APPROVE_SECONDS + 1, &both, false),
+        (600, &verbs(&["approve"]), false),
+        (600, &verbs(&["isolate", "release"]), false),
+    ] {
+        policy.approve = Some(Approve {
+            seconds,
+            unanswered: AfterTime::Nothing,
+            offline: AfterTime::Act,
+        });
+        policy.order_keys[0].verbs.clone_from(verbs);
+        assert_eq!(
+            accept(&policy, None).is_ok(),
+            is_good,
+            "{seconds} {verbs:?}"
+        );
+        let written = serde_json::to_value(&policy).unwrap();
+        assert_eq!(
+            written["approve"],
+            serde_json::json!({"seconds": seconds, "unanswered": "nothing", "offline": "act"})
+        );
+        assert_eq!(serde_json::from_value::<Policy>(written).unwrap(), policy);
+    }
+    let json = serde_json::to_value(&policy).unwrap();
+    for senseless in [
+        serde_json::json!({"seconds": 60}),
+        serde_json::json!({"seconds": 60, "unanswered": "nothing"}),
+        serde_json::json!({"seconds": 60, "unanswered": "maybe", "offline": "act"}),
+        serde_json::json!({"seconds": -1, "unanswered": "act", "offline": "act"}),
+        serde_json::json!({"seconds": 60, "unanswered": "act", "offline": "act", "who": "all"}),
+    ] {
+        let mut json = json.clone();
+        json["approve"] = senseless.clone();
+        assert!(
+            serde_json::from_value::<Policy>(json).is_err(),
+            "{senseless}"
+        );
+    }
+}
+
+#[test]
+fn quiet_hours_are_windows_that_come_in_a_zone_that_is_known() {
+    let json = serde_json::to_value(policy(1)).unwrap();
+    assert!(json["caps"].get("quiet_hours").is_none());
+    let window = serde_json::json!({
+        "days": ["mon", "fri"], "from": "22:00", "to": "06:30", "zone": "Europe/Zurich",
+    });
+    let read = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut window = window.clone();
+        change(&mut window);
+        let mut json = json.clone();
+        json["caps"]["quiet_hours"] = serde_json::json!([window]);
+        let policy: Policy = serde_json::from_value(json.clone()).map_err(|e| e.to_string())?;
+        assert_eq!(serde_json::to_value(&policy).unwrap(), json);
+        accept(&policy, None).map_err(|error| error.to_string())
+    };
+    assert!(read(&|_| {}).is_ok());
+    assert!(read(&|window| window["zone"] = "UTC".into()).is_ok());
+    assert!(
+        read(&|window| (window["from"], window["to"]) = ("00:00".into(), "24:00".into())).is_ok()
+    );
+    for (field, senseless, said) in [
+        ("days", serde_json::json!([]), "never comes"),
+        ("days", serde_json::json!(["mon", "mon"]), "named twice"),
+        ("days", serde_json::json!(["monday"]), "unknown variant"),
+        ("from", "06:30".into(), "is no window"),
+        ("from", "24:00".into(), "is no window"),
+        ("from", "25:00".into(), "no time of day"),
+        ("to", "6:30".into(), "no time of day"),
+        ("to", "06:60".into(), "no time of day"),
+        ("to", "+6:30".into(), "no time of day"),
+        ("to", 6.into(), "invalid type"),
+        ("zone", "Europe/Bern".into(), "is not known"),
+        ("zone", "".into(), "is not known"),
+        ("zone", "../../etc/passwd".into(), "is not known"),
+        ("until", "friday".into(), "unknown field"),
+    ] {
+        let refused = read(&|window| window[field] = senseless.clone()).unwrap_err();
+        assert!(refused.contains(said), "{field} {senseless}: {refused}");
+    }
+    let mut many = policy(1);
+    let window: QuietHours = serde_json::from_value(window.clone()).unwrap();
+    many.caps.quiet_hours = vec![window; MOST_QUIET_HOURS + 1];
+    assert!(accept(&many, None).is_err());
+    many.caps.quiet_hours.pop();
+    assert!(accept(&many, None).is_ok());
 }

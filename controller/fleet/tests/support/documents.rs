@@ -39,8 +39,10 @@ pub fn policy(version: u64) -> Policy {
         block_isolated: None,
         blocked_programs: BlockedPrograms::default(),
         protected_addresses: Vec::new(),
+        approve: None,
         caps: Caps {
             isolations_per_hour: 4,
+            quiet_hours: Vec::new(),
         },
         protected_processes: Vec::new(),
         order_keys: vec![OrderKey {

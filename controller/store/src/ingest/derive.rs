@@ -2,7 +2,8 @@
 
 use cordon_proto::id::IncidentId;
 use cordon_proto::record::{
-    Detection, IsolationReport, PolicyReport, Record, RecordBody, StopReport,
+    ApprovalReport, Detection, IsolationReport, PolicyReport, Proposal, Record, RecordBody,
+    StopReport,
 };
 use cordon_proto::verdict::VerdictKind;
 use jiff::Timestamp;
@@ -43,6 +44,7 @@ impl Batch<'_> {
                 self.note_isolation(sequence, record.at, report).await?;
                 self.isolated(event, record.at, report).await?
             }
+            RecordBody::Approval(report) => Some(self.answered(event, record.at, report).await?),
             RecordBody::Stop(report) => self.stopped(event, record.at, report).await?,
             RecordBody::Policy(report) => {
                 self.took_policy(report).await?;
@@ -78,6 +80,63 @@ impl Batch<'_> {
             .execute(&mut **self.work)
             .await
             .map_err(StoreError::on(ACT))?;
+        if let Some(proposal) = &detection.proposal {
+            self.proposed(event, &incident, proposal).await?;
+        }
+        Ok(incident.id)
+    }
+
+    /// Somebody is to answer: whoever was told of the incident before is told again.
+    async fn proposed(&mut self, event: i64, incident: &Found, proposal: &Proposal) -> Result<()> {
+        let is_new = sqlx::query(
+            "INSERT INTO proposals (host, id, incident, detection, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT DO UPDATE SET detection = ?4, expires_at = ?5 WHERE detection IS NULL",
+        )
+        .bind(self.host)
+        .bind(proposal.id.to_string())
+        .bind(incident.key)
+        .bind(event)
+        .bind(micros(proposal.expires_at))
+        .execute(&mut **self.work)
+        .await
+        .map_err(StoreError::on(ACT))?
+        .rows_affected();
+        if is_new == 0 {
+            return Ok(());
+        }
+        sqlx::query(
+            "UPDATE notifications SET next_try_at = ?2, attempts = 0, again = again + 1
+             WHERE incident = ?1 AND next_try_at IS NULL AND NOT EXISTS (SELECT 1 FROM proposals
+                WHERE host = ?3 AND id = ?4 AND ended IS NOT NULL)",
+        )
+        .bind(incident.key)
+        .bind(micros(self.now))
+        .bind(self.host)
+        .bind(proposal.id.to_string())
+        .execute(&mut **self.work)
+        .await
+        .map_err(StoreError::on(ACT))?;
+        Ok(())
+    }
+
+    async fn answered(
+        &mut self,
+        event: i64,
+        at: Timestamp,
+        report: &ApprovalReport,
+    ) -> Result<IncidentId> {
+        let incident = self.incident_of(&report.tree, at).await?;
+        sqlx::query(
+            "INSERT INTO proposals (host, id, incident, ended) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO UPDATE SET ended = ?4 WHERE ended IS NULL",
+        )
+        .bind(self.host)
+        .bind(report.proposal.to_string())
+        .bind(incident.key)
+        .bind(event)
+        .execute(&mut **self.work)
+        .await
+        .map_err(StoreError::on(ACT))?;
         Ok(incident.id)
     }
 
