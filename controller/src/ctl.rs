@@ -3,6 +3,7 @@
 //! Each command answers with both forms at once, JSON and text; `main` prints the one asked for.
 
 mod accounts;
+mod approvals;
 pub mod args;
 pub mod client;
 mod error;
@@ -44,6 +45,9 @@ pub async fn run(cli: &Cli) -> Result<Answer, CtlError> {
             orders::isolate(client, host, *lease, order).await
         }
         Command::Release { host, order } => orders::release(client, host, order).await,
+        Command::Approvals => approvals::list(client).await,
+        Command::Approve(answer) => approvals::approve(client, answer).await,
+        Command::Refuse { reason, answer } => approvals::refuse(client, reason, answer).await,
         Command::ReleaseCode(wanted) => release::answer(client, wanted, &cli.connection.data).await,
         Command::ReleaseKey { file } => release::new_key(file),
         Command::Order { id } => orders::tell(client, id).await,

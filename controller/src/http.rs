@@ -8,6 +8,7 @@
 pub mod access;
 mod accounts;
 mod api;
+mod approvals;
 mod audit;
 mod auth;
 mod body;

@@ -1,7 +1,8 @@
 //! From stored facts to what people read. Nothing is decided here: the analyst words and ranks.
 
 use cordon_analyst::{
-    DetectionFact, HostFacts, IncidentFacts, IsolationFact, StopFact, Text, WriteUp, write_up,
+    ApprovalFact, DetectionFact, HostFacts, IncidentFacts, IsolationFact, StopFact, Text, WriteUp,
+    write_up,
 };
 use cordon_proto::record::{IsolationReport, IsolationState};
 use cordon_store::{Incident, IncidentStatus, IsolationRow};
@@ -31,6 +32,10 @@ fn facts(incident: &Incident) -> IncidentFacts {
         at: row.at,
         report: row.report.clone(),
     });
+    let approvals = incident.approvals.iter().map(|row| ApprovalFact {
+        at: row.at,
+        report: row.report.clone(),
+    });
     IncidentFacts {
         host: HostFacts {
             id: incident.host.id,
@@ -40,6 +45,7 @@ fn facts(incident: &Incident) -> IncidentFacts {
         detections: detections.collect(),
         isolations: isolations.collect(),
         stops: stops.collect(),
+        approvals: approvals.collect(),
         opened_at: incident.opened_at,
     }
 }
@@ -64,6 +70,21 @@ pub fn isolation(incident: &Incident) -> Option<&IsolationReport> {
 /// yet is still under way.
 pub fn is_settled(incident: &Incident) -> bool {
     isolation(incident).is_some_and(|report| report.state != IsolationState::Applied)
+}
+
+/// Whether something that was proposed waits for an answer: nobody is told late who could still answer.
+pub fn is_asked(incident: &Incident) -> bool {
+    let mut proposed = incident
+        .detections
+        .iter()
+        .filter_map(|row| row.detection.proposal.as_ref());
+    let has_ended = |id| {
+        incident
+            .approvals
+            .iter()
+            .any(|row| row.report.proposal == id)
+    };
+    proposed.any(|proposal| !has_ended(proposal.id))
 }
 
 /// As lists show it.

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::NotifyChannel;
 use crate::http::problem::chain;
-use crate::incidents::{is_settled, worded};
+use crate::incidents::{is_asked, is_settled, worded};
 
 /// How long a card waits for a measure to be proved or given up.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
@@ -135,7 +135,11 @@ impl Notifier {
     }
 
     fn card(&self, notification: &Notification, incident: &Incident, to: &NotifyChannel) -> Card {
-        let id = format!("{}:{}", incident.id, notification.key);
+        let again = match notification.again {
+            0 => String::new(),
+            again => format!(":{again}"),
+        };
+        let id = format!("{}:{}{again}", incident.id, notification.key);
         let incident_id = incident.id.to_string();
         let link = format!("{}/#/incidents/{incident_id}", self.public_url);
         let words = worded(incident);
@@ -172,7 +176,7 @@ impl Notifier {
 /// A card waits for its time. Its first try comes earlier when the measures are known.
 fn is_due(notification: &Notification, incident: &Incident, now: Timestamp) -> bool {
     let at_its_time = notification.next_try_at.is_some_and(|at| at <= now);
-    at_its_time || (notification.attempts == 0 && is_settled(incident))
+    at_its_time || (notification.attempts == 0 && (is_settled(incident) || is_asked(incident)))
 }
 
 /// The channel in the database and in logs: kind, host and a fingerprint. No secret.

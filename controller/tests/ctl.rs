@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use cordon_proto::envelope::Envelope;
 use cordon_proto::id::HostId;
 use cordon_proto::model::{ModelStatement, SIGNATURE};
-use cordon_store::{CertificateFacts, NewHost, NewJoinToken, SecretHash, Store};
+use cordon_store::{
+    CertificateFacts, IncomingRecord, NewHost, NewJoinToken, Reading, SecretHash, Store,
+};
 use ed25519_dalek::VerifyingKey;
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
@@ -276,6 +278,102 @@ async fn an_order_needs_one_host_a_policy_that_allows_it_and_an_agent_that_obeys
     );
     assert_eq!(order["requested_by"], "token:local");
     assert_eq!(order["history"][0]["signed"], false);
+}
+
+/// As ep1's agent would report it, while nothing is served.
+async fn propose(site: &Site, host: HostId, id: &str) {
+    let store = Store::open(&site.data().join("cordon.db")).await.unwrap();
+    let now = Timestamp::now();
+    let record = json!({ "at": now, "kind": "detection", "body": {
+        "tree": "a:1:1", "pid": 42,
+        "story": { "id": "a1", "process": { "exe": "/usr/bin/perl\u{1b}[2J" } },
+        "verdict": {
+            "id": "a1", "score": 0.97, "verdict": "malicious", "techniques": [], "reasons": [],
+            "stage": "model", "model": "behavior-1@0", "micros": 10,
+        },
+        "policy_version": 1, "decision": "await_approval", "decision_reason": "malicious", "event_mono_ns": 1,
+        "proposal": {
+            "id": id, "steps": { "isolate": true, "stop": "freeze", "cut_off": false },
+            "made_at": now, "expires_at": now + 1.hours(), "unanswered": "nothing", "offline": "act",
+        },
+    }});
+    let record = IncomingRecord {
+        sequence: 1,
+        json: serde_json::to_vec(&record).unwrap(),
+        reading: Reading::Record(Box::new(serde_json::from_value(record).unwrap())),
+    };
+    let boot = "00000000-0000-4000-8000-000000000001";
+    store
+        .commit_batch(host, boot, &[record], now)
+        .await
+        .unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_waits_is_listed_and_an_answer_is_an_order_to_the_host_that_asks() {
+    const ID: &str = "01890000-0000-7000-8000-000000000004";
+    let mut site = Site::init();
+    let ids = add_hosts(&site, &["web", "twin"]).await;
+    propose(&site, ids[0], ID).await;
+    site.serve();
+    let waiting = site.ctl(&["approvals"]);
+    assert_eq!(waiting.as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&waiting[0]["id"], &waiting[0]["answer"]),
+        (&json!(ID), &Value::Null)
+    );
+    let (code, words) = site.ctl_fails(&["approve", ID]);
+    assert_eq!(code, 4);
+    assert!(words.contains("order_keys"), "no policy allows it: {words}");
+    let (code, words) = site.ctl_fails(&["approve", "01890000-0000-7000-8000-000000000009"]);
+    assert_eq!(code, 4);
+    assert!(words.contains("waits for an answer"), "{words}");
+    for senseless in [
+        &["refuse", ID][..],
+        &["approve", "perl"],
+        &["refuse", ID, "--reason"],
+    ] {
+        assert_eq!(site.ctl_fails(senseless).0, 2, "{senseless:?}");
+    }
+    let (code, words) = site.ctl_fails(&["refuse", ID, "--reason", " "]);
+    assert_eq!(code, 4);
+    assert!(words.contains("say why"), "{words}");
+
+    let order_key = fs::read_to_string(site.data().join("keys/order.pub")).unwrap();
+    let mut allowing = policy(1);
+    allowing["order_keys"] =
+        json!([{ "public_key": order_key.trim(), "verbs": ["approve", "refuse"] }]);
+    let file = signed(&site, &site, &allowing);
+    site.ctl(&["policy", "push", file.to_str().unwrap()]);
+    let order = site.ctl(&["approve", ID]);
+    assert_eq!(
+        (&order["verb"], &order["reason"]),
+        (&json!("approve"), &json!("approved"))
+    );
+    assert_eq!(order["host"]["name"], "web");
+    // Nobody is there to obey, so it waits on, with what was answered.
+    let waiting = site.ctl(&["approvals"]);
+    let answer = &waiting[0]["answer"];
+    assert_eq!(
+        (&answer["order"], &answer["state"]),
+        (&order["id"], &json!("queued"))
+    );
+    let mut show = program("cordonctl", &["approvals", "--data"]);
+    let shown = show.arg(site.data()).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("approve by token:local: queued"), "{shown}");
+    assert!(
+        shown.contains("isolate, freeze") && !shown.contains('\u{1b}'),
+        "{shown}"
+    );
+    let trail = site.ctl(&["audit", "show"]);
+    let trail = trail.as_array().unwrap();
+    let answered = |entry: &&Value| {
+        let target = entry["target"].as_str().unwrap();
+        entry["what"] == "order.create" && target.starts_with("approve ")
+    };
+    assert_eq!(trail.iter().filter(answered).count(), 1, "{trail:?}");
 }
 
 #[test]

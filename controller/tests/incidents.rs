@@ -263,6 +263,76 @@ async fn a_card_comes_as_soon_as_the_measure_is_proved_and_only_once() {
     assert_eq!(inbox.lock().unwrap().cards.len(), 1);
 }
 
+fn proposed(id: &str) -> Value {
+    let mut detection = detection(0.98, "T1059.004");
+    detection["decision"] = "await_approval".into();
+    detection["proposal"] = json!({
+        "id": id, "steps": { "isolate": true, "stop": "kill", "cut_off": false },
+        "made_at": Timestamp::now(), "expires_at": "2099-01-01T03:15:00Z",
+        "unanswered": "nothing", "offline": "act",
+    });
+    detection
+}
+
+#[tokio::test]
+async fn a_card_says_at_once_that_somebody_is_asked_and_until_when_and_another_when_it_was_sent_before()
+ {
+    const ID: &str = "01890000-0000-7000-8000-000000000004";
+    let fleet = Fleet::new().await;
+    let inbox = notified(&fleet, 0).await;
+    let asked = Instant::now();
+    fleet.report(1, "detection", proposed(ID)).await;
+    let (at, first) = card(&inbox).await;
+    assert!(
+        at - asked < Duration::from_secs(4),
+        "it waited for a measure"
+    );
+    let title = first["title"].as_str().unwrap();
+    assert!(
+        title.contains("等待批准，截止 2099-01-01 03:15:00 UTC"),
+        "{title}"
+    );
+    let advice = first["advice"][0].as_str().unwrap();
+    assert!(
+        advice.contains(&format!("cordonctl approve {ID}")),
+        "{advice}"
+    );
+    let refused = json!({
+        "proposal": ID, "tree": TREE, "outcome": "refused", "by": "ada", "reason": "planned",
+        "steps": { "isolate": false, "stop": "none", "cut_off": false }, "policy_version": 3,
+    });
+    fleet.report(2, "approval", refused).await;
+    let incident = fleet.incident().await;
+    let words = worded(&incident);
+    assert!(!words.en.title.contains("waits"), "{}", words.en.title);
+    assert!(
+        words.measures[0].en.contains("refused by ada"),
+        "{:?}",
+        words.measures
+    );
+
+    fleet
+        .report(
+            3,
+            "detection",
+            proposed("01890000-0000-7000-8000-000000000005"),
+        )
+        .await;
+    let started = Instant::now();
+    let second = loop {
+        if let Some(card) = inbox.lock().unwrap().cards.get(1) {
+            break card.1.clone();
+        }
+        assert!(started.elapsed() < LIMIT, "no second card came");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_ne!(second["id"], first["id"], "a receiver would drop it");
+    assert!(
+        second["title"].as_str().unwrap().contains("等待批准"),
+        "{second}"
+    );
+}
+
 #[tokio::test]
 async fn without_any_measure_a_card_comes_all_the_same() {
     let fleet = Fleet::new().await;

@@ -1,5 +1,7 @@
 //! The write-up in Simplified Chinese.
 
+mod approval;
+
 use cordon_proto::record::StopAct;
 use cordon_proto::verdict::VerdictKind;
 use jiff::Timestamp;
@@ -7,6 +9,7 @@ use jiff::Timestamp;
 use crate::attack::Tactic;
 use crate::evidence::{Evidence, Lead, Named, Standing, Step, StepKind, Stopped};
 use crate::{Measure, Text};
+use approval::{how_it_ended, what_is_asked};
 
 pub(crate) fn text(evidence: &Evidence, measures: &[Measure]) -> Text {
     Text {
@@ -62,6 +65,7 @@ pub(crate) fn measure(step: &Step) -> String {
         StepKind::Released { reason } => format!("主机已解除隔离：{reason}"),
         StepKind::Failed { reason } => format!("隔离失败，主机未被隔离：{reason}"),
         StepKind::Stopped(stopped) => processes(stopped),
+        StepKind::Answered(answered) => how_it_ended(answered),
     }
 }
 
@@ -137,10 +141,13 @@ fn title(evidence: &Evidence) -> String {
         VerdictKind::Benign => "上报的行为",
         VerdictKind::NotEvaluable => "无法判定的行为",
     };
+    let waits = evidence.asked.as_ref().map_or_else(String::new, |asked| {
+        format!("：等待批准，截止 {}", time(asked.expires_at))
+    });
     if lead.process.is_empty() {
-        format!("{host} 上出现{what}")
+        format!("{host} 上出现{what}{waits}")
     } else {
-        format!("{host} 上的 {} 出现{what}", lead.process)
+        format!("{host} 上的 {} 出现{what}{waits}", lead.process)
     }
 }
 
@@ -315,7 +322,8 @@ fn tactic_risk(tactic: Tactic) -> Option<&'static str> {
 }
 
 fn advice(evidence: &Evidence) -> Vec<String> {
-    let mut advice = vec![match evidence.standing {
+    let mut advice: Vec<String> = evidence.asked.iter().map(what_is_asked).collect();
+    advice.push(match evidence.standing {
         Standing::Shut {
             proved: true,
             lease_until: Some(until),
@@ -336,7 +344,7 @@ fn advice(evidence: &Evidence) -> Vec<String> {
             "除非确知这是正常工作，请立即隔离主机。".to_owned()
         }
         Standing::NeverIsolated | Standing::Released => "留意该主机的后续检测。".to_owned(),
-    }];
+    });
     let Some(lead) = &evidence.lead else {
         advice.push("向执行隔离的人员了解原因，然后解除隔离。".to_owned());
         return advice;

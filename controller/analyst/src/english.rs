@@ -1,5 +1,7 @@
 //! The write-up in English.
 
+mod approval;
+
 use cordon_proto::record::StopAct;
 use cordon_proto::verdict::VerdictKind;
 use jiff::Timestamp;
@@ -7,6 +9,7 @@ use jiff::Timestamp;
 use crate::attack::Tactic;
 use crate::evidence::{Evidence, Lead, Named, Standing, Step, StepKind, Stopped};
 use crate::{Measure, Text};
+use approval::{how_it_ended, what_is_asked};
 
 pub(crate) fn text(evidence: &Evidence, measures: &[Measure]) -> Text {
     Text {
@@ -65,6 +68,7 @@ pub(crate) fn measure(step: &Step) -> String {
         StepKind::Released { reason } => format!("host opened again: {reason}"),
         StepKind::Failed { reason } => format!("isolation failed, the host is open: {reason}"),
         StepKind::Stopped(stopped) => processes(stopped),
+        StepKind::Answered(answered) => how_it_ended(answered),
     }
 }
 
@@ -135,7 +139,10 @@ fn title(evidence: &Evidence) -> String {
     } else {
         format!(" of {}", lead.process)
     };
-    format!("{what}{of} on {host}")
+    let waits = evidence.asked.as_ref().map_or_else(String::new, |asked| {
+        format!(": waits for approval until {}", time(asked.expires_at))
+    });
+    format!("{what}{of} on {host}{waits}")
 }
 
 fn summary(evidence: &Evidence) -> String {
@@ -298,7 +305,8 @@ fn tactic_risk(tactic: Tactic) -> Option<&'static str> {
 }
 
 fn advice(evidence: &Evidence) -> Vec<String> {
-    let mut advice = vec![match evidence.standing {
+    let mut advice: Vec<String> = evidence.asked.iter().map(what_is_asked).collect();
+    advice.push(match evidence.standing {
         Standing::Shut { proved: true, lease_until: Some(until) } => format!(
             "Keep the host isolated until the cause is known; it opens by itself at {}, so isolate again before then if you need longer.",
             time(until)
@@ -318,7 +326,7 @@ fn advice(evidence: &Evidence) -> Vec<String> {
         Standing::NeverIsolated | Standing::Released => {
             "Watch the host for further detections.".to_owned()
         }
-    }];
+    });
     let Some(lead) = &evidence.lead else {
         advice.push("Ask whoever isolated it why, then release it.".to_owned());
         return advice;

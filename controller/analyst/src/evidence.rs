@@ -1,18 +1,21 @@
 //! What the facts come to, before any language: the leading detection, its surroundings, and the
 //! steps taken. All endpoint text in here is clean and bounded.
 
+mod answered;
 mod stopped;
 
 use cordon_behavior::story::StdioKind;
 use cordon_proto::id::IsolationId;
-use cordon_proto::record::{Detection, IsolationReport, IsolationState};
+use cordon_proto::record::{Detection, IsolationReport, IsolationState, Proposal};
 use cordon_proto::verdict::{Reason, VerdictKind};
 use jiff::Timestamp;
 
 use crate::attack::{self, Tactic, Technique};
 use crate::clean::{plain, quoted};
 use crate::severity::{self, Severity, Signs};
-use crate::{DetectionFact, IncidentFacts, IsolationFact, StopFact};
+use crate::{ApprovalFact, DetectionFact, IncidentFacts, IsolationFact, StopFact};
+pub(crate) use answered::Answered;
+use answered::asked;
 pub(crate) use stopped::Stopped;
 
 const NAME_CHARS: usize = 64;
@@ -37,6 +40,8 @@ pub(crate) struct Evidence {
     pub standing: Standing,
     /// The last thing done to its processes was to kill them, and it is proved.
     pub is_killed: bool,
+    /// The proposal that waits for an answer; of several the one that ends first.
+    pub asked: Option<Proposal>,
 }
 
 /// The detection that the incident is told by: the worst, then the highest score, then the first.
@@ -95,6 +100,7 @@ pub(crate) enum StepKind {
         reason: String,
     },
     Stopped(Box<Stopped>),
+    Answered(Box<Answered>),
 }
 
 /// Where the host stands after the last step.
@@ -134,7 +140,8 @@ impl Evidence {
             lead: lead.map(Lead::read),
             techniques,
             tactics,
-            steps: together(steps(&isolations), &facts.stops),
+            steps: together(steps(&isolations), &facts.stops, &facts.approvals),
+            asked: asked(&detections, &facts.approvals),
             standing: standing(&isolations),
             is_killed: stopped::is_killed(&facts.stops),
         }
@@ -328,13 +335,17 @@ fn steps(isolations: &[&IsolationFact]) -> Vec<Step> {
     steps
 }
 
-/// Both in the order of their time. Of one time the processes come first, as on the host.
-fn together(mut steps: Vec<Step>, processes: &[StopFact]) -> Vec<Step> {
+/// All in the order of their time. Of one time the answer comes first and then the processes, as on the host.
+fn together(mut steps: Vec<Step>, processes: &[StopFact], answers: &[ApprovalFact]) -> Vec<Step> {
     let told = processes.iter().map(|fact| Step {
         at: fact.at,
         kind: StepKind::Stopped(Box::new(Stopped::read(fact))),
     });
-    steps.splice(0..0, told);
+    let answered = answers.iter().map(|fact| Step {
+        at: fact.at,
+        kind: StepKind::Answered(Box::new(Answered::read(fact))),
+    });
+    steps.splice(0..0, answered.chain(told));
     steps.sort_by_key(|step| step.at);
     steps.truncate(MOST_STEPS);
     steps

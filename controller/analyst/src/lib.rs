@@ -15,7 +15,7 @@ mod evidence;
 mod severity;
 
 use cordon_proto::id::HostId;
-use cordon_proto::record::{Detection, IsolationReport, StopReport};
+use cordon_proto::record::{ApprovalReport, Detection, IsolationReport, StopReport};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +59,15 @@ pub struct StopFact {
     pub report: StopReport,
 }
 
+/// How a proposal ended and when.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ApprovalFact {
+    /// Host's wall clock.
+    pub at: Timestamp,
+    /// How.
+    pub report: ApprovalReport,
+}
+
 /// All that is known of one incident. The order of the lists does not matter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct IncidentFacts {
@@ -71,6 +80,9 @@ pub struct IncidentFacts {
     /// What was done to its processes.
     #[serde(default)]
     pub stops: Vec<StopFact>,
+    /// How what was proposed ended.
+    #[serde(default)]
+    pub approvals: Vec<ApprovalFact>,
     /// When the first of it happened.
     pub opened_at: Timestamp,
 }

@@ -2,12 +2,13 @@ import type { ReactElement } from "react";
 import { renderToStaticMarkup } from "react-dom/server";
 import { describe, expect, it } from "vitest";
 import { Api } from "../src/api/client";
-import type { Detection, Host, IncidentRow, IsolationReport, IsolationState, Order, Role, Story } from "../src/api/types";
+import type { Approval, Detection, Host, IncidentRow, IsolationReport, IsolationState, Order, Role, Story } from "../src/api/types";
 import { LanguageProvider, type Language } from "../src/i18n";
 import { byConcern, needsAttention } from "../src/pages/fleet";
 import { lead } from "../src/pages/incident";
 import { byUrgency } from "../src/pages/incidents";
 import { Actions } from "../src/parts/actions";
+import { ApprovalsCard } from "../src/parts/approvals";
 import { isShut } from "../src/parts/badges";
 import { Hostile } from "../src/parts/hostile";
 import { IsolationCard } from "../src/parts/isolation";
@@ -74,6 +75,24 @@ const order: Order = {
     { state: "done", at: "2026-11-24T16:20:45.3Z", detail: "table inet cordon is gone", signed: true, moved: true },
   ],
 };
+
+function approval(more: Partial<Approval> = {}): Approval {
+  return {
+    id: "p1",
+    host: { id: "h1", name: "ep1" },
+    incident: "i1",
+    steps: { isolate: true, stop: "freeze", cut_off: true, block: { seconds: 60 } },
+    made_at: "2026-11-24T16:20:45Z",
+    expires_at: inOneHour,
+    unanswered: "nothing",
+    offline: "act",
+    exe: "/usr/bin/perl",
+    score: 0.97,
+    reason: "malicious",
+    answer: null,
+    ...more,
+  };
+}
 
 const HOSTILE = "<img src=x onerror=alert(1)>\u202egpj\u0007";
 
@@ -318,5 +337,42 @@ describe("what comes first", () => {
     });
     expect(lead([of("suspicious", 0.9), of("malicious", 0.8), of("malicious", 0.85)])?.verdict.score).toBe(0.85);
     expect(lead([])).toBeUndefined();
+  });
+});
+
+describe("approvals", () => {
+  const card = (more: Partial<Approval>, role: Role = "responder", language: Language = "en") =>
+    html(<ApprovalsCard approvals={[approval(more)]} onSent={() => {}} />, { role, language });
+
+  it("says what is proposed, how long it waits and what happens then", () => {
+    const shown = card({});
+    expect(shown).toContain("isolate the host, freeze the processes, cut the processes off the network, block their remote ends for 60 s");
+    expect(shown).toContain("Then, without an answer: nothing is done. If the host cannot reach the controller then: it is done.");
+    expect(shown).toMatch(/Waits for another <strong class="mono">(1:00:0|59:5|0:59:5)/);
+    expect(card({}, "responder", "zh")).toContain("隔离主机、冻结相关进程");
+  });
+
+  it("is nothing when nothing waits", () => {
+    expect(html(<ApprovalsCard approvals={[]} onSent={() => {}} />)).toBe("");
+  });
+
+  it("lets only those answer who may, and none while an answer is on its way", () => {
+    const buttons = (shown: string) => [...shown.matchAll(/data-act="(\w+)"/g)].map((match) => match[1]);
+    const answer = { order: "o1", verb: "approve", requested_by: "ann" };
+    expect(buttons(card({}))).toEqual(["approve", "refuse"]);
+    expect(buttons(card({}, "viewer"))).toEqual([]);
+    expect(buttons(card({ answer: { ...answer, state: "delivered" } }))).toEqual([]);
+    expect(buttons(card({ answer: { ...answer, state: "refused" } }))).toEqual(["approve", "refuse"]);
+    expect(card({ answer: { ...answer, state: "delivered" } })).toContain("Order to approve a proposal: delivered");
+  });
+
+  it("stays harmless whatever the host says", () => {
+    const shown = card({ exe: HOSTILE, reason: HOSTILE, host: { id: "h1", name: HOSTILE } });
+    expect(shown).toContain("U+202E");
+    expect(shown).not.toMatch(/<img|[\u0000-\u0009\u202a-\u202e]/);
+  });
+
+  it("says that the time is over when it is", () => {
+    expect(card({ expires_at: "2026-11-24T16:20:45Z" })).toContain("Its time is over");
   });
 });

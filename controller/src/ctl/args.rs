@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use cordon_proto::id::ProposalId;
 use cordon_proto::release::Challenge;
 use cordon_store::Role;
 
@@ -95,6 +96,19 @@ pub enum Command {
         #[command(flatten)]
         order: OrderArgs,
     },
+    /// List what hosts propose and nobody answered yet, and until when they wait.
+    Approvals,
+    /// Let a host do what it proposes. What it does and when it ends by itself its policy says.
+    Approve(ApproveArgs),
+    /// Tell a host not to do what it proposes, nor to propose more about the same processes.
+    Refuse {
+        /// Goes into the signed order and the audit trail.
+        #[arg(long)]
+        reason: String,
+        /// Which, and whether to wait.
+        #[command(flatten)]
+        answer: AnswerArgs,
+    },
     /// Make the code that opens an isolated host without its line to the controller.
     ///
     /// With HOST from what the host reported; with --challenge from what `cordon-agent status` shows on it: that needs no
@@ -135,6 +149,33 @@ pub struct OrderArgs {
     /// Goes into the signed order and the audit trail.
     #[arg(long)]
     pub reason: String,
+    /// Wait for the host's signed word.
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait at most, as 90s or 5m.
+    #[arg(long, default_value = "2m", value_parser = duration, value_name = "TIME")]
+    pub wait_limit: Duration,
+}
+
+/// A yes.
+#[derive(Debug, Args)]
+pub struct ApproveArgs {
+    /// Goes into the signed order and the audit trail.
+    #[arg(long, default_value = "approved")]
+    pub reason: String,
+    /// Which, and whether to wait.
+    #[command(flatten)]
+    pub answer: AnswerArgs,
+}
+
+/// Which proposal is answered.
+#[derive(Debug, Args)]
+pub struct AnswerArgs {
+    /// The proposal, as `cordonctl approvals` lists it.
+    pub id: ProposalId,
+    /// Name or id of the host; looked up in what waits unless said.
+    #[arg(long)]
+    pub host: Option<String>,
     /// Wait for the host's signed word.
     #[arg(long)]
     pub wait: bool,

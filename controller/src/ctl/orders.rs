@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cordon_analyst::clean::plain;
+use cordon_proto::id::HostId;
 use cordon_proto::order::OrderState;
 use serde_json::{Value, json};
 
@@ -43,13 +44,25 @@ async fn send(
     order: &OrderArgs,
 ) -> Result<Answer, CtlError> {
     let host = find(client, host).await?;
-    let path = format!("/hosts/{}/{verb}", host.id);
+    let limit = order.wait.then_some(order.wait_limit);
+    send_to(client, host.id, verb, body, limit).await
+}
+
+/// With a limit it is waited for the host's word.
+pub(super) async fn send_to(
+    client: &Client<'_>,
+    host: HostId,
+    verb: &str,
+    body: &Value,
+    limit: Option<Duration>,
+) -> Result<Answer, CtlError> {
+    let path = format!("/hosts/{host}/{verb}");
     let json = client.post(&path, body).await?;
     let sent: Order = read(&path, &json)?;
-    if order.wait {
-        return wait(client, sent, order.wait_limit).await;
+    match limit {
+        Some(limit) => wait(client, sent, limit).await,
+        None => Ok(answer(&sent, json)),
     }
-    Ok(answer(&sent, json))
 }
 
 /// Until the host's signed word is there, or the order ends without it.

@@ -9,8 +9,8 @@ use cordon_proto::envelope::MAX_ENVELOPE_BYTES;
 
 use super::access::{Method, need};
 use super::{
-    AppState, accounts, audit, auth, events, gate, hosts, incidents, no_such_route, openapi,
-    orders, policies, tokens,
+    AppState, accounts, approvals, audit, auth, events, gate, hosts, incidents, no_such_route,
+    openapi, orders, policies, tokens,
 };
 
 /// Routes and the paths that they were given, so that a test can hold both against the table.
@@ -58,7 +58,10 @@ pub fn routes(app: &AppState) -> Routes {
         .get("/hosts/{id}", hosts::one)
         .post("/hosts/{id}/isolate", orders::isolate)
         .post("/hosts/{id}/release", orders::release)
+        .post("/hosts/{id}/approve", approvals::approve)
+        .post("/hosts/{id}/refuse", approvals::refuse)
         .post("/hosts/{id}/release-challenge", hosts::release_challenge)
+        .get("/approvals", approvals::list)
         .get("/incidents", incidents::list)
         .get("/incidents/{id}", incidents::one)
         .get("/orders", orders::list)

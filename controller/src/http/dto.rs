@@ -7,10 +7,10 @@
 
 use cordon_analyst::{Measure, Severity};
 use cordon_proto::envelope::Envelope;
-use cordon_proto::id::{HostId, IncidentId, IsolationId, OrderId};
+use cordon_proto::id::{HostId, IncidentId, IsolationId, OrderId, ProposalId};
 use cordon_proto::order::OrderState;
 use cordon_proto::policy::Policy;
-use cordon_proto::record::{Detection, IsolationReport};
+use cordon_proto::record::{Detection, IsolationReport, Proposal};
 use cordon_store::{HostRef, Role};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -256,6 +256,55 @@ pub struct ReleaseRequest {
     pub reason: String,
 }
 
+/// Why a proposal is approved, or not.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerRequest {
+    /// As the host reported it.
+    #[schema(value_type = String)]
+    pub proposal: ProposalId,
+    /// Goes into the signed order; a yes may do without.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// What a host would do if somebody said yes.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Approval {
+    /// The host.
+    pub host: HostName,
+    /// The incident of its process tree.
+    #[schema(value_type = String)]
+    pub incident: IncidentId,
+    /// Id, steps, until when, and what happens then.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    pub proposal: Proposal,
+    /// The judged process's image; endpoint text.
+    pub exe: String,
+    /// How probable malice is.
+    pub score: f32,
+    /// Why the policy asks; endpoint text.
+    pub reason: String,
+    /// The newest answer that is on its way or was refused.
+    pub answer: Option<Answer>,
+}
+
+/// An answer to a proposal, as far as it got.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Answer {
+    /// The order.
+    #[schema(value_type = String)]
+    pub order: OrderId,
+    /// `approve` or `refuse`.
+    pub verb: String,
+    /// Account that answered.
+    pub requested_by: String,
+    /// Where it stands.
+    #[schema(value_type = String)]
+    pub state: OrderState,
+}
+
 /// What an isolated host said would open it without the controller.
 #[derive(Serialize, Deserialize, ToSchema)]
 pub struct ReleaseChallenge {
@@ -299,7 +348,7 @@ pub struct Order {
     pub id: OrderId,
     /// The host that obeys it.
     pub host: HostName,
-    /// `isolate` or `release`.
+    /// For example `isolate`, `release`, `approve`.
     pub verb: String,
     /// Where it stands.
     #[schema(value_type = String)]

@@ -8,7 +8,8 @@ use utoipa::openapi::security::{
 };
 
 use super::{
-    accounts, audit, auth, dto, events, gate, hosts, incidents, orders, policies, problem, tokens,
+    accounts, approvals, audit, auth, dto, events, gate, hosts, incidents, orders, policies,
+    problem, tokens,
 };
 
 #[derive(OpenApi)]
@@ -29,6 +30,9 @@ use super::{
         hosts::release_challenge,
         orders::isolate,
         orders::release,
+        approvals::list,
+        approvals::approve,
+        approvals::refuse,
         incidents::list,
         incidents::one,
         orders::list,
@@ -49,6 +53,7 @@ use super::{
         dto::Incident,
         dto::IncidentRow,
         dto::Order,
+        dto::Approval,
         dto::Event
     ))
 )]

@@ -57,7 +57,7 @@ pub async fn release(
     order(&app, caller, &host, Verb::Release, wanted.reason).await
 }
 
-async fn order(
+pub(super) async fn order(
     app: &AppState,
     caller: Caller,
     host: &str,

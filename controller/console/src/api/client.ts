@@ -1,5 +1,5 @@
 import { controllerClock } from "../clock";
-import type { EventRow, Host, Incident, IncidentRow, Me, Order } from "./types";
+import type { Approval, EventRow, Host, Incident, IncidentRow, Me, Order } from "./types";
 
 /** What the controller answered instead of the thing asked for: RFC 9457, or no answer at all. */
 export class ApiError extends Error {
@@ -33,6 +33,11 @@ export class Api {
   host = (id: string) => this.get<Host>(`/hosts/${encodeURIComponent(id)}`);
   incidents = () => this.list<IncidentRow>("/incidents");
   incident = (id: string) => this.get<Incident>(`/incidents/${encodeURIComponent(id)}`);
+  approvals = () => this.list<Approval>("/approvals");
+  approve = (host: string, proposal: string, reason: string) =>
+    this.post<Order>(`/hosts/${encodeURIComponent(host)}/approve`, { proposal, reason });
+  refuse = (host: string, proposal: string, reason: string) =>
+    this.post<Order>(`/hosts/${encodeURIComponent(host)}/refuse`, { proposal, reason });
   orders = () => this.list<Order>("/orders");
   order = (id: string) => this.get<Order>(`/orders/${encodeURIComponent(id)}`);
   events = (host: string, limit: number) =>

@@ -156,6 +156,35 @@ export interface Incident extends IncidentRow {
   measures: Measure[];
 }
 
+export type AfterTime = "nothing" | "act";
+
+/** What is done when a proposal is approved. */
+export interface Steps {
+  isolate: boolean;
+  stop: "none" | "freeze" | "kill";
+  cut_off: boolean;
+  block?: { seconds: number };
+}
+
+/** What a host would do if somebody said yes. */
+export interface Approval {
+  id: string;
+  host: { id: string; name: string };
+  incident: string;
+  steps: Steps;
+  made_at: string;
+  /** Until when it waits, by the host's clock. */
+  expires_at: string;
+  /** What happens then with the controller there, and what with the controller out of reach. */
+  unanswered: AfterTime;
+  offline: AfterTime;
+  exe: string;
+  score: number;
+  reason: string;
+  /** The newest answer that is on its way or was refused. */
+  answer: { order: string; verb: string; requested_by: string; state: OrderState } | null;
+}
+
 export interface OrderStep {
   state: OrderState;
   at: string;

@@ -1,8 +1,9 @@
 import { usePoll } from "../api/poll";
-import type { Host, IncidentRow, Order } from "../api/types";
+import type { Approval, Host, IncidentRow, Order } from "../api/types";
 import { ago, bytes, micros, whole } from "../format";
 import { tagOf, useLanguage } from "../i18n";
 import { Actions } from "../parts/actions";
+import { ApprovalsCard } from "../parts/approvals";
 import { IsolationBadge, OnlineBadge } from "../parts/badges";
 import { Hostile } from "../parts/hostile";
 import { IsolationCard } from "../parts/isolation";
@@ -17,17 +18,24 @@ interface Known {
   host: Host;
   incidents: IncidentRow[];
   orders: Order[];
+  approvals: Approval[];
 }
 
 export function HostPage({ id }: { id: string }) {
   const { api } = useSession();
   const { t } = useLanguage();
   const known = usePoll<Known>(`host ${id}`, async () => {
-    const [host, incidents, orders] = await Promise.all([api.host(id), api.incidents(), api.orders()]);
+    const [host, incidents, orders, approvals] = await Promise.all([
+      api.host(id),
+      api.incidents(),
+      api.orders(),
+      api.approvals(),
+    ]);
     return {
       host,
       incidents: incidents.filter((incident) => incident.host.id === id).sort(byUrgency),
       orders: orders.filter((order) => order.host.id === id),
+      approvals: approvals.filter((approval) => approval.host.id === id),
     };
   });
   return (
@@ -40,7 +48,7 @@ export function HostPage({ id }: { id: string }) {
   );
 }
 
-function Whole({ host, incidents, orders, refresh }: Known & { refresh: () => void }) {
+function Whole({ host, incidents, orders, approvals, refresh }: Known & { refresh: () => void }) {
   const { t } = useLanguage();
   return (
     <>
@@ -60,6 +68,7 @@ function Whole({ host, incidents, orders, refresh }: Known & { refresh: () => vo
         <Actions host={host} orders={orders} onSent={refresh} />
       </div>
       {!host.online && <OfflineNote host={host} />}
+      <ApprovalsCard approvals={approvals} onSent={refresh} />
       <div className="columns">
         <div>
           <FactsCard host={host} />

@@ -1,8 +1,9 @@
 import { useState } from "react";
 import { usePoll } from "../api/poll";
-import type { Detection, Host, Incident, Order } from "../api/types";
+import type { Approval, Detection, Host, Incident, Order } from "../api/types";
 import { useLanguage } from "../i18n";
 import { Actions } from "../parts/actions";
+import { ApprovalsCard } from "../parts/approvals";
 import { IsolationBadge, isShut, OnlineBadge, SeverityBadge } from "../parts/badges";
 import { Evidence } from "../parts/evidence";
 import { Hostile } from "../parts/hostile";
@@ -20,6 +21,7 @@ interface Known {
   incident: Incident;
   host: Host;
   orders: Order[];
+  approvals: Approval[];
 }
 
 export function IncidentPage({ id }: { id: string }) {
@@ -27,8 +29,13 @@ export function IncidentPage({ id }: { id: string }) {
   const { t } = useLanguage();
   const known = usePoll<Known>(`incident ${id}`, async () => {
     const incident = await api.incident(id);
-    const [host, orders] = await Promise.all([api.host(incident.host.id), api.orders()]);
-    return { incident, host, orders: orders.filter((order) => order.host.id === host.id) };
+    const [host, orders, approvals] = await Promise.all([api.host(incident.host.id), api.orders(), api.approvals()]);
+    return {
+      incident,
+      host,
+      orders: orders.filter((order) => order.host.id === host.id),
+      approvals: approvals.filter((approval) => approval.incident === id),
+    };
   });
   return (
     <>
@@ -48,7 +55,7 @@ export function lead(detections: Detection[]): Detection | undefined {
   )[0];
 }
 
-function Whole({ incident, host, orders, refresh }: Known & { refresh: () => void }) {
+function Whole({ incident, host, orders, approvals, refresh }: Known & { refresh: () => void }) {
   const { language, t } = useLanguage();
   const text = incident.text[language];
   const [picked, setPicked] = useState<number | undefined>();
@@ -58,6 +65,7 @@ function Whole({ incident, host, orders, refresh }: Known & { refresh: () => voi
   return (
     <>
       <Head incident={incident} host={host} orders={orders} title={text.title} refresh={refresh} />
+      <ApprovalsCard approvals={approvals} onSent={refresh} />
       <div className="columns">
         <div>
           <section className="card" aria-labelledby="summary-title">
@@ -110,7 +118,7 @@ function Whole({ incident, host, orders, refresh }: Known & { refresh: () => voi
   );
 }
 
-function Head({ incident, host, orders, title, refresh }: Known & { title: string; refresh: () => void }) {
+function Head({ incident, host, orders, title, refresh }: Omit<Known, "approvals"> & { title: string; refresh: () => void }) {
   const { tv } = useLanguage();
   const isolation = host.isolation ?? incident.isolation;
   return (

@@ -2,6 +2,7 @@ import { useMemo, useState } from "react";
 import { usePoll } from "../api/poll";
 import type { Host, IncidentRow } from "../api/types";
 import { useLanguage } from "../i18n";
+import { ApprovalsCard } from "../parts/approvals";
 import { IsolationBadge, SeverityBadge } from "../parts/badges";
 import { Hostile } from "../parts/hostile";
 import { Live, LiveMark } from "../parts/live";
@@ -14,8 +15,8 @@ export function Incidents() {
   const { api } = useSession();
   const { t } = useLanguage();
   const known = usePoll("incidents", async () => {
-    const [incidents, hosts] = await Promise.all([api.incidents(), api.hosts()]);
-    return { incidents, hosts };
+    const [incidents, hosts, approvals] = await Promise.all([api.incidents(), api.hosts(), api.approvals()]);
+    return { incidents, hosts, approvals };
   });
   return (
     <>
@@ -23,7 +24,14 @@ export function Incidents() {
         <h1>{t("incidents.title")}</h1>
         <LiveMark known={known} />
       </div>
-      <Live known={known}>{(data) => <Filtered {...data} />}</Live>
+      <Live known={known}>
+        {({ approvals, ...data }) => (
+          <>
+            <ApprovalsCard approvals={approvals} onSent={known.refresh} />
+            <Filtered {...data} />
+          </>
+        )}
+      </Live>
     </>
   );
 }

@@ -1,12 +1,11 @@
-import { useEffect, useId, useRef, useState, type FormEvent, type Ref } from "react";
-import { ApiError } from "../api/client";
+import { useId, useRef, useState, type Ref } from "react";
 import type { Host, Order } from "../api/types";
 import { useLanguage, type Key } from "../i18n";
 import { mayAct, useSession } from "../session";
 import { revealed } from "../text";
 import { isShut } from "./badges";
-import { useWhy } from "./live";
 import { isFinal, newestFirst } from "./orders";
+import { ReasonDialog } from "./reason-dialog";
 
 /** `extend` is an isolation order too: on a host that is shut it can only lengthen the lease. */
 type Act = "isolate" | "extend" | "release";
@@ -46,7 +45,7 @@ export function Actions({ host, orders, onSent }: { host: Host; orders: Order[];
         </button>
       ))}
       {asked && (
-        <ReasonDialog
+        <ActDialog
           act={asked}
           host={host}
           onDone={(order) => {
@@ -80,79 +79,28 @@ function OrderStatus({ place, orders, sent }: { place: Ref<HTMLSpanElement>; ord
   );
 }
 
-function ReasonDialog({ act, host, onDone }: { act: Act; host: Host; onDone: (order: Order | undefined) => void }) {
+function ActDialog({ act, host, onDone }: { act: Act; host: Host; onDone: (order: Order | undefined) => void }) {
   const { api } = useSession();
   const { t } = useLanguage();
-  const why = useWhy();
-  const dialog = useRef<HTMLDialogElement>(null);
-  const ordered = useRef<Order | undefined>(undefined);
-  const [reason, setReason] = useState("");
   const [lease, setLease] = useState(LEASES[0]!.seconds);
-  const [sending, setSending] = useState(false);
-  const [failure, setFailure] = useState<string | undefined>();
-  const ids = { title: useId(), note: useId(), reason: useId(), hint: useId(), lease: useId() };
-  useEffect(() => {
-    const element = dialog.current;
-    if (element && !element.open) element.showModal();
-  }, []);
-
-  async function submit(event: FormEvent) {
-    event.preventDefault();
-    setSending(true);
-    setFailure(undefined);
-    try {
-      ordered.current =
-        act === "release"
-          ? await api.release(host.id, reason.trim())
-          : await api.isolate(host.id, reason.trim(), lease);
-      dialog.current?.close(); // closing, not removing, gives the focus back to the button
-    } catch (error) {
-      setFailure(error instanceof ApiError ? why(error) : String(error));
-      setSending(false);
-    }
-  }
-
   return (
-    <dialog ref={dialog} aria-labelledby={ids.title} aria-describedby={ids.note} onClose={() => onDone(ordered.current)}>
-      <form onSubmit={(event) => void submit(event)}>
-        <h2 id={ids.title}>{t(WORDS[act].title, { host: revealed(host.name) })}</h2>
-        <p id={ids.note}>{t(WORDS[act].note)}</p>
-        {!host.online && <p className="banner warn">{t("act.offline")}</p>}
-        <label htmlFor={ids.reason}>{t("act.reason")}</label>
-        <textarea
-          id={ids.reason}
-          aria-describedby={ids.hint}
-          rows={3}
-          maxLength={500}
-          required
-          autoFocus
-          value={reason}
-          onChange={(event) => setReason(event.target.value)}
-        />
-        <p id={ids.hint} className="quiet">
-          {t("act.reasonNote")}
-        </p>
-        {act !== "release" && <LeaseChoice id={ids.lease} value={lease} onChange={setLease} />}
-        {failure && (
-          <p className="banner bad" role="alert">
-            {failure}
-          </p>
-        )}
-        <div className="dialog-end">
-          <button type="button" className="button" onClick={() => dialog.current?.close()}>
-            {t("act.cancel")}
-          </button>
-          <button type="submit" className={`button ${toneOf(act)}`} disabled={sending || reason.trim() === ""}>
-            {sending ? t("act.sending") : t(WORDS[act].button)}
-          </button>
-        </div>
-      </form>
-    </dialog>
+    <ReasonDialog
+      title={t(WORDS[act].title, { host: revealed(host.name) })}
+      note={t(WORDS[act].note)}
+      button={t(WORDS[act].button)}
+      tone={toneOf(act)}
+      offline={!host.online}
+      send={(reason) => (act === "release" ? api.release(host.id, reason) : api.isolate(host.id, reason, lease))}
+      onDone={onDone}
+    >
+      {act !== "release" && <LeaseChoice value={lease} onChange={setLease} />}
+    </ReasonDialog>
   );
 }
 
-function LeaseChoice({ id, value, onChange }: { id: string; value: number; onChange: (seconds: number) => void }) {
+function LeaseChoice({ value, onChange }: { value: number; onChange: (seconds: number) => void }) {
   const { t } = useLanguage();
+  const id = useId();
   return (
     <>
       <label htmlFor={id}>{t("act.lease")}</label>
