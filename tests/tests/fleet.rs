@@ -5,6 +5,8 @@
     reason = "a test stops at the first thing that is not as it should be"
 )]
 
+#[path = "fleet/approvals.rs"]
+mod approvals;
 #[path = "fleet/attack.rs"]
 mod attack;
 #[path = "fleet/console.rs"]
