@@ -1,6 +1,7 @@
 //! The policy: what an agent may do by itself, signed by a key that need not be online.
 
 mod approval;
+mod blocks;
 mod programs;
 mod quiet;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::envelope::{Envelope, EnvelopeError, Signed};
 use crate::release::{MAX_RELEASE_KEYS, ReleaseKey};
 pub use approval::{AfterTime, Approve, MAX_APPROVE_SECONDS, MIN_APPROVE_SECONDS};
+pub use blocks::{BlockIsolated, BlockRemote, MAX_BLOCK_SECONDS, MIN_BLOCK_ISOLATED_SECONDS};
 pub use programs::{
     BlockedFile, BlockedPrograms, MAX_PROGRAM_FILES, MAX_PROGRAM_PATH_BYTES, MAX_PROGRAM_PATHS,
 };
@@ -51,31 +53,6 @@ impl Stop {
         *self == Self::None
     }
 }
-
-/// For how long the remote ends of a malicious process are blocked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BlockRemote {
-    /// At least 1, at most [`MAX_BLOCK_SECONDS`]: a block always ends by itself.
-    pub seconds: u64,
-}
-
-/// For how long the hosts of a group block one of them that is isolated. The controller tells them again before that
-/// is over, for as long as the host is isolated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BlockIsolated {
-    /// At least [`MIN_BLOCK_ISOLATED_SECONDS`], at most [`MAX_BLOCK_SECONDS`]. A controller that is gone blocks nobody for longer.
-    pub seconds: u64,
-    /// Most hosts that one host blocks at once; at least 1.
-    pub hosts: u32,
-}
-
-/// Half of it is what a host has to renew a block in.
-pub const MIN_BLOCK_ISOLATED_SECONDS: u64 = 10;
-
-/// A week.
-pub const MAX_BLOCK_SECONDS: u64 = 7 * 24 * 3600;
 
 /// What happens when isolation is in place but its proof failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -324,16 +301,9 @@ impl Policy {
                 )));
             }
         }
-        if let Some(BlockRemote { seconds }) = self.block_remote
-            && !(1..=MAX_BLOCK_SECONDS).contains(&seconds)
-        {
-            return Err(PolicyError::Invalid(format!(
-                "block_remote: {seconds} seconds are not between 1 and {MAX_BLOCK_SECONDS}"
-            )));
-        }
         let programs = self.blocked_programs.check(&self.protected_processes);
         programs.map_err(|why| PolicyError::Invalid(format!("blocked_programs: {why}")))?;
-        self.check_block_isolated()?;
+        self.check_blocks().map_err(PolicyError::Invalid)?;
         self.check_approve().map_err(PolicyError::Invalid)?;
         quiet::check(&self.caps.quiet_hours).map_err(PolicyError::Invalid)?;
         self.check_release()
@@ -343,25 +313,6 @@ impl Policy {
     fn has_keys_for(&self, verbs: &[&str]) -> bool {
         let mut verbs = verbs.iter();
         verbs.all(|verb| !self.order_keys_for(verb).is_empty())
-    }
-
-    fn check_block_isolated(&self) -> Result<(), PolicyError> {
-        let Some(BlockIsolated { seconds, hosts }) = self.block_isolated else {
-            return Ok(());
-        };
-        let why = if !(MIN_BLOCK_ISOLATED_SECONDS..=MAX_BLOCK_SECONDS).contains(&seconds) {
-            format!(
-                "{seconds} seconds are not between {MIN_BLOCK_ISOLATED_SECONDS} and {MAX_BLOCK_SECONDS}"
-            )
-        } else if hosts == 0 {
-            "0 hosts block nobody: leave block_isolated out".to_owned()
-        } else if !self.has_keys_for(&["block_host", "unblock_host"]) {
-            "no order key may sign block_host and unblock_host: list both among its verbs"
-                .to_owned()
-        } else {
-            return Ok(());
-        };
-        Err(PolicyError::Invalid(format!("block_isolated: {why}")))
     }
 
     fn check_approve(&self) -> Result<(), String> {
