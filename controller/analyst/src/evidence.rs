@@ -2,12 +2,13 @@
 //! steps taken. All endpoint text in here is clean and bounded.
 
 mod answered;
+mod reasons;
 mod stopped;
 
 use cordon_behavior::story::StdioKind;
 use cordon_proto::id::IsolationId;
 use cordon_proto::record::{Detection, IsolationReport, IsolationState, Proposal};
-use cordon_proto::verdict::{Reason, VerdictKind};
+use cordon_proto::verdict::VerdictKind;
 use jiff::Timestamp;
 
 use crate::attack::{self, Tactic, Technique};
@@ -16,6 +17,7 @@ use crate::severity::{self, Severity, Signs};
 use crate::{ApprovalFact, DetectionFact, IncidentFacts, IsolationFact, StopFact};
 pub(crate) use answered::Answered;
 use answered::asked;
+use reasons::{in_chinese, reasons};
 pub(crate) use stopped::Stopped;
 
 const NAME_CHARS: usize = 64;
@@ -283,27 +285,6 @@ fn remotes(detection: &Detection) -> Vec<String> {
         }
     }
     remotes
-}
-
-/// Only what raises the score; a reason against it would read as its opposite.
-fn reasons(detection: &Detection, of: impl Fn(&Reason) -> &str) -> Vec<String> {
-    detection
-        .verdict
-        .reasons
-        .iter()
-        .filter(|reason| reason.weight > 0.0)
-        .take(MOST_REASONS)
-        .map(|reason| quoted(of(reason), REASON_CHARS))
-        .collect()
-}
-
-/// Agents of before told some reasons in English only.
-fn in_chinese(reason: &Reason) -> &str {
-    if reason.zh.is_empty() {
-        &reason.text
-    } else {
-        &reason.zh
-    }
 }
 
 fn steps(isolations: &[&IsolationFact]) -> Vec<Step> {
