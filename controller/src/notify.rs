@@ -121,14 +121,14 @@ impl Notifier {
             let gone = "the channel is no longer in controller.toml";
             return self
                 .store
-                .notification_failed(notification.key, gone, None)
+                .notification_failed(notification, gone, None)
                 .await;
         };
         let card = self.card(notification, incident, to);
         match send(&self.client, &to.channel, &card, now).await {
             Ok(()) => {
                 tracing::info!(incident = %incident.id, channel = notification.channel, "card sent");
-                self.store.notification_sent(notification.key, now).await
+                self.store.notification_sent(notification, now).await
             }
             Err(error) => self.failed(notification, incident, &error, now).await,
         }
@@ -168,7 +168,7 @@ impl Notifier {
             tracing::error!(channel, error = text, "card given up");
         }
         self.store
-            .notification_failed(notification.key, &text, next)
+            .notification_failed(notification, &text, next)
             .await
     }
 }

@@ -112,37 +112,40 @@ impl Store {
         rows.iter().map(Notification::read).collect()
     }
 
-    /// The card was delivered.
-    pub async fn notification_sent(&self, key: i64, now: Timestamp) -> Result<()> {
+    /// The card was delivered. One that was queued `again` meanwhile stays due: it has more to tell.
+    pub async fn notification_sent(&self, card: &Notification, now: Timestamp) -> Result<()> {
         let mut work = self.begin(ACT).await?;
         sqlx::query(
             "UPDATE notifications SET attempts = attempts + 1, next_try_at = NULL, sent_at = ?,
                 last_error = NULL
-             WHERE key = ?",
+             WHERE key = ? AND again = ?",
         )
         .bind(micros(now))
-        .bind(key)
+        .bind(card.key)
+        .bind(card.again)
         .execute(&mut *work)
         .await
         .map_err(StoreError::on(ACT))?;
         self.commit(work, ACT).await
     }
 
-    /// The card was not delivered. `next_try_at` is none when there is no use in trying again.
+    /// The card was not delivered. `next_try_at` is none when there is no use in trying again. One that was queued
+    /// `again` meanwhile stays due.
     pub async fn notification_failed(
         &self,
-        key: i64,
+        card: &Notification,
         error: &str,
         next_try_at: Option<Timestamp>,
     ) -> Result<()> {
         let mut work = self.begin(ACT).await?;
         sqlx::query(
             "UPDATE notifications SET attempts = attempts + 1, next_try_at = ?, last_error = ?
-             WHERE key = ?",
+             WHERE key = ? AND again = ?",
         )
         .bind(next_try_at.map(micros))
         .bind(error)
-        .bind(key)
+        .bind(card.key)
+        .bind(card.again)
         .execute(&mut *work)
         .await
         .map_err(StoreError::on(ACT))?;

@@ -242,11 +242,11 @@ async fn incidents_queue_one_card_for_each_channel() {
     );
     let due = store.due_notifications(at(12), 10).await.unwrap();
     store
-        .notification_failed(due[0].key, "muted", Some(at(60)))
+        .notification_failed(&due[0], "muted", Some(at(60)))
         .await
         .unwrap();
     assert_eq!(store.next_notification_at().await.unwrap(), Some(at(60)));
-    store.notification_sent(due[0].key, at(61)).await.unwrap();
+    store.notification_sent(&due[0], at(61)).await.unwrap();
     assert_eq!(store.next_notification_at().await.unwrap(), None);
     let cards = store.notifications(due[0].incident).await.unwrap();
     assert_eq!((cards[0].attempts, cards[0].sent_at), (2, Some(at(61))));

@@ -86,7 +86,7 @@ impl Batch<'_> {
         Ok(incident.id)
     }
 
-    /// Somebody is to answer: whoever was told of the incident before is told again.
+    /// Somebody is to answer: whoever was told of the incident before, or is being told now, is told again.
     async fn proposed(&mut self, event: i64, incident: &Found, proposal: &Proposal) -> Result<()> {
         let is_new = sqlx::query(
             "INSERT INTO proposals (host, id, incident, detection, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -106,7 +106,7 @@ impl Batch<'_> {
         }
         sqlx::query(
             "UPDATE notifications SET next_try_at = ?2, attempts = 0, again = again + 1
-             WHERE incident = ?1 AND next_try_at IS NULL AND NOT EXISTS (SELECT 1 FROM proposals
+             WHERE incident = ?1 AND NOT EXISTS (SELECT 1 FROM proposals
                 WHERE host = ?3 AND id = ?4 AND ended IS NOT NULL)",
         )
         .bind(incident.key)
