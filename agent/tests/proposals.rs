@@ -1,5 +1,4 @@
 //! What waits for a yes outlives the agent, within bounds, and a damaged file is set aside.
-#![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
 use std::path::Path;
 

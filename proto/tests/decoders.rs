@@ -147,6 +147,30 @@ fn proposal() -> Proposal {
     }
 }
 
+fn detection() -> Detection {
+    let story = r#"{"id":"a1","process":{"exe":"/bin/sh","argv":["sh","-i"],"stdin":"socket"}}"#;
+    Detection {
+        tree: "b00t:7:9".into(),
+        pid: 7,
+        story: serde_json::from_str(story).unwrap(),
+        verdict: verdict(),
+        policy_version: 3,
+        decision: "isolate".into(),
+        decision_reason: "malicious".into(),
+        event_mono_ns: 12_345,
+        exe_sha256: None,
+        proposal: None,
+    }
+}
+
+fn proposing(detection: &Detection) -> Detection {
+    Detection {
+        decision: "await_approval".into(),
+        proposal: Some(proposal()),
+        ..detection.clone()
+    }
+}
+
 fn approval() -> ApprovalReport {
     ApprovalReport {
         proposal: ID.parse().unwrap(),
@@ -163,19 +187,7 @@ fn approval() -> ApprovalReport {
 
 /// One record of every kind.
 fn records() -> Vec<Record> {
-    let story = r#"{"id":"a1","process":{"exe":"/bin/sh","argv":["sh","-i"],"stdin":"socket"}}"#;
-    let detection = Detection {
-        tree: "b00t:7:9".into(),
-        pid: 7,
-        story: serde_json::from_str(story).unwrap(),
-        verdict: verdict(),
-        policy_version: 3,
-        decision: "isolate".into(),
-        decision_reason: "malicious".into(),
-        event_mono_ns: 12_345,
-        exe_sha256: None,
-        proposal: None,
-    };
+    let detection = detection();
     let isolation = IsolationReport {
         id: ID.parse().unwrap(),
         state: IsolationState::Confirmed,
@@ -234,11 +246,7 @@ fn records() -> Vec<Record> {
         event_to_block_micros: Some(9000),
         policy_version: 3,
     };
-    let proposed = Detection {
-        decision: "await_approval".into(),
-        proposal: Some(proposal()),
-        ..detection.clone()
-    };
+    let proposed = proposing(&detection);
     let bodies = [
         RecordBody::Detection(Box::new(detection)),
         RecordBody::Isolation(Box::new(isolation)),

@@ -113,7 +113,7 @@ pub fn decide(
         VerdictKind::Suspicious => {
             Resolved::told(Action::Alert, "suspicious: below the threshold for action")
         }
-        VerdictKind::Malicious => on_malicious(subject, policy, standing, now),
+        VerdictKind::Malicious => on_malicious(subject, policy, *standing, now),
     };
     Decision {
         action,
@@ -163,22 +163,23 @@ pub(crate) fn milder_steps(subject: &Subject, policy: &Policy) -> Steps {
 
 /// In words, each beginning with what separates it from what was said before.
 fn in_words(steps: Steps, are: &str) -> String {
-    let mut said = String::new();
+    let them = "it and what descends from it";
+    let mut said = vec![String::new()];
     if steps.isolate {
-        said += "; the host would be isolated";
+        said.push("the host would be isolated".to_owned());
     }
-    said += &match steps.stop {
-        Stop::None => String::new(),
-        Stop::Freeze => format!("; it and what descends from it {are} frozen"),
-        Stop::Kill => format!("; it and what descends from it {are} killed"),
-    };
+    match steps.stop {
+        Stop::None => {}
+        Stop::Freeze => said.push(format!("{them} {are} frozen")),
+        Stop::Kill => said.push(format!("{them} {are} killed")),
+    }
     if steps.cut_off {
-        said += &format!("; it and what descends from it {are} cut off the network");
+        said.push(format!("{them} {are} cut off the network"));
     }
     if let Some(BlockRemote { seconds }) = steps.block {
-        said += &format!("; its remote ends {are} blocked for {seconds} s");
+        said.push(format!("its remote ends {are} blocked for {seconds} s"));
     }
-    said
+    said.join("; ")
 }
 
 pub(crate) fn is_protected(subject: &Subject, policy: &Policy) -> bool {
@@ -204,7 +205,7 @@ fn effective_kind(verdict: &Verdict, thresholds: Option<Thresholds>) -> VerdictK
 fn on_malicious(
     subject: &Subject,
     policy: Option<&Policy>,
-    standing: &Standing,
+    standing: Standing,
     now: Timestamp,
 ) -> Resolved {
     let Some(policy) = policy else {
@@ -226,7 +227,7 @@ fn on_malicious(
 }
 
 /// Why the host is not isolated by itself, and what is done instead.
-fn held_back(subject: &Subject, policy: &Policy, standing: &Standing) -> Option<(Action, String)> {
+fn held_back(subject: &Subject, policy: &Policy, standing: Standing) -> Option<(Action, String)> {
     if standing.isolated {
         let why = "malicious; the host is already isolated";
         return Some((Action::Alert, why.into()));
@@ -250,12 +251,12 @@ fn held_back(subject: &Subject, policy: &Policy, standing: &Standing) -> Option<
     })
 }
 
-pub(crate) fn is_capped(policy: &Policy, standing: &Standing) -> bool {
+pub(crate) fn is_capped(policy: &Policy, standing: Standing) -> bool {
     standing.isolations_last_hour >= policy.caps.isolations_per_hour
 }
 
 /// Mode autonomous.
-fn act(subject: &Subject, policy: &Policy, standing: &Standing, now: Timestamp) -> Resolved {
+fn act(subject: &Subject, policy: &Policy, standing: Standing, now: Timestamp) -> Resolved {
     let steps = milder_steps(subject, policy);
     let at_once = in_words(steps, "are");
     let resolved = |action, why: String| Resolved {
@@ -285,7 +286,7 @@ fn act(subject: &Subject, policy: &Policy, standing: &Standing, now: Timestamp) 
     let asked = ask(
         isolate,
         standing,
-        format!("{quiet} the host is isolated when somebody says yes"),
+        &format!("{quiet} the host is isolated when somebody says yes"),
     );
     Resolved {
         steps,
@@ -295,7 +296,7 @@ fn act(subject: &Subject, policy: &Policy, standing: &Standing, now: Timestamp) 
 }
 
 /// Mode approve: what mode autonomous would do waits for a yes, all of it.
-fn propose(subject: &Subject, policy: &Policy, standing: &Standing) -> Resolved {
+fn propose(subject: &Subject, policy: &Policy, standing: Standing) -> Resolved {
     let (isolate, action, why) = match held_back(subject, policy, standing) {
         None => (true, Action::AwaitApproval, "malicious".to_owned()),
         Some((action, why)) => (false, action, why),
@@ -311,15 +312,15 @@ fn propose(subject: &Subject, policy: &Policy, standing: &Standing) -> Resolved 
     ask(
         steps,
         standing,
-        format!("{why}; mode approve waits for a yes{waits}"),
+        &format!("{why}; mode approve waits for a yes{waits}"),
     )
 }
 
-fn ask(steps: Steps, standing: &Standing, why: String) -> Resolved {
+fn ask(steps: Steps, standing: Standing, why: &str) -> Resolved {
     match standing.asking {
         Asking::Possible => Resolved {
             propose: Some(steps),
-            ..Resolved::told(Action::AwaitApproval, &why)
+            ..Resolved::told(Action::AwaitApproval, why)
         },
         Asking::Refused => Resolved::told(
             Action::Alert,

@@ -158,7 +158,7 @@ pub fn allowed(
     let milder = milder_steps(subject, policy);
     Ok(Steps {
         // The cap is on isolations that are begun: one that is in force goes on.
-        isolate: proposed.isolate && (standing.isolated || !is_capped(policy, standing)),
+        isolate: proposed.isolate && (standing.isolated || !is_capped(policy, *standing)),
         stop: proposed.stop.min(milder.stop),
         cut_off: proposed.cut_off && policy.cut_off,
         block: proposed

@@ -94,7 +94,7 @@ impl Engine {
         }
         let ending = answer(ApprovalOutcome::Approved, order, now);
         let (said, besides) = (in_words(plan.steps), plan.besides());
-        self.carry_out_proposal(&kept, plan, ending, now);
+        self.carry_out_proposal(&kept, &plan, ending, now);
         if is_elsewhere {
             let done = format!("began to {said}; each has a report of its own{besides}");
             self.settled(order.id, Fate::Done(done), now);
@@ -182,7 +182,7 @@ impl Engine {
                 },
             );
         }
-        self.carry_out_proposal(kept, plan, ending(who.to_owned()), now);
+        self.carry_out_proposal(kept, &plan, ending(who.to_owned()), now);
     }
 
     /// Whoever opened the host has decided about what waits.
@@ -211,7 +211,7 @@ impl Engine {
                 continue;
             };
             let plan = self.plan(&kept, now);
-            self.carry_out_proposal(&kept, plan, ending, now);
+            self.carry_out_proposal(&kept, &plan, ending, now);
         }
     }
 
@@ -234,7 +234,7 @@ impl Engine {
     }
 
     /// Off the network first, as with a verdict. That it began is on disk before anything is done.
-    fn carry_out_proposal(&mut self, kept: &Kept, plan: Plan, ending: Ending, now: Timestamp) {
+    fn carry_out_proposal(&mut self, kept: &Kept, plan: &Plan, ending: Ending, now: Timestamp) {
         self.tell_ending(kept, plan.steps, &ending, &plan.besides());
         self.parts
             .proposals
@@ -352,7 +352,7 @@ impl Engine {
         };
         let is_of_this_boot = self.parts.proposals.is_of_this_boot(kept);
         let policy = self.parts.policy.policy();
-        Plan::new(kept, policy, &standing, is_of_this_boot)
+        Plan::new(kept, policy, standing, is_of_this_boot)
     }
 }
 

@@ -69,12 +69,11 @@ async fn send(
     reason: &str,
     answer: &AnswerArgs,
 ) -> Result<Answer, CtlError> {
-    let host = match &answer.host {
-        Some(host) => find(client, host).await?.id,
-        None => {
-            let json = client.get(PATH).await?;
-            pick(&read::<Vec<Approval>>(PATH, &json)?, answer.id)?
-        }
+    let host = if let Some(host) = &answer.host {
+        find(client, host).await?.id
+    } else {
+        let json = client.get(PATH).await?;
+        pick(&read::<Vec<Approval>>(PATH, &json)?, answer.id)?
     };
     let body = json!({ "proposal": answer.id, "reason": reason });
     let limit = answer.wait.then_some(answer.wait_limit);

@@ -126,7 +126,10 @@ async fn a_card_that_was_sent_is_sent_again_when_something_is_proposed_and_for_n
     assert_eq!((due.len(), due[0].again, due[0].attempts), (1, 1, 0));
     // While it is on its way something else is proposed: what was sent did not tell of that.
     let asked = proposed(7, "a:1:1", "01890000-0000-7000-8000-000000000006", 600);
-    store.commit_batch(host, BOOT, &[asked], at(8)).await.unwrap();
+    store
+        .commit_batch(host, BOOT, &[asked], at(8))
+        .await
+        .unwrap();
     store.notification_sent(&due[0], at(8)).await.unwrap();
     let due = store.due_notifications(at(8), 10).await.unwrap();
     assert_eq!((due.len(), due[0].again), (1, 2));

@@ -22,7 +22,7 @@ impl Plan {
     pub fn new(
         kept: &Kept,
         policy: Option<&Policy>,
-        standing: &Standing,
+        standing: Standing,
         is_of_this_boot: bool,
     ) -> Self {
         let mut plan = Self {
@@ -34,7 +34,7 @@ impl Plan {
             let subject = Subject {
                 exe: target.exe.clone(),
             };
-            match allowed(kept.steps, &subject, policy, standing) {
+            match allowed(kept.steps, &subject, policy, &standing) {
                 Ok(steps) => {
                     plan.steps = all_of(plan.steps, steps);
                     plan.targets.push((target.clone(), steps));
