@@ -21,6 +21,7 @@ use clap::CommandFactory as _;
 use cordon_contain::{Containment, Recovered};
 use cordon_history::Format;
 use cordon_proto::AGENT_SOCKET_MARK;
+use cordon_proto::record::RecordBody;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -31,6 +32,7 @@ use crate::config::Config;
 use crate::daemon;
 use crate::enroll::{self, Invitation};
 use crate::host::HostFacts;
+use crate::isolation::{INTERRUPTED_RELEASE, found_tampered};
 use crate::trust::Fingerprint;
 use output::Output;
 
@@ -278,6 +280,7 @@ fn restore(config: &Config, out: &Output) -> Result<ExitCode> {
         let report = hands_on::released(spec, "lease is over".to_owned());
         hands_on::record(config, report)?;
     }
+    report_of_restore(config, &recovered)?;
     let isolated = containment.current().map(|spec| spec.id);
     let object = json!({ "isolated": isolated.is_some(), "isolation": isolated });
     out.say(&object, || match (isolated, &recovered) {
@@ -288,6 +291,19 @@ fn restore(config: &Config, out: &Output) -> Result<ExitCode> {
         (None, _) => "the host is open".to_owned(),
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reports what is mended or set aside by now: the daemon does not find it any more. That the rules had to be put in again
+/// is what every boot does.
+fn report_of_restore(config: &Config, recovered: &Recovered) -> Result<()> {
+    let body = match recovered {
+        Recovered::Released(spec) => Some(hands_on::released(spec, INTERRUPTED_RELEASE.to_owned())),
+        Recovered::FromKernel(_) | Recovered::OpenDamaged { .. } => {
+            found_tampered(recovered).map(RecordBody::Tamper)
+        }
+        _ => None,
+    };
+    body.map_or(Ok(()), |body| hands_on::record(config, body))
 }
 
 fn log_to_stderr() {

@@ -3,13 +3,35 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use cordon_contain::{Applied, Health, IsolationSpec, ProbeTarget};
+use cordon_contain::{Applied, Health, IsolationSpec, ProbeTarget, Recovered};
 use cordon_proto::policy::WithoutProof;
 use cordon_proto::record::{IsolationReport, IsolationState, ReleaseChallenge, TamperReport};
 use cordon_respond::isolation::{Effect, Input, Intent, Machine, Persisted, State};
 use jiff::Timestamp;
 
 use crate::hands::{Ends, Hands, Job, Outcome, ProbeJob};
+
+/// Why an isolation is over whose release a restart finished.
+pub const INTERRUPTED_RELEASE: &str = "release interrupted by a restart";
+
+/// What a start has to report of how it found the isolation.
+pub fn found_tampered(recovered: &Recovered) -> Option<TamperReport> {
+    let (what, repaired) = match recovered {
+        Recovered::Open | Recovered::Adopted(_) | Recovered::Released(_) => return None,
+        Recovered::Reapplied(..) => ("the isolation was not whole in the kernel".to_owned(), true),
+        Recovered::FromKernel(_) => ("the isolation's state file was gone".to_owned(), true),
+        Recovered::ShutUnknown { why } => (why.clone(), true),
+        Recovered::OpenDamaged { why } => {
+            let what = format!("the isolation's state file was damaged, the host is open: {why}");
+            (what, false)
+        }
+    };
+    Some(TamperReport {
+        what,
+        repaired,
+        micros: 0,
+    })
+}
 
 /// What a step led to, for the records.
 #[derive(Debug, Default)]

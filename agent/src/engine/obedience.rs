@@ -5,7 +5,7 @@ use cordon_proto::envelope::Envelope;
 use cordon_proto::id::{IsolationId, OrderId};
 use cordon_proto::order::{Order, Verb};
 use cordon_proto::policy::WithoutProof;
-use cordon_proto::record::{IsolationReport, IsolationState, RecordBody, TamperReport};
+use cordon_proto::record::{IsolationReport, IsolationState, RecordBody};
 use cordon_respond::isolation::Intent;
 use cordon_respond::order::{Refusal, admit};
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::Engine;
 use super::detections::new_intent;
-use crate::isolation::{Circumstances, News};
+use crate::isolation::{Circumstances, INTERRUPTED_RELEASE, News, found_tampered};
 use crate::local::{Answer, reply};
 use crate::orders::{Fate, Goal, fate};
 
@@ -42,15 +42,15 @@ impl Engine {
     /// Takes up what a start found: an isolation in force, orders that were begun.
     pub(super) fn take_up(&mut self, recovered: &Recovered, now: Timestamp) {
         self.policy_changed(now);
+        if let Some(report) = found_tampered(recovered) {
+            let (what, repaired) = (&report.what, report.repaired);
+            tracing::warn!(what, repaired, "found at the start");
+            self.parts.recorder.record(RecordBody::Tamper(report));
+        }
         match recovered {
-            Recovered::Open | Recovered::Adopted(_) => {}
-            Recovered::Reapplied(..) => {
-                self.tampered("the isolation was not whole in the kernel", true);
-            }
-            Recovered::FromKernel(_) => self.tampered("the isolation's state file was gone", true),
-            Recovered::OpenDamaged { why } => self.tampered(why, false),
             Recovered::Released(spec) => self.released_before(spec, now),
             Recovered::ShutUnknown { why } => self.adopt_unknown(why, now),
+            _ => {}
         }
         if let Some(intent) = self.parts.isolation.intent()
             && intent.tree.is_some()
@@ -71,30 +71,18 @@ impl Engine {
         }
         self.take_up_proposals(now);
         if self.waiters.iter().any(|waiter| waiter.goal == Goal::Open) {
-            let news = self
-                .parts
-                .isolation
-                .release("release interrupted by a restart", now);
+            let news = self.parts.isolation.release(INTERRUPTED_RELEASE, now);
             self.tell(news, now);
         }
         self.settle_waiters(&[], now);
         self.publish();
     }
 
-    fn tampered(&self, what: &str, repaired: bool) {
-        tracing::warn!(what, repaired, "found at the start");
-        self.parts.recorder.record(RecordBody::Tamper(TamperReport {
-            what: what.to_owned(),
-            repaired,
-            micros: 0,
-        }));
-    }
-
     fn released_before(&mut self, spec: &cordon_contain::IsolationSpec, now: Timestamp) {
         let report = IsolationReport {
             id: spec.id,
             state: IsolationState::Released,
-            reason: "release interrupted by a restart".to_owned(),
+            reason: INTERRUPTED_RELEASE.to_owned(),
             tree: spec.tree.clone(),
             lease_expires_at: spec.lease_expires_at,
             rules_sha256: None,
@@ -113,7 +101,6 @@ impl Engine {
     /// The kernel drops by rules that are ours and do not say for whom: they become a new isolation, which
     /// has a lease and can be released.
     fn adopt_unknown(&mut self, why: &str, now: Timestamp) {
-        self.tampered(why, true);
         let intent = Intent {
             reason: format!("rules without state were found in the kernel: {why}"),
             ..new_intent(self.lease_seconds(), now)

@@ -60,6 +60,35 @@ fn what_a_reboot_finds_on_disk_is_back_in_the_kernel_before_the_agent_runs() {
     assert_eq!(wait_confirmed(&fleet)["id"], isolation["id"]);
 }
 
+#[test]
+fn a_state_file_that_a_reboot_finds_damaged_is_reported_though_the_daemon_does_not_see_it() {
+    let mut fleet = fleet();
+    let doors = Doors::open(&fleet);
+    let drill = ["isolate", "ep1", "--reason", "drill", "--wait"];
+    let order = fleet.ctl(&drill).unwrap();
+    assert_eq!(order["state"], "done", "{order}");
+    fleet.kill_agent("ep1").unwrap();
+    let node = fleet.node("ep1").unwrap();
+    node.succeed(&["nft", "flush", "ruleset"]).unwrap();
+    let file = "/var/lib/cordon/isolation.json";
+    node.write(file, "{\"version\":1,\"pha").unwrap();
+    let said = node.succeed(&["cordon-agent", "restore"]).unwrap();
+    assert!(said.contains("the host is open"), "{said}");
+    assert!(!node.path(file).exists());
+    doors.assert_all(true);
+    fleet.start_agent("ep1").unwrap();
+    fleet.wait_online("ep1").unwrap();
+    let reported = || {
+        Ok(of_kind(&events(&fleet, "ep1"), "tamper")
+            .first()
+            .map(|e| e["body"].clone()))
+    };
+    let report = wait::until("a report of the damage", LIMIT, reported).unwrap();
+    let what = report["what"].as_str().unwrap();
+    assert!(what.contains("damaged, the host is open"), "{what}");
+    assert_eq!(report["repaired"], false);
+}
+
 fn wait_open(fleet: &Fleet) {
     let node = fleet.node("ep1").unwrap();
     let open = || Ok((!is_cut_off(node)?).then_some(()));
