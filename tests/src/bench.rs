@@ -19,6 +19,7 @@ pub mod contain;
 pub mod generate;
 pub mod guard;
 pub mod judging;
+pub mod reboot;
 pub mod storm;
 pub mod syscalls;
 pub mod witness;

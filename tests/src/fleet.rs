@@ -23,7 +23,8 @@ pub const SITE: &str = "lab";
 /// Lease of an isolation in the lab's policy.
 pub const LEASE_SECONDS: u64 = 3600;
 
-const GRPC_PORT: u16 = 7443;
+/// Where the controller listens to agents.
+pub const GRPC_PORT: u16 = 7443;
 const CONSOLE_PORT: u16 = 8443;
 const ONLINE_LIMIT: Duration = Duration::from_mins(1);
 

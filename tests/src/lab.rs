@@ -120,6 +120,12 @@ impl Lab {
         network::set_link(&self.switch, self.node(name)?.name(), true)
     }
 
+    /// Gives a node's cable to a new tap device in its network, for a virtual machine that takes the node's place; the
+    /// node's own addresses are its from now on.
+    pub fn stand_in(&self, name: &str, tap: &str) -> Result<()> {
+        network::stand_in(self.node(name)?, tap)
+    }
+
     /// Makes a node's TCP port reachable on the machine's own loopback, and there only.
     pub fn forward(&mut self, name: &str, port: u16) -> Result<SocketAddr> {
         let forward = Forward::start(self.node(name)?, port)?;

@@ -32,6 +32,7 @@ cargo xtask COMMAND
   record [ARGS]              record the training scenarios in the lab (see docs/recordings.md)
   vm sensor [PROGRAM[::TEST] ...]
                              the sensor's tests, or these of them, in an emulated Debian 12 with its own kernel
+  vm contain [--json FILE]   reboot an isolated Debian 12, and capture what leaves it (see docs/benchmarks.md)
   train [ARGS]               train the behaviour model (see docs/model.md)
   eval [ARGS]                judge what the model was not fitted on, and whole days of honest work (see docs/model.md)
   bench sensor [--json FILE] [--quick] [--only PART] [--profile release|dev]
@@ -67,6 +68,7 @@ fn run(command: &str, rest: &[String]) -> Result<(), Failure> {
         "bench" => bench::check(rest)?,
         "help" | "--help" | "-h" | "test" | "ci" | "lint" | "tidy" => only(rest, &[])?,
         "fuzz" => fuzz::check(rest)?,
+        "vm" => vm::check(rest)?,
         _ => {}
     }
     match command {

@@ -3,10 +3,11 @@
 //! What the lab cannot show is shown here: another kernel than this machine's, and a host that boots. The image is made
 //! once, from packages; each run starts from it anew and changes nothing in it. A folder is shared with the guest: its
 //! `run` is executed there as root, and what it says and how it ended are found in the same folder. What it writes to its
-//! second serial line is seen here at once.
+//! second serial line is seen here at once. The guest whose reboots are watched is run by `cordon-bench reboot`, in a lab.
 
 mod image;
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -70,12 +71,36 @@ one() {
 say "vm: Linux $(uname -r)"
 "#;
 
+/// Refuses a typing mistake before anything is installed or built.
+pub fn check(arguments: &[String]) -> Result<(), Failure> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["sensor", ..] | ["contain"] | ["contain", "--json", _] => Ok(()),
+        _ => Err(Failure::new(
+            "wants: sensor [PROGRAM[::TEST] ...], or contain [--json FILE]",
+        )),
+    }
+}
+
 /// Runs one of the guest's jobs.
 pub fn run(arguments: &[String]) -> Result<(), Failure> {
     match arguments.split_first() {
         Some((job, wanted)) if job == "sensor" => sensor(wanted),
-        _ => Err(Failure::new("wants: sensor [PROGRAM[::TEST] ...]")),
+        Some((_, options)) => contain(options),
+        None => check(arguments),
     }
+}
+
+/// What leaves an isolated host that boots: the lab's bench runs the guest, in a network of the lab.
+fn contain(options: &[String]) -> Result<(), Failure> {
+    setup::install(Purpose::Guest)?;
+    build::product()?;
+    let step = Step::new(build::binary("cordon-bench"))
+        .args(["reboot"])
+        .args(options)
+        .args(["--"])
+        .args(machine(&image::image()?));
+    Err(step.replace())
 }
 
 /// The sensor's own tests, on the guest's kernel: all of them, or the programs and tests in `wanted`.
@@ -224,25 +249,33 @@ fn ended(mut guest: Command, share: &Path, programs: u64) -> Result<ExitStatus, 
     }
 }
 
-/// Two cores, 2 GiB, no network.
+/// QEMU with two cores, 2 GiB and a disk whose changes are forgotten.
+fn machine(image: &Image) -> Vec<OsString> {
+    let mut disk = OsString::from("format=raw,if=virtio,snapshot=on,file=");
+    disk.push(&image.disk);
+    let words = "qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 -m 2G -display none -monitor none";
+    let mut words: Vec<OsString> = words.split(' ').map(OsString::from).collect();
+    for (option, value) in [
+        ("-kernel", image.kernel.as_os_str()),
+        ("-initrd", image.initrd.as_os_str()),
+        ("-append", KERNEL.as_ref()),
+        ("-drive", &disk),
+    ] {
+        words.extend([option.into(), value.to_owned()]);
+    }
+    words
+}
+
+/// The machine without a network, whose end is that of its job.
 fn qemu(image: &Image, share: &Path, console: &Path) -> Command {
-    let mut command = Command::new("qemu-system-x86_64");
+    let words = machine(image);
+    let mut command = Command::new(&words[0]);
     command
-        .args("-accel tcg,thread=multi -cpu max -smp 2 -m 2G".split(' '))
-        .args("-display none -no-reboot -monitor none -nic none".split(' '))
+        .args(&words[1..])
+        .args("-no-reboot -nic none".split(' '))
         .arg("-serial")
         .arg(format!("file:{}", console.display()))
         .args(["-serial", "stdio"])
-        .arg("-kernel")
-        .arg(&image.kernel)
-        .arg("-initrd")
-        .arg(&image.initrd)
-        .args(["-append", KERNEL])
-        .arg("-drive")
-        .arg(format!(
-            "file={},format=raw,if=virtio,snapshot=on",
-            image.disk.display()
-        ))
         .arg("-virtfs")
         .arg(format!(
             "local,path={},mount_tag=share,security_model=none",
@@ -283,6 +316,27 @@ fn failed(act: &str, path: &Path, error: &std::io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_that_is_not_there_is_refused() {
+        let check = |words: &str| {
+            let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+            check(&words).map_err(|failure| failure.to_string())
+        };
+        for words in ["sensor", "sensor storm", "contain", "contain --json a"] {
+            assert_eq!(check(words), Ok(()));
+        }
+        for words in [
+            "",
+            "contian",
+            "contain fast",
+            "contain --json",
+            "contain --json a b",
+        ] {
+            let refusal = check(words).expect_err(words);
+            assert!(refusal.contains("contain [--json FILE]"), "{refusal}");
+        }
+    }
 
     #[test]
     fn only_what_would_run_is_chosen() {

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use cordon_tests::bench::{self, contain, generate, guard, judging, storm, syscalls, witness};
+use cordon_tests::bench::{
+    self, contain, generate, guard, judging, reboot, storm, syscalls, witness,
+};
 use cordon_tests::eval;
 
 /// Measures Cordon beside other tools. Needs root; leaves nothing behind.
@@ -26,6 +28,8 @@ enum What {
     Eval(eval::Arguments),
     /// Containment: times from an attack, an order or an interference to its effect; see docs/benchmarks.md.
     Contain(contain::Arguments),
+    /// Containment over reboots of an emulated machine: what leaves it while it boots; see docs/benchmarks.md.
+    Reboot(reboot::Arguments),
     #[command(hide = true)]
     Send(contain::packets::Arguments),
     #[command(hide = true)]
@@ -50,6 +54,7 @@ fn run(what: What) -> Result<ExitCode> {
         What::Judge(arguments) => return judging::run(&arguments),
         What::Eval(arguments) => return eval::run(&arguments),
         What::Contain(arguments) => return contain::run(&arguments),
+        What::Reboot(arguments) => return reboot::run(&arguments),
         What::Send(arguments) => contain::packets::send(&arguments)?,
         What::Guard => guard::stand()?,
         What::Generate(arguments) => generate::run(&arguments)?,

@@ -44,6 +44,22 @@ pub(super) fn join(switch: &Node, nodes: &[Node]) -> Result<()> {
         .try_for_each(|node| set_link(switch, node.name(), true))
 }
 
+/// Joins a node's cable to a tap device, by a bridge that has no address and says nothing itself.
+pub(super) fn stand_in(node: &Node, tap: &str) -> Result<()> {
+    let commands = format!(
+        "address flush dev eth0\n\
+         link add br0 type bridge stp_state 0 mcast_snooping 0\n\
+         tuntap add dev {tap} mode tap\n\
+         link set br0 addrgenmode none\n\
+         link set {tap} addrgenmode none\n\
+         link set {tap} master br0\n\
+         link set eth0 master br0\n\
+         link set {tap} up\n\
+         link set br0 up\n"
+    );
+    batch(node, &commands).with_context(|| format!("cannot join {tap} to {}", node.name()))
+}
+
 /// Pulls a node's cable, or plugs it in, and waits until the switch has noticed: the kernel tells
 /// of a carrier with up to a second's delay, and forwards nothing before.
 pub(super) fn set_link(switch: &Node, cable: &str, up: bool) -> Result<()> {
