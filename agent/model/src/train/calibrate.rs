@@ -3,9 +3,9 @@
 use super::measure::{Kind, Scored, recall_at};
 use crate::calibration::{Blend, Calibration, Form, Platt, Thresholds, sigmoid};
 
-/// False positives that the default thresholds may cost on the calibration side: one in a hundred of the hardest honest
-/// stories. What isolates a host may be stricter by policy.
-pub const MALICIOUS_BUDGET: f64 = 1e-2;
+/// False positives that the default thresholds may cost on the calibration side. At one in a hundred the lab's honest
+/// bulk work (a thousand files added by git, a tree removed) was taken for an attack.
+pub const MALICIOUS_BUDGET: f64 = 6.5e-3;
 /// The same for suspicious.
 pub const SUSPICIOUS_BUDGET: f64 = 2e-2;
 /// Share of what the network would call suspicious that the gate must let through.
@@ -118,8 +118,10 @@ fn reach(scored: &[Scored], form: Form, blend: Blend, budget: f64) -> f32 {
                 return None;
             }
             said.sort_by(|a, b| b.total_cmp(a));
-            said.get((said.len() as f64 * budget) as usize)
-                .map(|least| least + 1e-3)
+            // Between two stories: with few of them a single one would move the threshold far.
+            let place = said.len() as f64 * budget;
+            let (above, below) = (said[place as usize], *said.get(place as usize + 1)?);
+            Some(above + (below - above) * place.fract() as f32 + 1e-3)
         })
         .fold(0.0, f32::max)
 }
