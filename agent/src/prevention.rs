@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use cordon_behavior::event::{FileIdentity, Listed};
 use cordon_contain::{HeldProcess, Stopped, Tree};
 use cordon_proto::policy::Policy;
-use cordon_proto::record::{PolicyReport, RecordBody, StopAct, StoppedProcess};
+use cordon_proto::record::{LossReport, PolicyReport, RecordBody, StopAct, StoppedProcess};
 use cordon_sensor::{Event, EventBody, ExecGate, NoDigest, ProcessKey};
 
 use crate::judging::Counts;
@@ -116,8 +116,9 @@ impl Prevention {
         if exec.listed.is_none() && !self.looks.load(Ordering::Relaxed) {
             return;
         }
-        let is_held = exec.listed == Some(Listed::Held);
-        if !is_held && self.waiting.load(Ordering::Relaxed) >= MOST_WAITING {
+        // Of what was there before some may be held, and there are as many as there are processes.
+        let must = exec.listed == Some(Listed::Held) || exec.snapshot;
+        if !must && self.waiting.load(Ordering::Relaxed) >= MOST_WAITING {
             self.unseen.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -205,10 +206,12 @@ impl Worker {
     fn look(&mut self, started: &Started) {
         let unseen = self.unseen.swap(0, Ordering::Relaxed);
         if unseen > 0 {
-            tracing::warn!(
-                unseen,
-                "programs were started faster than they were looked at"
-            );
+            self.recorder.record(RecordBody::Loss(LossReport {
+                source: "prevention".to_owned(),
+                count: unseen as u64,
+                reason: "programs were started faster than they could be compared with the list"
+                    .to_owned(),
+            }));
         }
         match started.listed {
             Some(Listed::Killed) => self.killed(started, "the policy lists it"),
@@ -230,17 +233,17 @@ impl Worker {
         let held = HeldProcess::of(started.process);
         let digest = self.digest(started);
         let is_listed = matches!(&digest, Ok(digest) if self.programs.has(&started.exe, digest));
-        let done = if is_listed {
-            held.kill()
-        } else {
-            held.let_go()
-        };
+        // Another policy may have come since it was held.
+        let ends = is_listed && self.programs.acts();
+        let done = if ends { held.kill() } else { held.let_go() };
         if let Err(error) = done {
             tracing::error!(pid = started.process.pid, %error, "a held program cannot be signalled");
         }
-        if is_listed {
+        if ends {
             self.know(started, true);
             self.killed(started, "the policy lists its content");
+        } else if is_listed {
+            self.spared(started, self.programs.why_not());
         } else if let Err(why) = digest {
             self.spared(
                 started,

@@ -320,7 +320,7 @@ pub struct TamperReport {
 /// A hole in what the agent saw or kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LossReport {
-    /// `ring:<name>`, `spool` or `judge`.
+    /// As the sensor names its sources, or `spool`, `judge`, `prevention`.
     pub source: String,
     /// How many since the last report.
     pub count: u64,

@@ -13,6 +13,7 @@
 
 mod fit;
 mod head;
+mod input;
 mod labels;
 mod reading;
 mod regression;

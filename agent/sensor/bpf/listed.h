@@ -9,8 +9,9 @@
 #include "image.h"
 
 #define LISTED_IMAGES 4096
-#define LISTED_PATHS 1024
-#define LISTED_SIZES 4096
+/* Twice what may be listed: a new list is put beside the old one before that goes. */
+#define LISTED_PATHS 2048
+#define LISTED_SIZES 8192
 #define SIGKILL 9
 #define SIGCONT 18
 #define SIGSTOP 19

@@ -10,7 +10,6 @@ use cordon_model::tune::{Report, Tuner};
 use serde_json::json;
 
 use super::BAD_LINES;
-use super::lines::{self, Lines};
 use super::output::{Output, plain};
 use crate::config::Config;
 
@@ -56,20 +55,9 @@ fn cannot_read(options: &Options) -> String {
 
 /// How many lines do not count; each is told on stderr.
 fn read(tuner: &mut Tuner, input: impl io::Read) -> io::Result<u64> {
-    let mut skipped = 0;
-    let mut lines = Lines::new(BufReader::new(input));
-    while let Some(line) = lines.next(|| Ok(()))? {
-        let taken = match line.text {
-            Some([]) => continue,
-            Some(text) => tuner.label(text).map_err(|why| why.to_string()),
-            None => Err(lines::too_long()),
-        };
-        if let Err(why) = taken {
-            skipped += 1;
-            writeln!(io::stderr(), "line {}: {}", line.number, plain(&why))?;
-        }
-    }
-    Ok(skipped)
+    tuner.labels(BufReader::new(input), |number, why| {
+        writeln!(io::stderr(), "line {number}: {}", plain(&why))
+    })
 }
 
 fn in_words(report: &Report, skipped: u64, options: &Options) -> String {

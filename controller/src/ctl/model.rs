@@ -1,7 +1,7 @@
 //! Models: tuned on a site's own labels, and signed away from the controller.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::BufReader;
 use std::path::Path;
 
 use cordon_analyst::clean::plain;
@@ -18,8 +18,6 @@ use super::client::read_file;
 use super::policy::{document, read_key};
 use super::{Answer, CtlError};
 
-/// A longer label is skipped.
-const MOST_LINE: u64 = 16 << 20;
 /// Longest complaint about a label that is printed, characters.
 const MOST_WHY: usize = 300;
 
@@ -62,29 +60,17 @@ fn tune(key: &ModelKey, model: &Path, out: &Path, labels: &Path) -> Result<Answe
     // First, so that nothing is learned that could not be signed.
     read_key(&key.key)?;
     let mut tuner = Tuner::open(model).map_err(|error| document(model, error))?;
-    let file = File::open(labels).map_err(|source| CtlError::Read {
+    let unreadable = |source| CtlError::Read {
         path: labels.to_owned(),
         source,
-    })?;
-    let (mut skipped, mut line) = (Vec::new(), Vec::new());
-    let mut lines = BufReader::new(file);
-    for number in 1.. {
-        line.clear();
-        let read = lines.by_ref().take(MOST_LINE).read_until(b'\n', &mut line);
-        let read = read.map_err(|source| CtlError::Read {
-            path: labels.to_owned(),
-            source,
-        })?;
-        if read == 0 {
-            break;
-        }
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        if let Err(why) = tuner.label(line.trim_ascii()) {
-            skipped.push(json!({ "line": number, "why": plain(&why.to_string(), MOST_WHY) }));
-        }
-    }
+    };
+    let mut skipped = Vec::new();
+    let file = BufReader::new(File::open(labels).map_err(unreadable)?);
+    let read = tuner.labels(file, |number, why| {
+        skipped.push(json!({ "line": number, "why": plain(&why, MOST_WHY) }));
+        Ok(())
+    });
+    read.map_err(unreadable)?;
     let report = tuner.finish(out).map_err(|error| document(labels, error))?;
     let signed = sign(key, out)?;
     let told = skipped.iter().map(|one| {

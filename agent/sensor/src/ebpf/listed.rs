@@ -63,8 +63,8 @@ impl ExecGate {
         })
     }
 
-    /// From here on `list` is what must not run; what was found out of files is forgotten. In between nothing that is
-    /// in the old list and in the new one gets by.
+    /// From here on `list` is what must not run. A path or length that was listed before and is now is listed all the
+    /// while; what was found out of files is forgotten, and found out again when they run.
     pub fn set(&self, list: &ExecList) -> Result<(), SensorError> {
         let fail = |source| SensorError::Ebpf {
             act: "list programs that must not run",
@@ -99,8 +99,7 @@ fn put(table: &MapHandle, key: &[u8]) -> libbpf_rs::Result<()> {
     table.update(key, &1_u32.to_ne_bytes(), MapFlags::ANY)
 }
 
-/// Makes `keys` the keys of a table. New ones first: where there is no room for both, that is an error rather than a
-/// gap.
+/// Makes `keys` the keys of a table. New ones first: there is room for both, and so there is no gap.
 fn replace(table: &MapHandle, keys: &BTreeSet<Vec<u8>>) -> libbpf_rs::Result<()> {
     for key in keys {
         put(table, key)?;
