@@ -37,6 +37,8 @@ mkdir -p "$root/run/.p" "$root/run/.peer" "$root/run/lock" "$root/root/.ssh" "$r
 # Packages to install: those of the kit.
 [ -n "${KIT_ARCHIVES:-}" ] && { mkdir -p "$root/srv/debs"; mount --bind "$KIT_ARCHIVES" "$root/srv/debs"; mount -o remount,bind,ro "$root/srv/debs"; }
 [ -x /usr/local/bin/git ] && { : > "$root/usr/local/bin/git"; mount --bind /usr/local/bin/git "$root/usr/local/bin/git"; }
+# How git is set up here is not how it is there.
+rm -f "$root/etc/gitconfig" "$root/usr/local/etc/gitconfig"
 # The compiler's real home, without the version manager in front of it.
 rust=$(ls -d "${HOME:-/root}"/.rustup/toolchains/*/bin 2>/dev/null | tail -n 1)
 [ -n "$rust" ] && { mkdir -p "$root/usr/local/lib/rust"; mount --rbind "${rust%/bin}" "$root/usr/local/lib/rust"; }

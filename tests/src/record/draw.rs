@@ -1,14 +1,18 @@
 //! Addresses, ports, names and paths of one variant, and their place in the scenario's texts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, ensure};
 
-use super::{manifest::Scenario, rng::Rng};
+use super::{chain::Chain, manifest::Scenario, rng::Rng};
 
 /// The values that `@NAME@` stands for.
 #[derive(Clone, Debug, Default)]
-pub struct Values(BTreeMap<String, String>);
+pub struct Values {
+    named: BTreeMap<String, String>,
+    /// Ports that somebody listens on, or may: none is drawn twice, else one of the two could not start.
+    ports: BTreeSet<String>,
+}
 
 const PORTS: &[&str] = &[
     "443", "80", "53", "8080", "8443", "4444", "9001", "1337", "5555", "3000", "8000", "9090",
@@ -42,8 +46,10 @@ const DOMAINS: &[&str] = &[
 ];
 
 impl Values {
-    /// Draws the usual ones and the scenario's own.
-    pub fn draw(scenario: &Scenario, rng: &mut Rng) -> Self {
+    /// Draws the usual ones and the scenario's own, for work that starts under `chain`.
+    pub fn draw(scenario: &Scenario, chain: &Chain, rng: &mut Rng) -> Self {
+        let mut ports: BTreeSet<String> = scenario.listened().map(str::to_owned).collect();
+        ports.insert(chain.port.to_string());
         let mut values = BTreeMap::new();
         let mut set = |name: &str, value: String| values.insert(name.to_owned(), value);
         let peer4 = address4(rng);
@@ -70,13 +76,7 @@ impl Values {
         );
         set("HOST", rng.pick(DOMAINS).to_owned());
         for name in ["PORT", "PORT2", "PORT3"] {
-            let usual = rng.chance(55);
-            let port = if usual {
-                rng.pick(PORTS).to_owned()
-            } else {
-                rng.between(1025, 64_000).to_string()
-            };
-            set(name, port);
+            set(name, free_port(&mut ports, rng));
         }
         set("TMP", rng.pick(OPEN_PLACES).to_owned());
         for name in ["NAME", "NAME2"] {
@@ -103,29 +103,52 @@ impl Values {
             rng.pick(&["0.2", "0.4", "0.7", "1", "1.3"]).to_owned(),
         );
         set("WORD", rng.word(8));
+        let drawn: BTreeSet<String> = ["PORT", "PORT2", "PORT3"]
+            .iter()
+            .filter_map(|name| values.get(*name).cloned())
+            .chain([chain.port.to_string()])
+            .collect();
         for (name, choices) in &scenario.vars {
-            if let Some(choice) = rng.one(choices) {
+            let free: Vec<&String> = choices
+                .iter()
+                .filter(|choice| !drawn.contains(*choice))
+                .collect();
+            if let Some(choice) = rng.one(&free).copied().or(choices.first()) {
+                ports.insert(choice.clone());
                 values.insert(name.clone(), choice.clone());
             }
         }
-        Self(values)
+        Self {
+            named: values,
+            ports,
+        }
+    }
+
+    /// A port from `low` to `high` that nothing of this variant has.
+    pub fn unused_port(&self, low: u32, high: u32, rng: &mut Rng) -> u32 {
+        loop {
+            let port = rng.between(low, high);
+            if !self.ports.contains(&port.to_string()) {
+                return port;
+            }
+        }
     }
 
     /// One value; empty when there is none.
     pub fn get(&self, name: &str) -> &str {
-        self.0.get(name).map_or("", String::as_str)
+        self.named.get(name).map_or("", String::as_str)
     }
 
     /// Adds or replaces one.
     pub fn set(&mut self, name: &str, value: &str) {
-        self.0.insert(name.to_owned(), value.to_owned());
+        self.named.insert(name.to_owned(), value.to_owned());
     }
 
     /// Replaces every `@NAME@`, also within values.
     pub fn fill(&self, text: &str) -> Result<String> {
         let mut filled = text.to_owned();
         for _ in 0..4 {
-            for (name, value) in &self.0 {
+            for (name, value) in &self.named {
                 let mark = format!("@{name}@");
                 if filled.contains(&mark) {
                     filled = filled.replace(&mark, value);
@@ -137,6 +160,20 @@ impl Values {
             "unknown variable in {filled:?}: name it in [scenario.vars]"
         );
         Ok(filled)
+    }
+}
+
+/// One of the usual ports or any other, not yet among `taken`, to which it is added.
+fn free_port(taken: &mut BTreeSet<String>, rng: &mut Rng) -> String {
+    loop {
+        let port = if rng.chance(55) {
+            rng.pick(PORTS).to_owned()
+        } else {
+            rng.between(1025, 64_000).to_string()
+        };
+        if taken.insert(port.clone()) {
+            return port;
+        }
     }
 }
 
@@ -177,7 +214,36 @@ fn address6(rng: &mut Rng) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Values;
+    use std::path::Path;
+
+    use super::{super::manifest::Manifest, *};
+
+    #[test]
+    fn no_port_of_a_variant_is_drawn_twice() {
+        let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let manifest = Manifest::load(&scenarios).unwrap();
+        let mut checked = 0;
+        for scenario in &manifest.scenarios {
+            for (index, chain) in manifest.chains.iter().enumerate() {
+                let mut rng = Rng::named(1, &scenario.name, index as u32);
+                let values = Values::draw(scenario, chain, &mut rng);
+                let mut ports: Vec<String> = ["PORT", "PORT2", "PORT3"]
+                    .iter()
+                    .map(|name| values.get(name).to_owned())
+                    .collect();
+                ports.extend(scenario.listened().map(str::to_owned));
+                ports.push(chain.port.to_string());
+                ports.push(values.unused_port(1100, 1200, &mut rng).to_string());
+                let drawn = ["PORT", "PORT2", "PORT3"].map(|name| values.get(name));
+                for port in drawn {
+                    let times = ports.iter().filter(|other| *other == port).count();
+                    assert_eq!(times, 1, "{} under {}: {port}", scenario.name, chain.name);
+                }
+                checked += 1;
+            }
+        }
+        assert!(checked > 1000, "only {checked} draws");
+    }
 
     #[test]
     fn values_are_filled_in_also_within_values() {

@@ -66,6 +66,17 @@ const PLAIN: &[&str] = &[
     "getopt",
     "expr",
 ];
+/// What a compiler starts: its own arguments tell nothing that the compiler's do not, and builds all day are full of
+/// them. Context also where the scenario is `whole`.
+const COMPILED_BY: &[&str] = &[
+    "as",
+    "cc1",
+    "cc1plus",
+    "collect2",
+    "ld",
+    "lto-wrapper",
+    "lto1",
+];
 /// Seen during an attack and no part of it, or above the work.
 const CONTEXT: &str = "context";
 
@@ -98,7 +109,7 @@ impl Rule {
     fn is_spared(&self, story: &Story, depth: u32) -> bool {
         let image = image_of(story);
         let name = image.rsplit('/').next().unwrap_or(&image);
-        if self.context.iter().any(|known| known == name) {
+        if is_compilers(name) || self.context.iter().any(|known| known == name) {
             return true;
         }
         if is_quiet(story) && (is_veiled(story) || (self.typed && depth == self.depth)) {
@@ -108,6 +119,13 @@ impl Rule {
         let may_spare = !self.whole || (self.typed && depth <= self.depth + 1);
         may_spare && PLAIN.contains(&name) && !takes_secrets(story)
     }
+}
+
+/// Whether an image is a compiler's helper, also by the name of its target (`x86_64-linux-gnu-ld.bfd`).
+pub fn is_compilers(name: &str) -> bool {
+    let name = name.rsplit_once("-gnu-").map_or(name, |(_, tool)| tool);
+    let name = name.split_once('.').map_or(name, |(tool, _)| tool);
+    COMPILED_BY.contains(&name)
 }
 
 /// It has done nothing yet. What it was lent by its makers (the connection that a service took) is no doing.
@@ -189,7 +207,7 @@ mod tests {
             label: "attack".to_owned(),
             depth: 3,
             whole,
-            context: vec!["cc1".to_owned()],
+            context: vec!["iconv".to_owned()],
             typed,
         }
     }
@@ -215,10 +233,19 @@ mod tests {
     fn in_a_remote_shell_all_is_the_intruders_but_what_the_scenario_excepts() {
         let rule = attack(true, false);
         assert_eq!(rule.label(&story("/usr/bin/id", &["id"]), 4), "attack");
-        assert_eq!(
-            rule.label(&story("/usr/lib/gcc/cc1", &["cc1"]), 5),
-            "context"
-        );
+        for spared in [
+            "/usr/bin/iconv",
+            "/usr/lib/gcc/cc1",
+            "/usr/bin/x86_64-linux-gnu-ld.bfd",
+        ] {
+            assert_eq!(rule.label(&story(spared, &[]), 5), "context", "{spared}");
+        }
+        for kept in [
+            "/usr/bin/x86_64-linux-gnu-gcc-12",
+            "/usr/lib64/ld-linux-x86-64.so.2",
+        ] {
+            assert_eq!(rule.label(&story(kept, &[]), 5), "attack", "{kept}");
+        }
         let typed = attack(true, true);
         assert_eq!(
             typed.label(&story("/usr/bin/id", &["id", "-u"]), 4),

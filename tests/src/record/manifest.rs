@@ -138,6 +138,20 @@ fn limit() -> u64 {
 }
 
 impl Scenario {
+    /// The ports, as written, that its peers listen on whatever is drawn.
+    pub fn listened(&self) -> impl Iterator<Item = &str> {
+        let listens = |peer: &&Peer| {
+            matches!(
+                peer.mode.as_str(),
+                "shell" | "sink" | "web" | "dns" | "udp" | "sshd"
+            )
+        };
+        let ports = self.peers.iter().filter(listens);
+        ports
+            .filter_map(|peer| peer.port.as_deref())
+            .filter(|port| !port.contains('@'))
+    }
+
     /// Whether `--only` selects it.
     pub fn matches(&self, only: Option<&str>) -> bool {
         only.is_none_or(|start| self.name.starts_with(start) || self.family.starts_with(start))

@@ -51,7 +51,7 @@ impl Plan {
             .with_context(|| format!("{}: no chain runs as one of its users", scenario.name))?;
         let user_name = draw_user(scenario, chain, &mut rng);
         let (uid, home) = user(&user_name);
-        let mut values = Values::draw(scenario, &mut rng);
+        let mut values = Values::draw(scenario, chain, &mut rng);
         values.set("USER", &user_name);
         values.set("HOME", home);
         let drawn = rng
@@ -171,7 +171,7 @@ impl Plan {
             "pipe".clone_into(&mut stdio);
         }
         if stdio == "inet" {
-            let port = rng.between(1100, 9000);
+            let port = values.unused_port(1100, 9000, rng);
             stdio = format!("inet:{port}");
             self.caller(json!({"mode": "dial", "address": values.get("SELF"), "port": port, "lines": ["status", ""], "pace": 0.5}));
         }
@@ -215,7 +215,11 @@ fn prefixed(address: &str) -> String {
 fn draw_chain<'a>(scenario: &Scenario, chains: &'a [Chain], rng: &mut Rng) -> Option<&'a Chain> {
     let fits = |chain: &&Chain| {
         let is_named = scenario.chains.contains(&chain.name);
-        (is_named || (scenario.chains.is_empty() && !chain.only_named))
+        // Of a peer and a server on the same port the second could not start.
+        let port = chain.port.to_string();
+        let is_taken = scenario.listened().any(|listened| listened == port);
+        !is_taken
+            && (is_named || (scenario.chains.is_empty() && !chain.only_named))
             && (scenario.users.is_empty()
                 || chain.users.iter().any(|name| scenario.users.contains(name)))
     };

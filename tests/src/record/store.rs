@@ -157,7 +157,7 @@ pub fn read(path: &Path) -> Result<Vec<Line>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::label, *};
 
     #[test]
     fn the_manifest_tells_what_is_committed() {
@@ -189,7 +189,14 @@ mod tests {
             }
             for line in read(&path).unwrap() {
                 let text = line.story.to_string();
-                cordon_behavior::story::Story::from_json(text.as_bytes()).unwrap();
+                let story = cordon_behavior::story::Story::from_json(text.as_bytes()).unwrap();
+                let image = label::image_of(&story);
+                let name = image.rsplit('/').next().unwrap_or_default();
+                assert!(
+                    line.label != "attack" || !label::is_compilers(name),
+                    "{} calls a compiler's helper an attack: {text}",
+                    path.display()
+                );
                 for mark in [checkout, "/run/.p", "cordon", ".rustup", "scenario"] {
                     assert!(
                         !text.contains(mark),
