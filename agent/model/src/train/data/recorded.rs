@@ -35,18 +35,36 @@ pub(super) fn carries(one: &Recording, honest: &BTreeSet<String>) -> bool {
 
 /// Families that only the report sees, and families that only calibration sees: of both labels, and among them
 /// the benign work that is most often mistaken.
-const TEST_FAMILIES: [&str; 12] = [
+const TEST_FAMILIES: [&str; 30] = [
+    "archive-work",
+    "bootstrap-scripts",
     "bound-shell",
+    "campaign-scripts",
     "evasion",
+    "interpreter-plants",
+    "interpreter-settings",
+    "live-forensics",
+    "odd-carriage",
+    "odd-transfers",
     "playbook-runs",
+    "port-forwards",
     "release-signing",
+    "release-upgrades",
+    "remote-dumps",
     "resource-theft",
     "sealed-delivery",
+    "secret-hunts",
+    "secret-scans",
+    "self-extracting",
     "store-intrusion",
     "store-work",
+    "tool-handles",
+    "tool-scripting",
+    "toolchain-installs",
     "tree-encryption",
     "tree-packing",
     "troubleshooting",
+    "veiled-scripts",
     "version-control",
 ];
 const CALIBRATION_FAMILIES: [&str; 9] = [
