@@ -32,7 +32,7 @@ use clap::Parser;
 
 use crate::artifact::ModelError;
 
-pub use data::is_reported;
+pub use data::reported_as;
 pub use run::run;
 
 /// Trains the behaviour model and writes its artifact.

@@ -12,7 +12,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use cordon_judge::Risks;
 use cordon_model::Model;
-use cordon_model::train::is_reported;
+use cordon_model::train::reported_as;
 use cordon_proto::policy::Thresholds;
 
 use super::{Arguments, Said, judged};
@@ -124,7 +124,7 @@ fn pieces<'a>(lines: &'a [Line], said: &'a [Said]) -> Vec<Work<'a>> {
         let key = (&line.scenario, line.variant);
         let run = runs.entry((mixed(&key), &line.scenario, line.variant));
         let run = run.or_insert_with(|| Work {
-            is_left_out: is_reported(&line.family, line.variant),
+            is_left_out: reported_as(&line.family, line.variant).is_some(),
             stories: Vec::new(),
         });
         run.stories.push((line, said));

@@ -126,9 +126,11 @@ impl Item {
     }
 }
 
-/// Whether the report alone sees this run of a recorded family: nothing is fitted or calibrated on it.
-pub fn is_reported(family: &str, variant: u32) -> bool {
-    recorded_side(family, variant).0 == Side::Test
+/// What a run of a recorded family is reported as, when the report alone sees it: `recorded:FAMILY` where the whole
+/// family is left out, `runs:FAMILY` where other runs of it are fitted. `None` when something is fitted or calibrated on it.
+pub fn reported_as(family: &str, variant: u32) -> Option<String> {
+    let (side, name) = recorded_side(family, variant);
+    (side == Side::Test).then_some(name)
 }
 
 /// Reads everything.
