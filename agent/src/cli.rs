@@ -9,6 +9,7 @@ mod quarantine;
 mod record;
 mod replay;
 mod respond;
+mod restore;
 mod status;
 mod tune;
 
@@ -18,11 +19,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::CommandFactory as _;
-use cordon_contain::{Containment, Recovered};
 use cordon_history::Format;
-use cordon_proto::AGENT_SOCKET_MARK;
-use cordon_proto::record::RecordBody;
-use jiff::Timestamp;
 use serde_json::json;
 
 pub use judge::judge_lines;
@@ -32,7 +29,6 @@ use crate::config::Config;
 use crate::daemon;
 use crate::enroll::{self, Invitation};
 use crate::host::HostFacts;
-use crate::isolation::{INTERRUPTED_RELEASE, found_tampered};
 use crate::trust::Fingerprint;
 use output::Output;
 
@@ -232,7 +228,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Rejoin { reason } => hands_on::rejoin(&load()?, &reason, &out),
         Command::Unblock { address, reason } => hands_on::unblock(&load()?, address, &reason, &out),
         Command::Respond(options) => respond::run(&options, &load()?, &out),
-        Command::Restore => restore(&load()?, &out),
+        Command::Restore => restore::run(&load()?, &out),
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");
             out.say(&json!({ "version": version }), || {
@@ -265,45 +261,6 @@ fn enroll(config: &Config, invitation: &Invitation, out: &Output) -> Result<Exit
         )
     })?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn restore(config: &Config, out: &Output) -> Result<ExitCode> {
-    log_to_stderr();
-    let containment = Containment::open(&config.state_dir, AGENT_SOCKET_MARK)?;
-    let recovered = containment.recover()?;
-    let over = containment
-        .current()
-        .filter(|spec| spec.is_over(Timestamp::now()));
-    if let Some(spec) = &over {
-        containment.release()?;
-        tracing::info!(id = %spec.id, "the lease was over");
-        let report = hands_on::released(spec, "lease is over".to_owned());
-        hands_on::record(config, report)?;
-    }
-    report_of_restore(config, &recovered)?;
-    let isolated = containment.current().map(|spec| spec.id);
-    let object = json!({ "isolated": isolated.is_some(), "isolation": isolated });
-    out.say(&object, || match (isolated, &recovered) {
-        (Some(id), _) => format!("isolation {id} is in force"),
-        (None, Recovered::ShutUnknown { why }) => {
-            format!("the host is shut by rules that do not say for whom ({why}): `cordon-agent release` opens it")
-        }
-        (None, _) => "the host is open".to_owned(),
-    })?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Reports what is mended or set aside by now: the daemon does not find it any more. That the rules had to be put in again
-/// is what every boot does.
-fn report_of_restore(config: &Config, recovered: &Recovered) -> Result<()> {
-    let body = match recovered {
-        Recovered::Released(spec) => Some(hands_on::released(spec, INTERRUPTED_RELEASE.to_owned())),
-        Recovered::FromKernel(_) | Recovered::OpenDamaged { .. } => {
-            found_tampered(recovered).map(RecordBody::Tamper)
-        }
-        _ => None,
-    };
-    body.map_or(Ok(()), |body| hands_on::record(config, body))
 }
 
 fn log_to_stderr() {

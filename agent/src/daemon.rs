@@ -28,7 +28,7 @@ use crate::engine::{Caps, Engine, Inbox, Parts};
 use crate::hands::Hands;
 use crate::host::HostFacts;
 use crate::identity::Identity;
-use crate::isolation::Isolation;
+use crate::isolation::{Isolation, Lease, keep_time};
 use crate::judging::{self, Counts, Finding, Kin};
 use crate::local;
 use crate::model_trust;
@@ -53,6 +53,14 @@ pub fn run(config: &Config) -> Result<()> {
     die_whole();
     cordon_sensor::share_one_arena();
     let _lock = claim(&config.run_dir)?;
+    let ran = run_claimed(config);
+    if ran.is_err() {
+        open_when_over(&config.state_dir);
+    }
+    ran
+}
+
+fn run_claimed(config: &Config) -> Result<()> {
     durable::make_folder(&config.state_dir)?;
     let containment = Containment::open(&config.state_dir, AGENT_SOCKET_MARK)?;
     let recovered = recover(&containment);
@@ -65,6 +73,25 @@ pub fn run(config: &Config) -> Result<()> {
     let served = runtime.block_on(serve(config, identity, containment, recovered));
     runtime.shutdown_timeout(FLUSH_LIMIT);
     served
+}
+
+/// A start that fails, for a disk that takes no outbox or whatever else, keeps no host shut beyond its lease: systemd
+/// starts again and again, and nobody else counts it meanwhile.
+fn open_when_over(state_dir: &Path) {
+    let opened = Containment::open(state_dir, AGENT_SOCKET_MARK).and_then(|containment| {
+        let spec = containment.current();
+        let over = spec.filter(|spec| Lease::of(spec).is_over());
+        over.map(|_| containment.release()).transpose()
+    });
+    match opened {
+        Ok(None) => {}
+        Ok(Some(opened)) => {
+            tracing::warn!(?opened, "the isolation's lease was over, the host is open");
+        }
+        Err(error) => {
+            tracing::error!(error = %crate::chain(&error), "the host could not be opened");
+        }
+    }
 }
 
 /// A thread that panics takes the daemon along: half an agent would look like a whole one. It is started again,
@@ -96,6 +123,7 @@ pub fn recover(containment: &Containment) -> Found {
                 | Recovered::FromKernel(spec) => Some(spec.clone()),
                 _ => None,
             };
+            let spec = spec.map(|spec| keep_time(containment, spec));
             Found { recovered, spec }
         }
         Err(error) => {

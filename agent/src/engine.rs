@@ -333,7 +333,10 @@ impl Engine {
             .add("spool", "the disk did not keep up", unrecorded);
         for report in self.losses.take() {
             tracing::warn!(source = %report.source, count = report.count, reason = %report.reason, "telemetry lost");
-            self.parts.recorder.record(RecordBody::Loss(report));
+            let body = RecordBody::Loss(report.clone());
+            if !self.parts.recorder.offer(body) {
+                self.losses.put_back(&report);
+            }
         }
     }
 }

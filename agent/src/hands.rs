@@ -11,11 +11,12 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use cordon_contain::{
-    Applied, ContainError, Containment, Health, IsolationSpec, NftWatch, ProbeTarget,
+    Applied, ContainError, Containment, Health, IsolationSpec, Moment, NftWatch, ProbeTarget,
 };
 use cordon_proto::policy::AllowRule;
 use cordon_respond::isolation::{Input, Intent};
 use cordon_respond::proof::Evidence;
+use cordon_respond::proposal::Clocks;
 use tokio::sync::mpsc;
 
 const JOBS: usize = 64;
@@ -41,6 +42,8 @@ pub enum Job {
         intent: Intent,
         /// What stays reachable.
         ends: Ends,
+        /// By which its times go on.
+        clocks: Clocks,
     },
     /// Put the rules in.
     Drop(Intent),
@@ -114,6 +117,7 @@ impl Hands {
             check_pending: pending,
             unsupported: false,
             in_force,
+            still_on_disk: false,
         };
         spawn("cordon-contain", move || worker.run(&job_queue))?;
         Ok((Self { jobs, probes }, received))
@@ -150,6 +154,8 @@ struct Worker {
     unsupported: bool,
     /// The isolation that was last written to disk, until the host is opened: for when somebody deletes the file.
     in_force: Option<IsolationSpec>,
+    /// The host is open, and the disk did not take that it is.
+    still_on_disk: bool,
 }
 
 impl Worker {
@@ -167,14 +173,18 @@ impl Worker {
 
     fn work(&mut self, job: Job) -> Option<Outcome> {
         Some(match job {
-            Job::Persist { intent, ends } => Outcome::Step(self.persist(&intent, ends)),
+            Job::Persist {
+                intent,
+                ends,
+                clocks,
+            } => Outcome::Step(self.persist(&intent, ends, clocks)),
             Job::Drop(intent) => self.drop(&intent),
             Job::Open => Outcome::Step(self.open()),
             Job::Check { noticed } => return self.check(noticed),
         })
     }
 
-    fn persist(&mut self, intent: &Intent, ends: Ends) -> Input {
+    fn persist(&mut self, intent: &Intent, ends: Ends, clocks: Clocks) -> Input {
         let is_new = self
             .in_force
             .as_ref()
@@ -185,10 +195,11 @@ impl Worker {
         {
             return Input::PersistFailed(crate::chain(&error));
         }
-        let spec = self.spec(intent, ends);
+        let spec = self.spec(intent, ends, clocks);
         match self.containment.intend(&spec) {
             Ok(()) => {
                 self.in_force = Some(spec);
+                self.still_on_disk = false;
                 Input::Persisted
             }
             Err(error) => Input::PersistFailed(crate::chain(&error)),
@@ -196,7 +207,7 @@ impl Worker {
     }
 
     /// A longer lease keeps what was pinned when the isolation began.
-    fn spec(&self, intent: &Intent, ends: Ends) -> IsolationSpec {
+    fn spec(&self, intent: &Intent, ends: Ends, clocks: Clocks) -> IsolationSpec {
         let in_force = self.in_force.as_ref().filter(|spec| spec.id == intent.id);
         let (controllers, allow) = match in_force {
             Some(spec) => (spec.controllers.clone(), spec.allow.clone()),
@@ -211,6 +222,7 @@ impl Worker {
             controllers,
             allow,
             policy_version: intent.policy_version,
+            moment: Moment::of_this_boot(clocks.boot_ns, clocks.wall),
         }
     }
 
@@ -236,9 +248,13 @@ impl Worker {
 
     fn open(&mut self) -> Input {
         match self.containment.release() {
-            Ok(_) => {
+            Ok(opened) => {
                 self.in_force = None;
-                Input::Opened
+                self.still_on_disk = opened.still_on_disk.is_some();
+                match opened.still_on_disk {
+                    None => Input::Opened,
+                    Some(error) => Input::OpenedUntilRestart(crate::chain(&error)),
+                }
             }
             Err(error) => {
                 let why = crate::chain(&error);
@@ -248,9 +264,21 @@ impl Worker {
         }
     }
 
-    fn check(&self, noticed: Instant) -> Option<Outcome> {
+    /// What the disk did not take when the host was opened.
+    fn forget_again(&mut self) {
+        let forgotten = self.containment.release();
+        if forgotten.is_ok_and(|opened| opened.still_on_disk.is_none()) {
+            self.still_on_disk = false;
+            tracing::info!("the disk knows by now that the host is open");
+        }
+    }
+
+    fn check(&mut self, noticed: Instant) -> Option<Outcome> {
         // Before the look: a change during it is looked at again.
         self.check_pending.store(false, Ordering::Release);
+        if self.still_on_disk {
+            self.forget_again();
+        }
         self.in_force.as_ref()?;
         match self.containment.verify() {
             Ok(Health::Whole) => None,
@@ -296,8 +324,9 @@ fn watch(jobs: &SyncSender<Job>, pending: &AtomicBool) {
 fn watch_until_it_fails(jobs: &SyncSender<Job>, pending: &AtomicBool) -> Result<(), ContainError> {
     let changes = NftWatch::open()?;
     loop {
-        changes.wait(Some(LOOK_AGAIN))?;
+        // At first too: what happened before anybody watched was heard by nobody.
         ask_for_check(jobs, pending);
+        changes.wait(Some(LOOK_AGAIN))?;
     }
 }
 

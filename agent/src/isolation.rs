@@ -1,5 +1,7 @@
 //! The isolation of this host: the state machine of [`cordon_respond`] with hands.
 
+mod lease;
+
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -10,6 +12,9 @@ use cordon_respond::isolation::{Effect, Input, Intent, Machine, Persisted, State
 use jiff::Timestamp;
 
 use crate::hands::{Ends, Hands, Job, Outcome, ProbeJob};
+use crate::proposals::clocks;
+use lease::anchor_of;
+pub use lease::{Lease, keep_time};
 
 /// Why an isolation is over whose release a restart finished.
 pub const INTERRUPTED_RELEASE: &str = "release interrupted by a restart";
@@ -73,8 +78,9 @@ impl Isolation {
         let persisted = found.map(|spec| Persisted {
             intent: intent_of(spec),
             releasing: false,
+            anchor: anchor_of(spec),
         });
-        let (machine, effects) = Machine::restart(persisted, now);
+        let (machine, effects) = Machine::restart(persisted, clocks(now));
         let mut isolation = Self {
             machine,
             hands,
@@ -97,6 +103,11 @@ impl Isolation {
     /// The isolation in force or under way.
     pub fn intent(&self) -> Option<&Intent> {
         self.machine.intent()
+    }
+
+    /// What time it is for an isolation: [`Machine::time`]. `now` is the wall clock's.
+    pub fn time(&self, now: Timestamp) -> Timestamp {
+        self.machine.time(clocks(now))
     }
 
     /// Nothing is dropped and nothing is under way.
@@ -210,7 +221,7 @@ impl Isolation {
     }
 
     fn step(&mut self, input: Input, now: Timestamp) -> News {
-        let effects = self.machine.step(input, now);
+        let effects = self.machine.step(input, clocks(now));
         let reports = self.carry_out(effects);
         if let Some(last) = reports.last() {
             self.latest = Some(last.clone());
@@ -233,6 +244,7 @@ impl Isolation {
                 Effect::Persist(intent) => self.hands.job(Job::Persist {
                     intent,
                     ends: self.circumstances.ends.clone(),
+                    clocks: self.machine.anchor(),
                 }),
                 Effect::Drop(intent) => self.hands.job(Job::Drop(intent)),
                 Effect::Probe(_) => self.hands.probe(ProbeJob {

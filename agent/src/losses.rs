@@ -29,6 +29,11 @@ impl Losses {
         *self.counts.entry(key).or_default() += count;
     }
 
+    /// Counts what could not be reported once more.
+    pub fn put_back(&mut self, report: &LossReport) {
+        self.add(&report.source, &report.reason, report.count);
+    }
+
     /// What was counted since the last call.
     pub fn take(&mut self) -> Vec<LossReport> {
         let counts = std::mem::take(&mut self.counts);
@@ -55,6 +60,18 @@ mod tests {
         assert_eq!(told.len(), 1);
         assert_eq!((told[0].source.as_str(), told[0].count), ("ring:exec", 7));
         assert!(losses.take().is_empty());
+    }
+
+    #[test]
+    fn what_could_not_be_told_is_told_with_the_next() {
+        let mut losses = Losses::default();
+        losses.add("spool", "the disk did not keep up", 500);
+        for report in losses.take() {
+            losses.put_back(&report);
+        }
+        losses.add("spool", "the disk did not keep up", 1);
+        let told = losses.take();
+        assert_eq!((told.len(), told[0].count), (1, 501));
     }
 
     #[test]

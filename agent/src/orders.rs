@@ -7,7 +7,7 @@ use cordon_proto::envelope::{Envelope, sign};
 use cordon_proto::id::{HostId, IsolationId, OrderId};
 use cordon_proto::order::{Order, OrderState, Receipt};
 use cordon_proto::record::{IsolationReport, IsolationState};
-use cordon_respond::isolation::{Lease, Standing, State};
+use cordon_respond::isolation::{Lease, Standing, State, UNTIL_RESTART};
 use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -50,10 +50,20 @@ pub enum Fate {
 /// `None`: not decided yet.
 pub fn fate(goal: &Goal, state: &State, news: &[IsolationReport]) -> Option<Fate> {
     match goal {
-        Goal::Open => (*state == State::Open).then(|| Fate::Done("the host is open".to_owned())),
+        Goal::Open => (*state == State::Open).then(|| Fate::Done(open(news))),
         Goal::Shut { id, lease } => fate_of_shut(*id, *lease, state, news),
         Goal::Elsewhere => None,
     }
+}
+
+/// The host is open; and until when, if the disk was not told.
+fn open(news: &[IsolationReport]) -> String {
+    let why = news
+        .iter()
+        .rev()
+        .find_map(|report| report.reason.split_once(UNTIL_RESTART));
+    let until = why.map_or_else(String::new, |(_, why)| format!("{UNTIL_RESTART}{why}"));
+    format!("the host is open{until}")
 }
 
 fn fate_of_shut(
@@ -201,6 +211,31 @@ impl Orders {
             self.taken.pop();
         }
         saved.map(|()| receipt)
+    }
+
+    /// Takes an order that the disk did not take, and returns the receipt that says so: until this process ends it is
+    /// taken like any other.
+    pub fn begin_unkept(
+        &mut self,
+        order: &Order,
+        goal: Goal,
+        isolation: Option<IsolationId>,
+        why: &DiskError,
+        now: Timestamp,
+    ) -> Envelope {
+        let detail = format!(
+            "{} began; a restart of the agent forgets it, because it is not on the disk: {}",
+            order.verb.name(),
+            crate::chain(why)
+        );
+        let receipt = self.receipt(order.id, OrderState::Started, detail, isolation, now);
+        self.taken.push(Taken {
+            id: order.id,
+            expires_at: order.expires_at,
+            goal: Some(goal),
+            receipts: vec![receipt.clone()],
+        });
+        receipt
     }
 
     /// Settles an order and returns its final receipt. That it is not on disk is only logged: after a restart

@@ -8,9 +8,9 @@
 mod journal;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cordon_proto::record::{LossReport, Record, RecordBody};
@@ -43,6 +43,17 @@ pub struct Recorder {
     queue: SyncSender<Item>,
     lost: Arc<AtomicU64>,
     journal: Arc<Journal>,
+    trouble: Arc<Trouble>,
+}
+
+/// Why records wait for the disk; `None` while they do not.
+#[derive(Default)]
+struct Trouble(Mutex<Option<String>>);
+
+impl Trouble {
+    fn set(&self, why: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
 }
 
 impl Recorder {
@@ -59,11 +70,13 @@ impl Recorder {
             queue,
             lost: Arc::default(),
             journal: Arc::clone(&journal),
+            trouble: Arc::default(),
         };
         let writer = Writer {
             spool,
             journal,
             written,
+            trouble: Arc::clone(&recorder.trouble),
         };
         std::thread::Builder::new()
             .name("cordon-record".to_owned())
@@ -76,6 +89,18 @@ impl Recorder {
     pub fn record(&self, body: RecordBody) {
         let at = Timestamp::now();
         self.record_at(&Record { at, body });
+    }
+
+    /// Queues a record of now that the caller keeps when there is no room for it; false: there was none.
+    pub fn offer(&self, body: RecordBody) -> bool {
+        let at = Timestamp::now();
+        let class = class_of(&body);
+        let entry = Entry {
+            class,
+            json: to_json(&Record { at, body }),
+            journaled: false,
+        };
+        self.queue.try_send(Item::Record(entry)).is_ok()
     }
 
     /// Queues a record of another time.
@@ -102,6 +127,12 @@ impl Recorder {
     /// Records lost since the last call.
     pub fn take_lost(&self) -> u64 {
         self.lost.swap(0, Ordering::Relaxed)
+    }
+
+    /// What keeps records from the disk, with its remedy; `None`: nothing.
+    pub fn trouble(&self) -> Option<String> {
+        let trouble = self.trouble.0.lock();
+        trouble.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn queue(&self, class: Class, json: Vec<u8>, journaled: bool) {
@@ -149,6 +180,7 @@ struct Writer {
     spool: Arc<Spool>,
     journal: Arc<Journal>,
     written: Arc<Notify>,
+    trouble: Arc<Trouble>,
 }
 
 impl Writer {
@@ -194,7 +226,10 @@ impl Writer {
                 self.take_from_journal(waiting);
             }
             Err(error) => {
-                tracing::error!(error = %crate::chain(&error), "records wait for the disk");
+                let why = crate::chain(&error);
+                tracing::error!(%why, "records wait for the disk");
+                self.trouble
+                    .set(Some(format!("records wait for the disk: {why}")));
                 if waiting.len() >= AT_ONCE {
                     std::thread::sleep(RETRY);
                 }
@@ -213,6 +248,7 @@ impl Writer {
     }
 
     fn wrote(&self, waiting: &mut Vec<Entry>, dropped: u64) {
+        self.trouble.set(None);
         self.take_from_journal(waiting);
         if dropped > 0 {
             self.report_gaps();

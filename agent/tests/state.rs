@@ -124,6 +124,32 @@ fn an_order_and_its_receipts_outlive_a_restart() {
 }
 
 #[test]
+fn an_order_that_the_disk_does_not_take_is_taken_until_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (host, now) = (HostId::generate(), Timestamp::now());
+    let mut orders = Orders::load(dir.path(), host, &key(5)).unwrap();
+    // In the place of the temporary file: writing fails whoever asks, root too.
+    std::fs::create_dir(dir.path().join("orders.json.new")).unwrap();
+    let order = order(Verb::Release, now);
+    let refused = orders.begin(&order, Goal::Open, None, now).unwrap_err();
+    assert!(!orders.is_taken(order.id));
+    let started = orders.begin_unkept(&order, Goal::Open, None, &refused, now);
+    let receipt = read(&started, 5);
+    assert_eq!(receipt.state, OrderState::Started);
+    let said =
+        "release began; a restart of the agent forgets it, because it is not on the disk: cannot";
+    assert!(receipt.detail.starts_with(said), "{}", receipt.detail);
+    // Given again in the meantime, it is answered and not carried out again.
+    assert!(orders.is_taken(order.id));
+    assert_eq!(orders.unsettled(), [(order.id, Goal::Open)]);
+    let done = orders.settle(order.id, Fate::Done("open".into()), None, now);
+    assert_eq!(orders.receipts(order.id), [started, done]);
+
+    let orders = Orders::load(dir.path(), host, &key(5)).unwrap();
+    assert!(!orders.is_taken(order.id));
+}
+
+#[test]
 fn a_damaged_list_of_orders_is_set_aside_and_the_agent_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("orders.json"), b"[{").unwrap();

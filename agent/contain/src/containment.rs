@@ -1,6 +1,7 @@
 //! Isolate, verify, repair, release: the acts, in the order that leaves no half state.
 
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cordon_proto::id::IsolationId;
 use cordon_proto::record::Probe;
@@ -9,6 +10,7 @@ use crate::clock::monotonic_ns;
 use crate::error::ContainError;
 use crate::flows::{self, Doomed};
 use crate::listing::Listing;
+use crate::outcome::{Applied, Health, Opened, Recovered};
 use crate::probe::{ProbeTarget, prove};
 use crate::rules::{self, Parts, Surroundings};
 use crate::spec::IsolationSpec;
@@ -24,75 +26,20 @@ const LOOKS: u32 = 3;
 pub struct Containment {
     state: StateDir,
     mark: u32,
-}
-
-/// Rules in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Applied {
-    /// SHA-256 of the rules as the kernel lists them, hex.
-    pub rules_sha256: String,
-    /// CLOCK_MONOTONIC when the transaction was through, nanoseconds: the latest moment at which the
-    /// last packet can have left.
-    pub dropped_at_mono_ns: u64,
-    /// Raw and packet sockets are stopped too (`netdev` egress; Linux 5.16 and later).
-    pub egress: bool,
-    /// Bridges forward nothing, whether egress chains stop it or not.
-    pub bridge: bool,
-    /// TCP connections that were ended.
-    pub cut_sockets: usize,
-    /// Conntrack entries that were deleted.
-    pub cut_conntrack: usize,
-    /// What could not be done beside the drop itself, in words.
-    pub warnings: Vec<String>,
-}
-
-/// The kernel's rules against those that were applied.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// Exactly what was applied, on every device.
-    Whole,
-    /// A table is gone, or nothing was applied yet.
-    Missing,
-    /// The tables are there and differ.
-    Altered,
-    /// A device appeared that raw senders could use.
-    Uncovered {
-        /// Its name.
-        device: String,
-    },
-}
-
-/// What a start found, and what was done about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Recovered {
-    /// Nothing on disk, nothing in the kernel.
-    Open,
-    /// On disk and whole in the kernel.
-    Adopted(IsolationSpec),
-    /// On disk, and not or not wholly in the kernel: applied again.
-    Reapplied(IsolationSpec, Applied),
-    /// A release was cut short: finished.
-    Released(IsolationSpec),
-    /// The file was gone or damaged; the kernel's table says what it said, and the file is back.
-    FromKernel(IsolationSpec),
-    /// The file was gone or damaged, and the kernel's table does not say what isolation it is: left
-    /// shut. A release opens it.
-    ShutUnknown {
-        /// What is wrong.
-        why: String,
-    },
-    /// The file was damaged and the kernel has no table: open. The file is kept beside.
-    OpenDamaged {
-        /// What is wrong.
-        why: String,
-    },
+    /// What went in and could not be written down: newer than what the disk says of this isolation.
+    unwritten: Mutex<Option<OnDisk>>,
 }
 
 impl Containment {
     /// Uses (and makes, where missing) `state_dir`; `mark` is on the agent's own sockets.
     pub fn open(state_dir: &Path, mark: u32) -> Result<Self, ContainError> {
         let state = StateDir::open(state_dir)?;
-        Ok(Self { state, mark })
+        state.keep_spares();
+        Ok(Self {
+            state,
+            mark,
+            unwritten: Mutex::default(),
+        })
     }
 
     /// Writes intent and lease to disk, then drops, then cuts what was open. Again is harmless.
@@ -107,7 +54,7 @@ impl Containment {
             return Err(ContainError::NoWayBack);
         }
         let _lock = self.state.lock()?;
-        let before = self.state.read().ok().flatten();
+        let before = self.read().ok().flatten();
         let mut state = OnDisk::intended(spec.clone());
         // The same isolation with a longer lease: what the kernel holds is still its own.
         if let Some(before) = before.filter(|before| before.spec.id == spec.id) {
@@ -120,8 +67,7 @@ impl Containment {
     /// Puts the rules of the isolation on disk into the kernel by one transaction, and cuts flows.
     pub fn apply(&self, id: IsolationId) -> Result<Applied, ContainError> {
         let _lock = self.state.lock()?;
-        let on_disk = self.state.read()?;
-        match on_disk {
+        match self.read()? {
             Some(state) if state.spec.id == id && state.phase == Phase::Shut => self.put_in(state),
             _ => Err(ContainError::NotIntended(id)),
         }
@@ -136,8 +82,9 @@ impl Containment {
 
     /// Removes rules, then state. Says what was released; releasing an open host is harmless.
     ///
-    /// That a release has begun is on disk first: cut short anywhere, it is finished at the next start.
-    pub fn release(&self) -> Result<Option<IsolationSpec>, ContainError> {
+    /// That a release has begun is on disk first: cut short anywhere, it is finished at the next start. A disk that takes
+    /// nothing keeps nobody in: see [`Opened::still_on_disk`].
+    pub fn release(&self) -> Result<Opened, ContainError> {
         let _lock = self.state.lock()?;
         match self.state.read() {
             Ok(state) => self.take_out(state),
@@ -150,7 +97,7 @@ impl Containment {
     /// Compares the kernel's rules with those that were applied.
     pub fn verify(&self) -> Result<Health, ContainError> {
         let _lock = self.state.lock()?;
-        match self.state.read()? {
+        match self.read()? {
             None => Ok(Health::Missing),
             Some(state) => health(&state),
         }
@@ -159,7 +106,7 @@ impl Containment {
     /// Applies the isolation on disk again if the kernel's rules are not whole. `None`: nothing to do.
     pub fn repair(&self) -> Result<Option<Applied>, ContainError> {
         let _lock = self.state.lock()?;
-        let Some(state) = self.state.read()?.filter(|s| s.phase == Phase::Shut) else {
+        let Some(state) = self.read()?.filter(|s| s.phase == Phase::Shut) else {
             return Ok(None);
         };
         match health(&state)? {
@@ -172,7 +119,7 @@ impl Containment {
     /// caller's: it knows the time.
     pub fn recover(&self) -> Result<Recovered, ContainError> {
         let _lock = self.state.lock()?;
-        match self.state.read() {
+        match self.read() {
             Ok(Some(state)) if state.phase == Phase::Releasing => {
                 let spec = state.spec.clone();
                 self.take_out(Some(state))?;
@@ -189,6 +136,22 @@ impl Containment {
     /// Blocks for about 200 ms, at most 1.5 s.
     pub fn prove(&self, spec: &IsolationSpec, forbidden: &[ProbeTarget]) -> Vec<Probe> {
         prove(self.mark, &spec.controllers, forbidden)
+    }
+
+    /// The isolation on disk, with what is known better here.
+    fn read(&self) -> Result<Option<OnDisk>, ContainError> {
+        let on_disk = self.state.read()?;
+        let unwritten = self.unwritten();
+        Ok(on_disk.map(|state| match &*unwritten {
+            Some(newer) if newer.spec.id == state.spec.id => state.with_rules_of(newer),
+            _ => state,
+        }))
+    }
+
+    fn unwritten(&self) -> MutexGuard<'_, Option<OnDisk>> {
+        self.unwritten
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn adopt(&self, state: OnDisk) -> Result<Recovered, ContainError> {
@@ -240,12 +203,20 @@ impl Containment {
         warnings.extend(cut.failures);
         let rules_sha256 = Listing::read()?.sha256;
         state.rules_sha256 = Some(rules_sha256.clone());
-        self.state.write(&state)?;
+        let Parts { egress, bridge } = state.parts;
+        // The intent is on disk, so nothing is undone by a disk that takes no more.
+        let unwritten = self.state.write(&state).err();
+        if let Some(error) = &unwritten {
+            let why = error.in_full();
+            warnings.push(format!("the rules are in, but not noted on disk: {why}"));
+        }
+        *self.unwritten() = unwritten.map(|_| state);
+        self.state.keep_spares();
         Ok(Applied {
             rules_sha256,
             dropped_at_mono_ns,
-            egress: state.parts.egress,
-            bridge: state.parts.bridge,
+            egress,
+            bridge,
             cut_sockets: cut.sockets,
             cut_conntrack: cut.conntrack,
             warnings,
@@ -284,15 +255,22 @@ impl Containment {
         Ok(parts)
     }
 
-    fn take_out(&self, state: Option<OnDisk>) -> Result<Option<IsolationSpec>, ContainError> {
-        if let Some(state) = &state
-            && state.phase != Phase::Releasing
-        {
-            self.state.write(&state.clone().releasing())?;
-        }
+    fn take_out(&self, state: Option<OnDisk>) -> Result<Opened, ContainError> {
+        let is_marked = match &state {
+            Some(state) if state.phase == Phase::Shut => {
+                self.state.write(&state.clone().releasing()).is_ok()
+            }
+            _ => true,
+        };
         remove_tables(LOOKS)?;
-        self.state.forget()?;
-        Ok(state.map(|state| state.spec))
+        *self.unwritten() = None;
+        let forgotten = self.state.forget();
+        self.state.keep_spares();
+        Ok(Opened {
+            spec: state.map(|state| state.spec),
+            // A start that finds the mark finishes the release.
+            still_on_disk: forgotten.err().filter(|_| !is_marked),
+        })
     }
 }
 
@@ -321,6 +299,7 @@ pub fn supported() -> Result<Vec<String>, ContainError> {
         controllers: vec![([192, 0, 2, 1], 7443).into()],
         allow: Vec::new(),
         policy_version: 0,
+        moment: None,
     };
     let around = surroundings()?;
     let check = |parts| {

@@ -1,6 +1,6 @@
 //! What can fail, each with its object.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub enum ContainError {
     #[error("talking to nft failed")]
     NftPipe(#[source] io::Error),
     /// A file operation failed.
-    #[error("could not {act} {path}", path = path.display())]
+    #[error("could not {act} {path}{remedy}", path = path.display(), remedy = remedy(source))]
     Disk {
         /// For example `write`.
         act: &'static str,
@@ -83,6 +83,22 @@ pub enum ContainError {
 }
 
 impl ContainError {
+    /// The disk has no room. What is on it can still be written over.
+    pub(crate) fn is_full_disk(&self) -> bool {
+        matches!(self, Self::Disk { source, .. } if is_full(source))
+    }
+
+    /// With its causes, in one line.
+    pub(crate) fn in_full(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+
     pub(crate) fn disk(
         act: &'static str,
         path: impl Into<PathBuf>,
@@ -96,5 +112,23 @@ impl ContainError {
             act,
             source: errno.into(),
         }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+    )
+}
+
+/// What to do about a disk that takes nothing.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        _ if is_full(error) => " (free some space on its file system)",
+        ErrorKind::ReadOnlyFilesystem => {
+            " (its file system is read-only: `dmesg` may say why, `mount -o remount,rw` makes it writable)"
+        }
+        _ => "",
     }
 }

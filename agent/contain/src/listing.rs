@@ -102,6 +102,7 @@ impl Listing {
                 controllers: Vec::new(),
                 allow: Vec::new(),
                 policy_version: 0,
+                moment: None,
             }),
             _ => None,
         })?;

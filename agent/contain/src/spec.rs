@@ -7,6 +7,8 @@ use cordon_proto::policy::{AllowRule, Transport};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Moment;
+
 /// One isolation of this host. Addresses are numbers: nothing is resolved after the drop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IsolationSpec {
@@ -30,14 +32,13 @@ pub struct IsolationSpec {
     /// Policy version that allowed it; 0 for a person at the console of the host.
     #[serde(default)]
     pub policy_version: u64,
+    /// By which its times go on, whatever happens to the wall clock. Isolations of older agents, and those that only the
+    /// kernel remembers, are without.
+    #[serde(default)]
+    pub moment: Option<Moment>,
 }
 
 impl IsolationSpec {
-    /// The lease is over.
-    pub fn is_over(&self, now: Timestamp) -> bool {
-        self.lease_expires_at.is_some_and(|at| at <= now)
-    }
-
     /// Pinned addresses in canonical form: a v4-mapped address travels as IPv4.
     pub(crate) fn controller_ends(&self) -> impl Iterator<Item = (IpAddr, u16)> {
         self.controllers

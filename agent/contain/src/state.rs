@@ -1,5 +1,7 @@
 //! The isolation on disk: one JSON file, replaced whole, durable before anything is dropped.
 
+mod spare;
+
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -54,6 +56,15 @@ impl OnDisk {
         }
     }
 
+    /// What of it is in the kernel, from somebody who knows better.
+    pub(crate) fn with_rules_of(self, newer: &Self) -> Self {
+        Self {
+            rules_sha256: newer.rules_sha256.clone(),
+            parts: newer.parts,
+            ..self
+        }
+    }
+
     pub(crate) fn releasing(self) -> Self {
         Self {
             phase: Phase::Releasing,
@@ -81,7 +92,8 @@ impl StateDir {
         })
     }
 
-    /// Held until dropped; also by the kernel when the process dies.
+    /// Held until dropped; also by the kernel when the process dies. A disk that takes nothing lets itself be locked all
+    /// the same, or nothing could be opened on it.
     pub(crate) fn lock(&self) -> Result<Flock<File>, ContainError> {
         let path = self.path.join(LOCK);
         let file = OpenOptions::new()
@@ -90,6 +102,10 @@ impl StateDir {
             .write(true)
             .mode(0o600)
             .open(&path)
+            .or_else(|error| {
+                let as_it_is = File::open(&path).or_else(|_| File::open(&self.path));
+                as_it_is.map_err(|_| error)
+            })
             .map_err(ContainError::disk("open", &path))?;
         Flock::lock(file, FlockArg::LockExclusive)
             .map_err(|(_, errno)| ContainError::disk("lock", path)(errno.into()))
@@ -107,9 +123,25 @@ impl StateDir {
         }
     }
 
-    /// Durable when it returns: file, name and directory.
+    /// Durable when it returns: file, name and directory. A full disk has room kept for it.
     pub(crate) fn write(&self, state: &OnDisk) -> Result<(), ContainError> {
-        self.write_file(FILE, state)
+        match self.write_file(FILE, state) {
+            Err(full) if full.is_full_disk() => self.write_over_spare(state).map_err(|_| full),
+            written => written,
+        }
+    }
+
+    fn write_over_spare(&self, state: &OnDisk) -> Result<(), ContainError> {
+        let written = spare::write_over(&self.path, &to_json(state));
+        let written = written.map_err(ContainError::disk("write", &self.path))?;
+        let path = self.path.join(FILE);
+        fs::rename(written, &path).map_err(ContainError::disk("replace", &path))?;
+        self.sync()
+    }
+
+    /// Keeps room for an isolation, as far as the disk has some.
+    pub(crate) fn keep_spares(&self) {
+        spare::keep(&self.path);
     }
 
     /// What a file of the directory says, if it is there.
@@ -143,20 +175,17 @@ impl StateDir {
         content: &impl Serialize,
     ) -> Result<(), ContainError> {
         let temporary = self.path.join(format!("{name}.new"));
-        let json = serde_json::to_vec_pretty(content).expect("states have string keys only");
+        let path = self.path.join(name);
         // Left by a crash half-way: never renamed, so never the truth.
         remove(&temporary)?;
-        let mut file = OpenOptions::new()
-            .create_new(true)
-            .write(true)
-            .mode(0o600)
-            .open(&temporary)
-            .map_err(ContainError::disk("create", &temporary))?;
-        file.write_all(&json)
-            .and_then(|()| file.sync_all())
-            .map_err(ContainError::disk("write", &temporary))?;
-        let path = self.path.join(name);
-        fs::rename(&temporary, &path).map_err(ContainError::disk("replace", &path))?;
+        let replaced = make(&temporary, &to_json(content)).and_then(|()| {
+            fs::rename(&temporary, &path).map_err(ContainError::disk("replace", &path))
+        });
+        if replaced.is_err() {
+            // Half a file on a full disk is in the way of everybody.
+            drop(fs::remove_file(&temporary));
+        }
+        replaced?;
         self.sync()
     }
 
@@ -187,6 +216,22 @@ impl StateDir {
             .and_then(|directory| directory.sync_all())
             .map_err(ContainError::disk("sync directory", &self.path))
     }
+}
+
+fn to_json(content: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec_pretty(content).expect("states have string keys only")
+}
+
+fn make(path: &Path, content: &[u8]) -> Result<(), ContainError> {
+    let mut file = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(ContainError::disk("create", path))?;
+    file.write_all(content)
+        .and_then(|()| file.sync_all())
+        .map_err(ContainError::disk("write", path))
 }
 
 fn remove(path: &Path) -> Result<(), ContainError> {

@@ -79,10 +79,10 @@ fn applying_again_changes_nothing_and_a_release_takes_all_away() {
     assert_eq!(lab.contain(Containment::verify).unwrap(), Health::Whole);
     assert_eq!(lab.contain(Containment::current), Some(spec.clone()));
 
-    assert_eq!(lab.contain(Containment::release).unwrap(), Some(spec));
+    assert_eq!(lab.contain(Containment::release).unwrap().spec, Some(spec));
     assert!(lab.is_open());
     assert!(!state_file(&lab).exists());
-    assert_eq!(lab.contain(Containment::release).unwrap(), None);
+    assert_eq!(lab.contain(Containment::release).unwrap().spec, None);
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn without_nft_the_error_names_the_package_and_the_host_stays_open() {
         let spec = lab::spec();
         let error = containment.isolate(&spec).unwrap_err();
         // Nothing went in, so nothing needs `nft` to come out again.
-        assert_eq!(containment.release().unwrap(), Some(spec));
+        assert_eq!(containment.release().unwrap().spec, Some(spec));
         assert_eq!(containment.current(), None);
         error
     });

@@ -19,21 +19,24 @@
 //! what makes a late outcome harmless: an `Open` asked for after a `Drop` also runs after it.
 //!
 //! What always holds (tested as properties): no `Drop` before its intent and lease are on disk; no
-//! `Confirmed` without proof of this very rule set; once the lease is over the host opens; a release
-//! ends in `Open`; whatever is on disk at a restart leads to `Open` or to the isolation re-adopted.
+//! `Confirmed` without proof of this very rule set; once the lease is over the host opens, and not before, however the
+//! wall clock is set; a release ends in `Open`; whatever is on disk at a restart leads to `Open` or to the isolation re-adopted.
 
 mod intent;
 mod report;
 mod shut;
+mod timeline;
 
 use cordon_proto::record::{IsolationReport, IsolationState};
 use jiff::{SignedDuration, Timestamp};
 
-pub use intent::{Intent, Lease};
-pub use report::Cause;
+pub use intent::{Intent, Lease, Persisted};
+pub use report::{Cause, UNTIL_RESTART};
 pub use shut::Shut;
+pub use timeline::Timeline;
 
 use crate::proof::Evidence;
+use crate::proposal::Clocks;
 use intent::{is_past, longest};
 use report::report;
 
@@ -76,7 +79,8 @@ pub enum State {
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
-    /// An isolation is wanted. In a host that is already shut it can only lengthen the lease.
+    /// An isolation is wanted. In a host that is already shut it can only lengthen the lease. Its times are by
+    /// [`Machine::time`].
     Isolate(Intent),
     /// [`Effect::Persist`] is done.
     Persisted,
@@ -99,6 +103,8 @@ pub enum Input {
     Release(String),
     /// [`Effect::Open`] is done.
     Opened,
+    /// The rules are out, and the disk takes nothing, so that a restart would shut the host again; why.
+    OpenedUntilRestart(String),
     /// [`Effect::Open`] failed.
     OpenFailed(String),
     /// Time passed.
@@ -114,19 +120,10 @@ pub enum Effect {
     Drop(Intent),
     /// Prove the effect. Answer: `Probed`.
     Probe(Intent),
-    /// Remove the rules, then the state on disk. Answer: `Opened` or `OpenFailed`.
+    /// Remove the rules, then the state on disk. Answer: `Opened`, `OpenedUntilRestart` or `OpenFailed`.
     Open(Intent),
     /// Tell the controller.
     Report(IsolationReport),
-}
-
-/// What a restart finds on disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Persisted {
-    /// The isolation.
-    pub intent: Intent,
-    /// A release had begun.
-    pub releasing: bool,
 }
 
 /// The machine.
@@ -135,29 +132,33 @@ pub struct Machine {
     state: State,
     /// The longest lease that anybody asked for since the host was open.
     wanted: Option<Lease>,
-}
-
-impl Default for Machine {
-    fn default() -> Self {
-        Self::new()
-    }
+    /// Of the isolation in force or under way.
+    timeline: Timeline,
 }
 
 impl Machine {
     /// An open host.
-    pub fn new() -> Self {
+    pub fn new(now: Clocks) -> Self {
         Self {
             state: State::Open,
             wanted: None,
+            timeline: Timeline::starting(now),
         }
     }
 
     /// A host as found on disk after a restart, and what to do about it.
-    pub fn restart(found: Option<Persisted>, now: Timestamp) -> (Self, Vec<Effect>) {
-        let mut machine = Self::new();
-        let Some(Persisted { intent, releasing }) = found else {
+    pub fn restart(found: Option<Persisted>, now: Clocks) -> (Self, Vec<Effect>) {
+        let mut machine = Self::new(now);
+        let Some(found) = found else {
             return (machine, Vec::new());
         };
+        let Persisted {
+            intent,
+            releasing,
+            anchor,
+        } = found;
+        machine.timeline = Timeline::resumed(anchor, intent.started_at, now);
+        let now = machine.timeline.at(now);
         let effects = if releasing {
             machine.open(
                 intent,
@@ -197,8 +198,27 @@ impl Machine {
         self.state == State::Open
     }
 
+    /// What time it is for leases: of an open host the wall clock's, and from the beginning of an isolation on by a clock
+    /// that nobody sets.
+    pub fn time(&self, now: Clocks) -> Timestamp {
+        if self.is_open() {
+            now.wall
+        } else {
+            self.timeline.at(now)
+        }
+    }
+
+    /// A moment of that time, to be kept with an isolation, so that a restart goes on from it.
+    pub fn anchor(&self) -> Clocks {
+        self.timeline.anchor()
+    }
+
     /// Takes one input and says what is to be done.
-    pub fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
+    pub fn step(&mut self, input: Input, now: Clocks) -> Vec<Effect> {
+        if self.is_open() {
+            self.timeline = Timeline::starting(now);
+        }
+        let now = self.timeline.at(now);
         if let Some(effects) = self.lease_or_release(&input, now) {
             return effects;
         }
@@ -296,9 +316,11 @@ impl Machine {
                 let probes = shut.probes.clone();
                 vec![shut.report(format!("lease could not be lengthened: {why}"), probes)]
             }
-            Input::Isolate(_) | Input::Release(_) | Input::Opened | Input::OpenFailed(_) => {
-                Vec::new()
-            }
+            Input::Isolate(_)
+            | Input::Release(_)
+            | Input::Opened
+            | Input::OpenedUntilRestart(_)
+            | Input::OpenFailed(_) => Vec::new(),
         };
         effects.extend(shut.extend_to(self.wanted));
         self.state = State::Shut(shut);
@@ -316,7 +338,11 @@ impl Machine {
         let effects = match input {
             Input::Opened => {
                 self.wanted = None;
-                return vec![cause.report(&intent)];
+                return vec![cause.report(&intent, None)];
+            }
+            Input::OpenedUntilRestart(why) => {
+                self.wanted = None;
+                return vec![cause.report(&intent, Some(&why))];
             }
             Input::OpenFailed(_) => {
                 retry_at = Some(later(now));

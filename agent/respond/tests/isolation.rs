@@ -8,9 +8,16 @@ mod world;
 
 use cordon_proto::policy::WithoutProof;
 use cordon_proto::record::IsolationState;
-use cordon_respond::isolation::{Effect, Intent, RETRY};
+use cordon_respond::isolation::{Effect, Input, Intent, Machine, RETRY, State};
+use cordon_respond::proposal::Clocks;
+use jiff::SignedDuration;
 use proptest::prelude::*;
 use world::{Finding, Move, World};
+
+/// How far the wall clock is set at a time: days and decades, both ways.
+const JUMPS: &[i64] = &[-20 * YEAR, -DAY, -60, 60, DAY, 20 * YEAR];
+const DAY: i64 = 24 * 3600;
+const YEAR: i64 = 365 * DAY;
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let policy = prop_oneof![Just(WithoutProof::RollBack), Just(WithoutProof::StayShut)];
@@ -27,6 +34,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => Just(Move::Release),
         1 => Just(Move::Tamper),
         2 => (0..400u32).prop_map(|seconds| Move::Pass { seconds }),
+        1 => prop::sample::select(JUMPS).prop_map(|by_seconds| Move::Set { by_seconds }),
         8 => (prop::bool::weighted(0.8), finding)
             .prop_map(|(succeeds, finding)| Move::Work { succeeds, finding }),
         1 => Just(Move::Crash),
@@ -56,7 +64,7 @@ proptest! {
         world.settle();
         let lease = world.machine.intent().and_then(|intent| intent.lease_expires_at);
         if let Some(over_at) = lease {
-            world.now = world.now.max(over_at);
+            world.now += over_at.duration_since(world.time()).max(SignedDuration::ZERO);
             world.play(if killed { &Move::Crash } else { &Move::Pass { seconds: 0 } });
             world.settle();
             prop_assert!(world.machine.is_open());
@@ -68,7 +76,7 @@ proptest! {
         let mut world = World::after(moves);
         let found = world.disk.clone().filter(|found| {
             // A lease that does not end while the world comes to rest.
-            let lasts = |at| at > world.now + RETRY * 40;
+            let lasts = |at| at > world.time() + RETRY * 40;
             !found.releasing && found.intent.lease_expires_at.is_none_or(lasts)
         });
         world.play(&Move::Crash);
@@ -99,6 +107,103 @@ const fn works(finding: Finding) -> Move {
         succeeds: true,
         finding,
     }
+}
+
+/// One lease, whose whole length is counted by the time that really passes.
+#[test]
+fn a_wall_clock_that_is_set_opens_no_host_early_and_keeps_none_shut() {
+    for by_seconds in JUMPS.iter().copied() {
+        for killed in [false, true] {
+            let mut world = World::after([ISOLATE]);
+            world.settle();
+            let began = world.now;
+            world.play(&Move::Set { by_seconds });
+            let restart = |world: &mut World| {
+                if killed {
+                    world.play(&Move::Crash);
+                }
+                world.settle();
+            };
+            restart(&mut world);
+            assert!(!world.machine.is_open(), "set by {by_seconds} s");
+            // Nor is the isolation left unrepaired until the clock is there again.
+            world.play(&Move::Tamper);
+            world.play(&FAILS);
+            world.settle();
+            assert!(world.kernel.is_some(), "set by {by_seconds} s");
+
+            world.now = began + SignedDuration::from_secs(3600 - 120);
+            world.play(&Move::Pass { seconds: 0 });
+            assert!(!world.machine.is_open(), "set by {by_seconds} s");
+            world.now = began + SignedDuration::from_secs(3600);
+            world.play(&Move::Pass { seconds: 0 });
+            restart(&mut world);
+            assert!(world.machine.is_open(), "set by {by_seconds} s");
+            assert_eq!(world.last_report().1, "lease is over");
+        }
+    }
+}
+
+/// After a reboot nothing but the wall clock knows how long the host was down.
+#[test]
+fn after_a_reboot_the_wall_clock_counts_and_a_lease_never_grows() {
+    let lease = SignedDuration::from_secs(3600);
+    let mut world = World::after([ISOLATE]);
+    world.settle();
+    let mut found = world.disk.clone().unwrap();
+    found.anchor = None;
+    let began = found.intent.started_at;
+    let up = |seconds: i64| seconds.unsigned_abs() * 1_000_000_000;
+    // What the wall clock shows at the boot, and how much of the lease is left then.
+    for (shown, left) in [(0, 3600), (1800, 1800), (-DAY, 3600), (-20 * YEAR, 3600)] {
+        let boot = Clocks {
+            wall: began + SignedDuration::from_secs(shown),
+            boot_ns: up(5),
+        };
+        let after = |seconds: i64| Clocks {
+            // Meanwhile somebody sets it right, or wrong.
+            wall: began + lease * 1000,
+            boot_ns: up(5 + seconds),
+        };
+        let (machine, _) = Machine::restart(Some(found.clone()), boot);
+        let mut early = machine.clone();
+        early.step(Input::Tick, after(left - 1));
+        assert!(matches!(early.state(), State::Shut(_)), "{shown}");
+        let mut late = machine.clone();
+        late.step(Input::Tick, after(left));
+        assert!(matches!(late.state(), State::Releasing { .. }), "{shown}");
+    }
+    let over = Clocks {
+        wall: began + lease,
+        boot_ns: up(5),
+    };
+    let (machine, _) = Machine::restart(Some(found.clone()), over);
+    assert!(matches!(machine.state(), State::Releasing { .. }));
+    // An anchor that is later than now was made in another boot.
+    found.anchor = Some(Clocks {
+        wall: began,
+        boot_ns: up(DAY),
+    });
+    let (machine, _) = Machine::restart(Some(found), over);
+    assert!(matches!(machine.state(), State::Releasing { .. }));
+}
+
+#[test]
+fn a_host_that_is_opened_on_a_disk_that_takes_nothing_is_open_and_says_so() {
+    let mut world = World::after([ISOLATE]);
+    world.settle();
+    world.play(&Move::Release);
+    world.waiting.clear();
+    let why = "could not remove isolation.json";
+    world.feed(Input::OpenedUntilRestart(why.into()));
+    world.work(true, Finding::Proved);
+    assert!(world.machine.is_open());
+    let (state, reason) = world.last_report();
+    assert_eq!(state, IsolationState::Released);
+    assert_eq!(
+        reason,
+        format!("asked for; a restart shuts the host again, because the disk was not told: {why}")
+    );
 }
 
 #[test]

@@ -207,10 +207,14 @@ fn outbox_or_daemon(config: &Config) -> Check {
     let (ok, detail) = match local::ask(&config.socket(), &Question::Status) {
         Ok(Answer::Status(status)) => {
             let waiting = status.spool_records;
-            let detail = match (&status.last_uplink_error, status.connected) {
+            let mut detail = match (&status.last_uplink_error, status.connected) {
                 (Some(why), false) => format!("running, {waiting} records wait: {why}"),
                 _ => format!("running, {waiting} records wait"),
             };
+            for what in &status.degraded {
+                detail += "; ";
+                detail += what;
+            }
             (status.connected && status.degraded.is_empty(), detail)
         }
         Ok(_) => (false, "the daemon answered another question".to_owned()),

@@ -209,7 +209,8 @@ fn release_directly(config: &Config, question: &Question) -> Result<Answer> {
         Ok(reason) => reason,
         Err(detail) => return Ok(Answer::Failed { detail }),
     };
-    let released = containment.release().context("the host is not open")?;
+    let opened = containment.release().context("the host is not open")?;
+    let released = opened.spec;
     if let Err(error) = withdraw_proposals(config) {
         let why = crate::chain(error.as_ref());
         eprintln!("warning: the host is open, but what was proposed before may wait on: {why}");
@@ -221,10 +222,16 @@ fn release_directly(config: &Config, question: &Question) -> Result<Answer> {
         let why = crate::chain(error.as_ref());
         eprintln!("warning: the host is open, but the release could not be recorded: {why}");
     }
-    let detail = match &released {
+    let mut detail = match &released {
         Some(spec) => format!("the host is open; isolation {} is over", spec.id),
         None => "the host is open; no isolation was on disk".to_owned(),
     };
+    if let Some(error) = &opened.still_on_disk {
+        let why = crate::chain(error);
+        detail += &format!(
+            "; a restart of agent or host shuts it again until this is mended and `release` is given once more: {why}"
+        );
+    }
     let isolation = released.map(|spec| spec.id);
     Ok(Answer::Done { detail, isolation })
 }

@@ -289,7 +289,7 @@ impl Engine {
     }
 
     fn approved_intent(&self, kept: &Kept, why: &str, now: Timestamp) -> Intent {
-        let intent = new_intent(self.lease_seconds(), now);
+        let intent = new_intent(self.lease_seconds(), self.parts.isolation.time(now));
         let policy = self.parts.policy.policy();
         Intent {
             id: kept.isolation,

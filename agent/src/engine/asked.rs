@@ -59,6 +59,7 @@ impl Engine {
             stopper,
             blocker,
             vitals,
+            recorder,
             ..
         } = &self.parts;
         let usage = vitals.usage();
@@ -96,7 +97,11 @@ impl Engine {
             rss_bytes: usage.rss_bytes,
             cpu_micros: usage.cpu_micros,
             threads: usage.threads,
-            degraded: vitals.degraded(),
+            degraded: vitals
+                .degraded()
+                .into_iter()
+                .chain(recorder.trouble())
+                .collect(),
         }
     }
 }

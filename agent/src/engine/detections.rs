@@ -258,7 +258,10 @@ impl Engine {
             policy_version: policy.version,
             without_proof: policy.isolation.without_proof,
             event_mono_ns: Some(detection.event_mono_ns),
-            ..new_intent(policy.isolation.lease_seconds, now)
+            ..new_intent(
+                policy.isolation.lease_seconds,
+                self.parts.isolation.time(now),
+            )
         };
         let circumstances = Circumstances {
             forbidden: forbidden_ends(&detection.story.connections, &ends, &host::addresses()),
@@ -281,7 +284,7 @@ impl Engine {
     }
 }
 
-/// An intent by nobody yet. A lease of 0 seconds never ends.
+/// An intent by nobody yet, at a moment of [`crate::isolation::Isolation::time`]. A lease of 0 seconds never ends.
 pub(super) fn new_intent(lease_seconds: u64, now: Timestamp) -> Intent {
     let lease = SignedDuration::from_secs(i64::try_from(lease_seconds).unwrap_or(i64::MAX));
     Intent {

@@ -103,7 +103,7 @@ impl Engine {
     fn adopt_unknown(&mut self, why: &str, now: Timestamp) {
         let intent = Intent {
             reason: format!("rules without state were found in the kernel: {why}"),
-            ..new_intent(self.lease_seconds(), now)
+            ..new_intent(self.lease_seconds(), self.parts.isolation.time(now))
         };
         let news = self.isolate(intent, now);
         self.tell(news, now);
@@ -164,9 +164,7 @@ impl Engine {
         let isolation = self
             .isolation_id()
             .or(intent.as_ref().map(|intent| intent.id));
-        if !self.begin(order, goal.clone(), isolation, now) {
-            return;
-        }
+        self.begin_in_any_case(order, goal.clone(), isolation, now);
         let waiter = Waiter::order(goal, order.id);
         self.carry_out(intent, &order.reason, waiter, now);
     }
@@ -192,6 +190,27 @@ impl Engine {
         is_begun
     }
 
+    /// Takes an order that shuts or opens this host, whether the disk takes it or not: what is on disk for an isolation
+    /// has room of its own, and a way back must need none. Forgotten and given again, either changes nothing.
+    fn begin_in_any_case(
+        &mut self,
+        order: &Order,
+        goal: Goal,
+        isolation: Option<IsolationId>,
+        now: Timestamp,
+    ) {
+        let orders = &mut self.parts.orders;
+        let began = orders.begin(order, goal.clone(), isolation, now);
+        let receipt = began.unwrap_or_else(|error| {
+            tracing::error!(error = %crate::chain(&error), "an order is not on the disk");
+            orders.begin_unkept(order, goal, isolation, &error, now)
+        });
+        tracing::info!(
+            order = %order.id, verb = order.verb.name(), by = %order.requested_by, "order"
+        );
+        self.parts.recorder.record(RecordBody::Receipt(receipt));
+    }
+
     fn ordered_intent(&self, order: &Order, lease_seconds: u64, now: Timestamp) -> Intent {
         let policy = self.parts.policy.policy();
         Intent {
@@ -200,7 +219,7 @@ impl Engine {
             without_proof: policy.map_or(WithoutProof::StayShut, |policy| {
                 policy.isolation.without_proof
             }),
-            ..new_intent(lease_seconds, now)
+            ..new_intent(lease_seconds, self.parts.isolation.time(now))
         }
     }
 
@@ -214,7 +233,7 @@ impl Engine {
         let lease = lease_seconds.unwrap_or_else(|| self.lease_seconds());
         let intent = Intent {
             reason: reason.to_owned(),
-            ..new_intent(lease, now)
+            ..new_intent(lease, self.parts.isolation.time(now))
         };
         let waiter = Waiter {
             goal: goal_of(&intent),

@@ -21,6 +21,8 @@ const BATCH_RECORDS: usize = 256;
 const BATCH_BYTES: usize = 1 << 20;
 /// Records on their way this long without a word: the session is not worth keeping.
 const SILENCE: Duration = Duration::from_mins(1);
+/// An outbox that cannot be read, on a disk that is full or broken, is tried again after this.
+const OUTBOX_RETRY: Duration = Duration::from_secs(5);
 const MAX_MESSAGE: usize = 2 * envelope::MAX_ENVELOPE_BYTES;
 
 struct Session<'a> {
@@ -30,6 +32,8 @@ struct Session<'a> {
     pace: Pace,
     /// Made, and waiting for room on the stream. The last one goes first.
     ready: Vec<Up>,
+    /// When the outbox is read again that could not be.
+    outbox_at: Option<Instant>,
 }
 
 /// Runs until the session ends, which is always an error.
@@ -41,6 +45,7 @@ pub(super) async fn run(uplink: &Uplink, channel: Channel) -> Result<(), UplinkE
         window: Window::default(),
         pace: Pace::default(),
         ready: vec![Up::Hello(hello(uplink))],
+        outbox_at: None,
     };
     session.send_ready().await?;
     let mut client = FleetClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
@@ -62,7 +67,8 @@ impl Session<'_> {
         tokio::pin!(renewal);
         loop {
             self.fill().await?;
-            let paused_until = self.pace.next();
+            let pauses = [self.pace.next(), self.outbox_at];
+            let paused_until = pauses.into_iter().flatten().min();
             tokio::select! {
                 message = down.message() => match message? {
                     Some(message) => self.heard(message).await?,
@@ -104,7 +110,19 @@ impl Session<'_> {
         if most == 0 {
             return Ok(());
         }
-        let records = self.pending(most).await?;
+        if self.outbox_at.is_some_and(|at| at > now) {
+            return Ok(());
+        }
+        let records = match self.pending(most).await {
+            // The session is also what orders come by: it goes on without evidence.
+            Err(UplinkError::Spool(error)) => {
+                tracing::error!(error = %crate::chain(&error), "evidence waits for the outbox");
+                self.outbox_at = Some(now + OUTBOX_RETRY);
+                return Ok(());
+            }
+            read => read?,
+        };
+        self.outbox_at = None;
         self.pace.sent(records.len());
         let batches = self.window.send(records, now);
         self.ready.extend(batches.into_iter().rev().map(Up::Batch));
@@ -143,7 +161,10 @@ impl Session<'_> {
         let spool = self.uplink.spool.clone();
         let remove = move || spool.acknowledge(&ack.boot_id, &ranges);
         let removed = tokio::task::spawn_blocking(remove).await;
-        removed.map_err(|_| UplinkError::Stopping)??;
+        if let Err(error) = removed.map_err(|_| UplinkError::Stopping)? {
+            // They are sent again in the next session, and the controller knows that it has them.
+            tracing::error!(error = %crate::chain(&error), "what was acknowledged stays in the outbox");
+        }
         Ok(())
     }
 

@@ -18,7 +18,8 @@ use cordon_proto::record::{Probe, StoppedProcess};
 use serde::{Deserialize, Serialize};
 
 use super::plan::{self, Name, Table};
-use super::{MOST_LOOKS, PROTECTED, Stopped, Tree, ledger, look, name_of, named, ticks_per_second};
+use super::{MOST_LOOKS, PROTECTED, Stopped, Tree, look, name_of, named, ticks_per_second};
+use crate::clock::boot_id;
 use crate::error::ContainError;
 use crate::flows;
 use crate::state::StateDir;
@@ -290,7 +291,7 @@ impl Cuts {
 
     /// Those of another boot, and those who have ended, are left out.
     fn read(&self) -> Result<OnDisk, ContainError> {
-        let boot = ledger::boot_id()?;
+        let boot = boot_id()?;
         let state: OnDisk = self.state.read_file(FILE)?.unwrap_or_default();
         let mut state = if state.boot == boot {
             state

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::plan::Name;
+use crate::clock::boot_id;
 use crate::error::ContainError;
 
 const FILE: &str = "frozen.json";
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// A process that was frozen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,8 +83,4 @@ impl Ledger {
             .map_err(ContainError::disk("write", &new))?;
         fs::rename(&new, &self.path).map_err(ContainError::disk("replace", &self.path))
     }
-}
-
-pub(super) fn boot_id() -> Result<String, ContainError> {
-    fs::read_to_string(BOOT_ID).map_err(ContainError::disk("read", BOOT_ID))
 }

@@ -216,6 +216,7 @@ pub fn spec() -> IsolationSpec {
             allow(ALLOWED6, Transport::Udp),
         ],
         policy_version: 3,
+        moment: None,
     }
 }
 

@@ -5,6 +5,8 @@ use cordon_proto::policy::WithoutProof;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::proposal::Clocks;
+
 /// When an isolation opens by itself; `None` is never.
 pub type Lease = Option<Timestamp>;
 
@@ -27,6 +29,17 @@ pub struct Intent {
     pub without_proof: WithoutProof,
     /// Kernel's stamp of the judged event, nanoseconds of CLOCK_MONOTONIC.
     pub event_mono_ns: Option<u64>,
+}
+
+/// What a restart finds on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Persisted {
+    /// The isolation.
+    pub intent: Intent,
+    /// A release had begun.
+    pub releasing: bool,
+    /// [`super::Machine::anchor`] as it was then, if that was in this boot.
+    pub anchor: Option<Clocks>,
 }
 
 impl Intent {

@@ -4,6 +4,9 @@ use cordon_proto::record::{IsolationReport, IsolationState};
 
 use super::{Effect, Intent};
 
+/// Between the reason of a release that the disk was not told of, and why it was not.
+pub const UNTIL_RESTART: &str = "; a restart shuts the host again, because the disk was not told: ";
+
 /// Why the host is being opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -18,14 +21,17 @@ pub enum Cause {
 }
 
 impl Cause {
-    pub(super) fn report(self, intent: &Intent) -> Effect {
+    /// `still_on_disk`: why the disk was not told.
+    pub(super) fn report(self, intent: &Intent, still_on_disk: Option<&str>) -> Effect {
         let (state, reason) = match self {
             Self::Release(reason) => (IsolationState::Released, reason),
             Self::Lease => (IsolationState::Released, "lease is over".to_owned()),
             Self::RollBack(why) => (IsolationState::Released, format!("rolled back: {why}")),
             Self::ApplyFailed(why) => (IsolationState::Failed, why),
         };
-        report(intent, state, reason)
+        let until_restart =
+            still_on_disk.map_or_else(String::new, |why| format!("{UNTIL_RESTART}{why}"));
+        report(intent, state, reason + &until_restart)
     }
 }
 

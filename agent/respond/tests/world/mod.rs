@@ -8,6 +8,7 @@ use cordon_respond::isolation::{
     Effect, Input, Intent, Lease, Machine, Persisted, RETRY, Standing, State,
 };
 use cordon_respond::proof::{Evidence, Proof, weigh};
+use cordon_respond::proposal::Clocks;
 use jiff::{SignedDuration, Timestamp};
 
 /// What the probes of the world say.
@@ -30,6 +31,10 @@ pub enum Move {
     Pass {
         seconds: u32,
     },
+    /// Somebody sets the wall clock.
+    Set {
+        by_seconds: i64,
+    },
     /// The next effect is carried out, with this outcome.
     Work {
         succeeds: bool,
@@ -42,7 +47,10 @@ pub enum Move {
 /// Disk, kernel, clock and the effects that wait for their turn.
 pub struct World {
     pub machine: Machine,
+    /// The true time.
     pub now: Timestamp,
+    /// What the wall clock shows too much.
+    pub wrong: SignedDuration,
     pub waiting: VecDeque<Effect>,
     pub disk: Option<Persisted>,
     /// Hash of the rules in force.
@@ -55,9 +63,15 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
+        let now = "2026-11-24T12:00:00Z".parse().unwrap();
+        let clocks = Clocks {
+            wall: now,
+            boot_ns: 0,
+        };
         Self {
-            machine: Machine::new(),
-            now: "2026-11-24T12:00:00Z".parse().unwrap(),
+            machine: Machine::new(clocks),
+            now,
+            wrong: SignedDuration::ZERO,
             waiting: VecDeque::new(),
             disk: None,
             kernel: None,
@@ -73,16 +87,32 @@ impl World {
         world
     }
 
+    /// The machine was booted at the beginning of the world.
+    pub fn clocks(&self) -> Clocks {
+        let began: Timestamp = "2026-11-24T12:00:00Z".parse().unwrap();
+        let up = self.now.duration_since(began);
+        Clocks {
+            wall: self.now.checked_add(self.wrong).unwrap(),
+            boot_ns: up.as_nanos().try_into().unwrap(),
+        }
+    }
+
+    /// As leases are counted.
+    pub fn time(&self) -> Timestamp {
+        self.machine.time(self.clocks())
+    }
+
     pub fn intent(&mut self, lease_seconds: Option<u32>, without_proof: WithoutProof) -> Intent {
         self.made += 1;
-        let lease = |seconds: u32| self.now + SignedDuration::from_secs(seconds.into());
+        let time = self.time();
+        let lease = |seconds: u32| time + SignedDuration::from_secs(seconds.into());
         Intent {
             id: format!("00000000-0000-7000-8000-{:012}", self.made)
                 .parse()
                 .unwrap(),
             reason: "reverse shell".into(),
             tree: None,
-            started_at: self.now,
+            started_at: time,
             lease_expires_at: lease_seconds.map(lease),
             policy_version: 1,
             without_proof,
@@ -108,6 +138,10 @@ impl World {
                 self.now += SignedDuration::from_secs(seconds.into());
                 self.feed(Input::Tick);
             }
+            Move::Set { by_seconds } => {
+                self.wrong += SignedDuration::from_secs(by_seconds);
+                self.feed(Input::Tick);
+            }
             Move::Work { succeeds, finding } => {
                 self.work(succeeds, finding);
             }
@@ -116,7 +150,7 @@ impl World {
     }
 
     pub fn crash(&mut self) {
-        let (machine, effects) = Machine::restart(self.disk.clone(), self.now);
+        let (machine, effects) = Machine::restart(self.disk.clone(), self.clocks());
         let found = self.disk.as_ref().map(|found| found.intent.id);
         assert_eq!(machine.intent().map(|intent| intent.id), found);
         self.machine = machine;
@@ -127,7 +161,7 @@ impl World {
         if matches!(&input, Input::Probed(evidence) if weigh(evidence) == Proof::Proved) {
             self.proved.clone_from(&self.kernel);
         }
-        for effect in self.machine.step(input, self.now) {
+        for effect in self.machine.step(input, self.clocks()) {
             if let Effect::Report(report) = &effect
                 && report.state == IsolationState::Confirmed
             {
@@ -163,6 +197,7 @@ impl World {
         self.disk = Some(Persisted {
             intent,
             releasing: false,
+            anchor: Some(self.machine.anchor()),
         });
         Input::Persisted
     }
