@@ -167,7 +167,7 @@ enum Command {
     /// Say what would be done about stories under the policy in force, and why. Does nothing.
     Respond(respond::Options),
     /// Put an isolation on disk back into the kernel; for the boot unit.
-    Restore,
+    Restore(restore::Options),
     /// Print the version.
     Version,
 }
@@ -228,7 +228,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Rejoin { reason } => hands_on::rejoin(&load()?, &reason, &out),
         Command::Unblock { address, reason } => hands_on::unblock(&load()?, address, &reason, &out),
         Command::Respond(options) => respond::run(&options, &load()?, &out),
-        Command::Restore => restore::run(&load()?, &out),
+        Command::Restore(options) => restore::run(&options, &load()?, &out),
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");
             out.say(&json!({ "version": version }), || {

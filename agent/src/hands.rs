@@ -4,10 +4,11 @@
 //! isolation machine relies on. Probing has a thread of its own, because a probe waits for silence and a repair
 //! must not wait for a probe.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cordon_contain::{
@@ -73,6 +74,11 @@ pub enum Outcome {
     Step(Input),
     /// The rules went in; what else there is to say of it.
     Dropped(Applied),
+    /// A network device that was there when the rules went in is in another network namespace now.
+    Moved {
+        /// Its name here.
+        device: String,
+    },
     /// The rules are not as they were put in.
     Damaged {
         /// How.
@@ -108,8 +114,13 @@ impl Hands {
             probe(&held, &proof_queue, &proofs);
         })?;
         let pending = Arc::new(AtomicBool::new(false));
-        let watching = (jobs.clone(), Arc::clone(&pending));
-        spawn("cordon-watch", move || watch(&watching.0, &watching.1))?;
+        let moved = Arc::default();
+        let watcher = Watcher {
+            jobs: jobs.clone(),
+            pending: Arc::clone(&pending),
+            moved: Arc::clone(&moved),
+        };
+        spawn("cordon-watch", move || watcher.watch())?;
         let in_force = containment.current();
         let mut worker = Worker {
             containment,
@@ -118,6 +129,8 @@ impl Hands {
             unsupported: false,
             in_force,
             still_on_disk: false,
+            devices: None,
+            moved,
         };
         spawn("cordon-contain", move || worker.run(&job_queue))?;
         Ok((Self { jobs, probes }, received))
@@ -156,6 +169,11 @@ struct Worker {
     in_force: Option<IsolationSpec>,
     /// The host is open, and the disk did not take that it is.
     still_on_disk: bool,
+    /// Network devices that were there when the rules of this isolation went in first; whatever appears later comes and
+    /// goes with guests.
+    devices: Option<BTreeSet<String>>,
+    /// Those that were moved into another network namespace, and not told yet.
+    moved: Moved,
 }
 
 impl Worker {
@@ -233,7 +251,10 @@ impl Worker {
         };
         self.unsupported = applied.is_err();
         match applied {
-            Ok(applied) => Outcome::Dropped(applied),
+            Ok(applied) => {
+                self.devices.get_or_insert_with(|| applied.devices.clone());
+                Outcome::Dropped(applied)
+            }
             Err(error) => Outcome::Step(Input::DropFailed(crate::chain(&error))),
         }
     }
@@ -250,6 +271,7 @@ impl Worker {
         match self.containment.release() {
             Ok(opened) => {
                 self.in_force = None;
+                self.devices = None;
                 self.still_on_disk = opened.still_on_disk.is_some();
                 match opened.still_on_disk {
                     None => Input::Opened,
@@ -260,6 +282,24 @@ impl Worker {
                 let why = crate::chain(&error);
                 tracing::error!(%why, "the host could not be opened, trying again");
                 Input::OpenFailed(why)
+            }
+        }
+    }
+
+    fn tell_moved(&self) {
+        let moved = std::mem::take(&mut *locked(&self.moved));
+        let known = |device: &String| {
+            self.devices
+                .as_ref()
+                .is_some_and(|all| all.contains(device))
+        };
+        for device in moved.into_iter().filter(known) {
+            if self
+                .outcomes
+                .blocking_send(Outcome::Moved { device })
+                .is_err()
+            {
+                return;
             }
         }
     }
@@ -279,6 +319,7 @@ impl Worker {
         if self.still_on_disk {
             self.forget_again();
         }
+        self.tell_moved();
         self.in_force.as_ref()?;
         match self.containment.verify() {
             Ok(Health::Whole) => None,
@@ -311,32 +352,49 @@ fn probe(containment: &Containment, jobs: &Receiver<ProbeJob>, outcomes: &mpsc::
     }
 }
 
-fn watch(jobs: &SyncSender<Job>, pending: &AtomicBool) {
-    loop {
-        if let Err(error) = watch_until_it_fails(jobs, pending) {
-            tracing::warn!(error = %crate::chain(&error), "cannot watch nftables, looking at the rules instead");
-            ask_for_check(jobs, pending);
-            std::thread::sleep(WATCH_RETRY);
+/// Names of network devices.
+type Moved = Arc<Mutex<Vec<String>>>;
+
+fn locked(moved: &Moved) -> MutexGuard<'_, Vec<String>> {
+    moved.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The thread that hears of changes and asks for looks.
+struct Watcher {
+    jobs: SyncSender<Job>,
+    pending: Arc<AtomicBool>,
+    moved: Moved,
+}
+
+impl Watcher {
+    fn watch(&self) {
+        loop {
+            if let Err(error) = self.watch_until_it_fails() {
+                tracing::warn!(error = %crate::chain(&error), "cannot watch nftables, looking at the rules instead");
+                self.ask_for_check();
+                std::thread::sleep(WATCH_RETRY);
+            }
         }
     }
-}
 
-fn watch_until_it_fails(jobs: &SyncSender<Job>, pending: &AtomicBool) -> Result<(), ContainError> {
-    let changes = NftWatch::open()?;
-    loop {
-        // At first too: what happened before anybody watched was heard by nobody.
-        ask_for_check(jobs, pending);
-        changes.wait(Some(LOOK_AGAIN))?;
+    fn watch_until_it_fails(&self) -> Result<(), ContainError> {
+        let changes = NftWatch::open()?;
+        loop {
+            // At first too: what happened before anybody watched was heard by nobody.
+            self.ask_for_check();
+            changes.wait(Some(LOOK_AGAIN))?;
+            locked(&self.moved).extend(changes.take_moved());
+        }
     }
-}
 
-/// One check at a time is queued, however many changes there are.
-fn ask_for_check(jobs: &SyncSender<Job>, pending: &AtomicBool) {
-    if pending.swap(true, Ordering::AcqRel) {
-        return;
-    }
-    let noticed = Instant::now();
-    if jobs.try_send(Job::Check { noticed }).is_err() {
-        pending.store(false, Ordering::Release);
+    /// One check at a time is queued, however many changes there are.
+    fn ask_for_check(&self) {
+        if self.pending.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let noticed = Instant::now();
+        if self.jobs.try_send(Job::Check { noticed }).is_err() {
+            self.pending.store(false, Ordering::Release);
+        }
     }
 }

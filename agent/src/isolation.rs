@@ -165,6 +165,7 @@ impl Isolation {
             Outcome::Step(input) => self.step(input, now),
             Outcome::Dropped(applied) => self.dropped(applied, now),
             Outcome::Damaged { health, noticed } => self.damaged(health, noticed, now),
+            Outcome::Moved { device } => self.moved(&device),
             Outcome::Probed {
                 generation,
                 evidence,
@@ -202,6 +203,25 @@ impl Isolation {
         );
         self.damage.get_or_insert((health, noticed));
         self.step(Input::Tampered, now)
+    }
+
+    /// Where it is now, no rule of this host's holds; when it comes back it is covered like one that appears.
+    fn moved(&self, device: &str) -> News {
+        if !matches!(self.state(), State::Shut(_)) {
+            return News::default();
+        }
+        let what = format!(
+            "network device {device} was moved into another network namespace: what leaves by it there is not stopped"
+        );
+        tracing::warn!(what, "the isolation was interfered with");
+        News {
+            tamper: Some(TamperReport {
+                what,
+                repaired: false,
+                micros: 0,
+            }),
+            ..News::default()
+        }
     }
 
     fn mended(&mut self, repaired: bool) -> Option<TamperReport> {
@@ -271,7 +291,8 @@ fn is_shut(report: &IsolationReport) -> bool {
     matches!(report.state, Applied | Confirmed | Unproven)
 }
 
-fn what_happened(health: &Health) -> String {
+/// In words.
+pub fn what_happened(health: &Health) -> String {
     match health {
         Health::Missing => "an nftables table of the isolation was gone".to_owned(),
         Health::Altered => "an nftables table of the isolation was altered".to_owned(),

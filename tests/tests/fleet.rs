@@ -13,6 +13,8 @@ mod attack;
 mod console;
 #[path = "fleet/degraded.rs"]
 mod degraded;
+#[path = "fleet/devices.rs"]
+mod devices;
 #[path = "fleet/disk.rs"]
 mod disk;
 #[path = "fleet/encryption.rs"]

@@ -1,5 +1,6 @@
 //! Isolate, verify, repair, release: the acts, in the order that leaves no half state.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -192,7 +193,8 @@ impl Containment {
 
     fn put_in(&self, mut state: OnDisk) -> Result<Applied, ContainError> {
         let mut warnings = Vec::new();
-        state.parts = self.transact(&state.spec, &mut warnings)?;
+        let (parts, devices) = self.transact(&state.spec, &mut warnings)?;
+        state.parts = parts;
         let dropped_at_mono_ns = monotonic_ns();
         let controllers: Vec<_> = state.spec.controller_ends().collect();
         let cut = flows::cut(&Doomed::AllBut {
@@ -203,7 +205,7 @@ impl Containment {
         warnings.extend(cut.failures);
         let rules_sha256 = Listing::read()?.sha256;
         state.rules_sha256 = Some(rules_sha256.clone());
-        let Parts { egress, bridge } = state.parts;
+        let Parts { egress, bridge } = parts;
         // The intent is on disk, so nothing is undone by a disk that takes no more.
         let unwritten = self.state.write(&state).err();
         if let Some(error) = &unwritten {
@@ -217,18 +219,19 @@ impl Containment {
             dropped_at_mono_ns,
             egress,
             bridge,
+            devices,
             cut_sockets: cut.sockets,
             cut_conntrack: cut.conntrack,
             warnings,
         })
     }
 
-    /// What went in.
+    /// What went in, and for which devices.
     fn transact(
         &self,
         spec: &IsolationSpec,
         warnings: &mut Vec<String>,
-    ) -> Result<Parts, ContainError> {
+    ) -> Result<(Parts, BTreeSet<String>), ContainError> {
         let put_in = |parts, around: &Surroundings| {
             let batch = rules::isolate(
                 spec,
@@ -243,7 +246,7 @@ impl Containment {
         for _ in 0..LOOKS {
             match put_in(Parts::ALL, &around) {
                 Err(ContainError::NftRefused { .. }) => {}
-                other => return other.map(|()| Parts::ALL),
+                other => return other.map(|()| (Parts::ALL, around.devices)),
             }
             // A device or a table may have gone between the look and the transaction, and whoever makes devices come
             // and go must not get rid of all egress chains by it: only those that are in every look are named.
@@ -252,7 +255,7 @@ impl Containment {
         }
         let (parts, missing) = most_parts(|parts| put_in(parts, &around))?;
         warnings.extend(missing);
-        Ok(parts)
+        Ok((parts, around.devices))
     }
 
     fn take_out(&self, state: Option<OnDisk>) -> Result<Opened, ContainError> {

@@ -17,6 +17,7 @@ mod clock;
 mod containment;
 mod error;
 mod flows;
+mod hold;
 mod listing;
 mod netlink;
 mod nft;

@@ -1,5 +1,7 @@
 //! What an act of isolating, opening or looking came to.
 
+use std::collections::BTreeSet;
+
 use crate::error::ContainError;
 use crate::spec::IsolationSpec;
 
@@ -15,6 +17,8 @@ pub struct Applied {
     pub egress: bool,
     /// Bridges forward nothing, whether egress chains stop it or not.
     pub bridge: bool,
+    /// Network devices that were there, loopback aside.
+    pub devices: BTreeSet<String>,
     /// TCP connections that were ended.
     pub cut_sockets: usize,
     /// Conntrack entries that were deleted.

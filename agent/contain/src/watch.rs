@@ -1,6 +1,7 @@
 //! Wakes when somebody changes our tables, or when a network device comes or goes.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -8,7 +9,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::socket::{MsgFlags, SockFlag, SockProtocol, recv};
 
 use crate::error::ContainError;
-use crate::netlink::{Netlink, attributes, messages, text};
+use crate::netlink::{Message, Netlink, attributes, messages, text};
 use crate::rules::TABLE;
 
 /// NFNLGRP_NFTABLES, linux/netfilter/nfnetlink.h
@@ -18,6 +19,14 @@ const LINK_GROUP: u32 = 1;
 /// NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE, NFTA_SET_TABLE: all of them are 1.
 const TABLE_ATTRIBUTE: u16 = 1;
 const NFGENMSG_BYTES: usize = 4;
+// linux/rtnetlink.h, linux/if_link.h
+const RTM_DELLINK: u16 = 17;
+const IFINFOMSG_BYTES: usize = 16;
+const IFLA_IFNAME: u16 = 3;
+/// In the farewell of a device that goes on in another namespace; one that is deleted says none.
+const IFLA_NEW_NETNSID: u16 = 45;
+/// Devices that moved away are remembered until they are asked for; more of them are not.
+const MOST_MOVED: usize = 64;
 
 /// A subscription. Its file descriptor becomes readable when something happened that may concern an
 /// isolation; [`NftWatch::drain`] says whether it did. Our own transactions wake it as well.
@@ -25,6 +34,7 @@ pub struct NftWatch {
     nftables: Netlink,
     links: Netlink,
     epoll: Epoll,
+    moved: Mutex<Vec<String>>,
 }
 
 impl NftWatch {
@@ -43,6 +53,7 @@ impl NftWatch {
             nftables,
             links,
             epoll,
+            moved: Mutex::default(),
         })
     }
 
@@ -68,9 +79,27 @@ impl NftWatch {
 
     /// Reads all that has arrived; `true` when something of it may concern an isolation. Never blocks.
     pub fn drain(&self) -> Result<bool, ContainError> {
-        let ours = drain(&self.nftables, is_about_our_table)?;
-        let links = drain(&self.links, |_| true)?;
+        let ours = drain(&self.nftables, |message| {
+            is_about_our_table(message.payload)
+        })?;
+        let links = drain(&self.links, |message| {
+            self.note_if_moved(message);
+            true
+        })?;
         Ok(ours || links)
+    }
+
+    /// Devices that were moved into another network namespace, by the names that they had here, since the last call.
+    pub fn take_moved(&self) -> Vec<String> {
+        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *moved)
+    }
+
+    fn note_if_moved(&self, message: &Message<'_>) {
+        let mut moved = self.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        if moved.len() < MOST_MOVED {
+            moved.extend(moved_device(message));
+        }
     }
 }
 
@@ -86,12 +115,16 @@ impl AsRawFd for NftWatch {
     }
 }
 
-fn drain(socket: &Netlink, concerns: impl Fn(&[u8]) -> bool) -> Result<bool, ContainError> {
+fn drain(socket: &Netlink, concerns: impl Fn(&Message<'_>) -> bool) -> Result<bool, ContainError> {
     let mut buffer = vec![0; 64 << 10];
     let mut found = false;
     loop {
         match recv(socket.fd().as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
-            Ok(read) => found |= messages(&buffer[..read]).any(|m| concerns(m.payload)),
+            Ok(read) => {
+                // All of them: each may have something to note.
+                let mine = messages(&buffer[..read]).filter(&concerns).count();
+                found |= mine > 0;
+            }
             // Messages were lost, so any of them may have been ours.
             Err(Errno::ENOBUFS) => found = true,
             Err(Errno::EAGAIN) => return Ok(found),
@@ -107,4 +140,14 @@ fn is_about_our_table(payload: &[u8]) -> bool {
     };
     attributes(attributes_of)
         .any(|(kind, content)| kind == TABLE_ATTRIBUTE && text(content) == Some(TABLE))
+}
+
+/// Name of a device that takes its leave for another namespace.
+fn moved_device(message: &Message<'_>) -> Option<String> {
+    let of_link = message.payload.get(IFINFOMSG_BYTES..)?;
+    let find = |kind| attributes(of_link).find(move |(found, _)| *found == kind);
+    if message.kind != RTM_DELLINK || find(IFLA_NEW_NETNSID).is_none() {
+        return None;
+    }
+    text(find(IFLA_IFNAME)?.1).map(str::to_owned)
 }
