@@ -65,8 +65,11 @@ pub struct Detection {
     pub policy_version: u64,
     /// What the policy made of the verdict, for example `isolate`, `alert` or `recommend_isolate`.
     pub decision: String,
-    /// Why the policy decided so.
+    /// Why the policy decided so, in English.
     pub decision_reason: String,
+    /// The same in Simplified Chinese; empty where there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub decision_reason_zh: String,
     /// Kernel's stamp of the event that led to the verdict, nanoseconds of CLOCK_MONOTONIC.
     pub event_mono_ns: u64,
     /// SHA-256 of the image that the process ran, hex; absent when it could not be found.

@@ -157,6 +157,7 @@ fn detection() -> Detection {
         policy_version: 3,
         decision: "isolate".into(),
         decision_reason: "malicious".into(),
+        decision_reason_zh: "恶意".into(),
         event_mono_ns: 12_345,
         exe_sha256: None,
         proposal: None,

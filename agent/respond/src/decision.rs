@@ -1,5 +1,7 @@
 //! From a verdict to an action. Every action names the policy that allowed or held it back.
 
+mod words;
+
 use cordon_proto::policy::{BlockRemote, Mode, Policy, Stop, Thresholds};
 use cordon_proto::record::Steps;
 use cordon_proto::verdict::{Verdict, VerdictKind};
@@ -7,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::quiet::quiet_at;
+use words::Said;
 
 /// What to do about a verdict, mildest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -51,8 +54,10 @@ pub struct Decision {
     /// What waits for a yes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub propose: Option<Steps>,
-    /// Why, for records and people.
+    /// Why, for records and people, in English.
     pub reason: String,
+    /// The same in Simplified Chinese.
+    pub reason_zh: String,
 }
 
 /// What the verdict is about.
@@ -105,23 +110,20 @@ pub fn decide(
         propose,
         why,
     } = match kind {
-        VerdictKind::NotEvaluable => Resolved::told(
-            Action::Record,
-            "not evaluable: telemetry is missing, so nothing is concluded",
-        ),
-        VerdictKind::Benign => Resolved::told(Action::Record, "benign"),
-        VerdictKind::Suspicious => {
-            Resolved::told(Action::Alert, "suspicious: below the threshold for action")
-        }
+        VerdictKind::NotEvaluable => Resolved::told(Action::Record, words::not_evaluable()),
+        VerdictKind::Benign => Resolved::told(Action::Record, words::benign()),
+        VerdictKind::Suspicious => Resolved::told(Action::Alert, words::suspicious()),
         VerdictKind::Malicious => on_malicious(subject, policy, *standing, now),
     };
+    let Said { en, zh } = why.under(policy, now);
     Decision {
         action,
         stop: steps.stop,
         cut_off: steps.cut_off,
         block: steps.block,
         propose,
-        reason: with_policy(why, policy, now),
+        reason: en,
+        reason_zh: zh,
     }
 }
 
@@ -131,16 +133,16 @@ struct Resolved {
     /// What is done at once; that the host is isolated says the action.
     steps: Steps,
     propose: Option<Steps>,
-    why: String,
+    why: Said,
 }
 
 impl Resolved {
-    fn told(action: Action, why: &str) -> Self {
+    fn told(action: Action, why: Said) -> Self {
         Self {
             action,
             steps: Steps::default(),
             propose: None,
-            why: why.to_owned(),
+            why,
         }
     }
 }
@@ -159,27 +161,6 @@ pub(crate) fn milder_steps(subject: &Subject, policy: &Policy) -> Steps {
         cut_off: policy.cut_off && policy.stop != Stop::Kill,
         block: policy.block_remote,
     }
-}
-
-/// In words, each beginning with what separates it from what was said before.
-fn in_words(steps: Steps, are: &str) -> String {
-    let them = "it and what descends from it";
-    let mut said = vec![String::new()];
-    if steps.isolate {
-        said.push("the host would be isolated".to_owned());
-    }
-    match steps.stop {
-        Stop::None => {}
-        Stop::Freeze => said.push(format!("{them} {are} frozen")),
-        Stop::Kill => said.push(format!("{them} {are} killed")),
-    }
-    if steps.cut_off {
-        said.push(format!("{them} {are} cut off the network"));
-    }
-    if let Some(BlockRemote { seconds }) = steps.block {
-        said.push(format!("its remote ends {are} blocked for {seconds} s"));
-    }
-    said.join("; ")
 }
 
 pub(crate) fn is_protected(subject: &Subject, policy: &Policy) -> bool {
@@ -209,17 +190,13 @@ fn on_malicious(
     now: Timestamp,
 ) -> Resolved {
     let Some(policy) = policy else {
-        let why = "malicious, but no policy is in force: no automatic action is allowed";
-        return Resolved::told(Action::Alert, why);
+        return Resolved::told(Action::Alert, words::without_policy());
     };
     match policy.mode {
-        Mode::Observe => Resolved::told(Action::Alert, "malicious; mode observe never acts"),
+        Mode::Observe => Resolved::told(Action::Alert, words::observed()),
         Mode::Recommend => match held_back(subject, policy, standing) {
-            Some((Action::Alert, why)) => Resolved::told(Action::Alert, &why),
-            _ => Resolved::told(
-                Action::RecommendIsolate,
-                "malicious; mode recommend leaves the act to a person",
-            ),
+            Some((Action::Alert, why)) => Resolved::told(Action::Alert, why),
+            _ => Resolved::told(Action::RecommendIsolate, words::recommended()),
         },
         Mode::Approve => propose(subject, policy, standing),
         Mode::Autonomous => act(subject, policy, standing, now),
@@ -227,26 +204,18 @@ fn on_malicious(
 }
 
 /// Why the host is not isolated by itself, and what is done instead.
-fn held_back(subject: &Subject, policy: &Policy, standing: Standing) -> Option<(Action, String)> {
+fn held_back(subject: &Subject, policy: &Policy, standing: Standing) -> Option<(Action, Said)> {
     if standing.isolated {
-        let why = "malicious; the host is already isolated";
-        return Some((Action::Alert, why.into()));
+        return Some((Action::Alert, words::isolated_already()));
     }
     if standing.is_from_before_opening {
-        let why = "malicious, but from before the host was opened";
-        return Some((Action::Alert, why.into()));
+        return Some((Action::Alert, words::from_before_opening()));
     }
     if is_protected(subject, policy) {
-        let why = "malicious, but the executable is on the policy's protected list";
-        return Some((Action::RecommendIsolate, why.into()));
+        return Some((Action::RecommendIsolate, words::protected()));
     }
     is_capped(policy, standing).then(|| {
-        let (count, cap) = (
-            standing.isolations_last_hour,
-            policy.caps.isolations_per_hour,
-        );
-        let why =
-            format!("malicious, but {count} isolations in the last hour reach the cap of {cap}");
+        let why = words::capped(standing, policy.caps.isolations_per_hour);
         (Action::RecommendIsolate, why)
     })
 }
@@ -258,39 +227,32 @@ pub(crate) fn is_capped(policy: &Policy, standing: Standing) -> bool {
 /// Mode autonomous.
 fn act(subject: &Subject, policy: &Policy, standing: Standing, now: Timestamp) -> Resolved {
     let steps = milder_steps(subject, policy);
-    let at_once = in_words(steps, "are");
-    let resolved = |action, why: String| Resolved {
+    let at_once = words::done(steps);
+    let resolved = |action, why: Said| Resolved {
         action,
         steps,
         propose: None,
-        why: why + &at_once,
+        why: why.and(&at_once),
     };
     if let Some((action, why)) = held_back(subject, policy, standing) {
         return resolved(action, why);
     }
     let Some(window) = quiet_at(&policy.caps.quiet_hours, now) else {
-        return resolved(
-            Action::Isolate,
-            "malicious; mode autonomous, within the caps".into(),
-        );
+        return resolved(Action::Isolate, words::within_caps());
     };
-    let quiet = format!("malicious; in quiet hours ({window})");
-    if policy.approve.is_none() {
-        let why = format!("{quiet} the host is not isolated, and the policy has no approve");
-        return resolved(Action::RecommendIsolate, why);
+    let may_ask = policy.approve.is_some();
+    let quiet = words::quiet(window, may_ask);
+    if !may_ask {
+        return resolved(Action::RecommendIsolate, quiet);
     }
     let isolate = Steps {
         isolate: true,
         ..Steps::default()
     };
-    let asked = ask(
-        isolate,
-        standing,
-        &format!("{quiet} the host is isolated when somebody says yes"),
-    );
+    let asked = ask(isolate, standing, quiet);
     Resolved {
         steps,
-        why: asked.why + &at_once,
+        why: asked.why.and(&at_once),
         ..asked
     }
 }
@@ -298,7 +260,7 @@ fn act(subject: &Subject, policy: &Policy, standing: Standing, now: Timestamp) -
 /// Mode approve: what mode autonomous would do waits for a yes, all of it.
 fn propose(subject: &Subject, policy: &Policy, standing: Standing) -> Resolved {
     let (isolate, action, why) = match held_back(subject, policy, standing) {
-        None => (true, Action::AwaitApproval, "malicious".to_owned()),
+        None => (true, Action::AwaitApproval, words::malicious()),
         Some((action, why)) => (false, action, why),
     };
     let steps = Steps {
@@ -306,40 +268,19 @@ fn propose(subject: &Subject, policy: &Policy, standing: Standing) -> Resolved {
         ..milder_steps(subject, policy)
     };
     if steps.is_none() {
-        return Resolved::told(action, &why);
+        return Resolved::told(action, why);
     }
-    let waits = in_words(steps, "would be");
-    ask(
-        steps,
-        standing,
-        &format!("{why}; mode approve waits for a yes{waits}"),
-    )
+    let waits = words::waits().and(&words::would_be_done(steps));
+    ask(steps, standing, why.and(&waits))
 }
 
-fn ask(steps: Steps, standing: Standing, why: &str) -> Resolved {
+fn ask(steps: Steps, standing: Standing, why: Said) -> Resolved {
     match standing.asking {
         Asking::Possible => Resolved {
             propose: Some(steps),
             ..Resolved::told(Action::AwaitApproval, why)
         },
-        Asking::Refused => Resolved::told(
-            Action::Alert,
-            "malicious; somebody said no about this process and what descends from it",
-        ),
-        Asking::Full => Resolved::told(
-            Action::RecommendIsolate,
-            "malicious; no more proposals can be kept",
-        ),
-    }
-}
-
-fn with_policy(why: String, policy: Option<&Policy>, now: Timestamp) -> String {
-    match policy {
-        None => why,
-        Some(policy) if policy.expires_at <= now => format!(
-            "{why} (policy version {}, stale since {})",
-            policy.version, policy.expires_at
-        ),
-        Some(policy) => format!("{why} (policy version {})", policy.version),
+        Asking::Refused => Resolved::told(Action::Alert, words::refused()),
+        Asking::Full => Resolved::told(Action::RecommendIsolate, words::full()),
     }
 }

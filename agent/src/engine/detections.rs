@@ -164,6 +164,8 @@ impl Engine {
                 .clone_into(&mut detection.decision);
             let reason = &mut detection.decision_reason;
             *reason = format!("{reason}; but it could not be kept: {why}");
+            let reason = &mut detection.decision_reason_zh;
+            *reason = format!("{reason}；但该处置建议无法保留：{why}");
         }
     }
 
@@ -198,6 +200,7 @@ impl Engine {
             policy_version: self.parts.policy.version(),
             decision: decision.action.name().to_owned(),
             decision_reason: decision.reason.clone(),
+            decision_reason_zh: decision.reason_zh.clone(),
             event_mono_ns: judged.cause_mono_ns,
             exe_sha256: None,
             proposal: None,

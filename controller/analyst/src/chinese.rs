@@ -173,7 +173,7 @@ fn summary(evidence: &Evidence) -> String {
     sentences.push(format!(
         "策略的处置：{}（{}）。",
         decision(&lead.decision),
-        lead.decision_reason
+        lead.decision_reason_zh
     ));
     sentences.concat()
 }

@@ -17,7 +17,7 @@ use crate::severity::{self, Severity, Signs};
 use crate::{ApprovalFact, DetectionFact, IncidentFacts, IsolationFact, StopFact};
 pub(crate) use answered::Answered;
 use answered::asked;
-use reasons::{in_chinese, reasons};
+use reasons::{decision_in_chinese, in_chinese, reasons};
 pub(crate) use stopped::Stopped;
 
 const NAME_CHARS: usize = 64;
@@ -67,6 +67,8 @@ pub(crate) struct Lead {
     pub model: String,
     pub decision: String,
     pub decision_reason: String,
+    /// The same in Chinese; of agents of before in English.
+    pub decision_reason_zh: String,
 }
 
 /// A technique id and, when the dictionary has them, its names.
@@ -231,6 +233,7 @@ impl Lead {
             model: plain(&detection.verdict.model, NAME_CHARS),
             decision: plain(&detection.decision, NAME_CHARS),
             decision_reason: plain(&detection.decision_reason, REASON_CHARS),
+            decision_reason_zh: plain(decision_in_chinese(detection), REASON_CHARS),
         }
     }
 }

@@ -140,7 +140,9 @@ describe("hostile text", () => {
   it.each(["en", "zh"] as const)("stays harmless in every part of an incident (%s)", (language) => {
     const parts = [
       <ProcessTree story={story} pid={1} />,
-      <VerdictCard detection={{ ...detection, decision: HOSTILE, decision_reason: HOSTILE }} />,
+      <VerdictCard
+        detection={{ ...detection, decision: HOSTILE, decision_reason: HOSTILE, decision_reason_zh: HOSTILE }}
+      />,
       <IsolationCard
         host={host()}
         report={report("confirmed", { reason: HOSTILE, probes: [{ target: HOSTILE, reached: false, expected: false }] })}
@@ -152,6 +154,19 @@ describe("hostile text", () => {
       expect(shown).toContain("U+202E");
       expect(shown).not.toMatch(/<img|[\u0000-\u0009\u202a-\u202e]/);
     }
+  });
+});
+
+describe("why the policy decided so", () => {
+  const both = { ...detection, decision_reason_zh: "未达到上限" };
+
+  it("is said in the reader's language", () => {
+    expect(html(<VerdictCard detection={both} />, { language: "zh" })).toContain("未达到上限");
+    expect(html(<VerdictCard detection={both} />, { language: "en" })).toContain("within the caps");
+  });
+
+  it("is said in English where an older agent told nothing else", () => {
+    expect(html(<VerdictCard detection={detection} />, { language: "zh" })).toContain("within the caps");
   });
 });
 

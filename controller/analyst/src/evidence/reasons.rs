@@ -26,3 +26,12 @@ pub(super) fn in_chinese(reason: &Reason) -> &str {
         &reason.zh
     }
 }
+
+/// Agents of before told in English only why the policy decided so.
+pub(super) fn decision_in_chinese(detection: &Detection) -> &str {
+    if detection.decision_reason_zh.is_empty() {
+        &detection.decision_reason
+    } else {
+        &detection.decision_reason_zh
+    }
+}

@@ -118,6 +118,8 @@ export interface Detection {
   policy_version: number;
   decision: string;
   decision_reason: string;
+  /** The same in Chinese; agents of before told it in English only. */
+  decision_reason_zh?: string;
   exe_sha256?: string;
 }
 

@@ -7,8 +7,9 @@ import { Hostile } from "./hostile";
 
 /** The score, who gave it, and the parts of the story that carry it. */
 export function VerdictCard({ detection }: { detection: Detection }) {
-  const { t, tv } = useLanguage();
+  const { language, t, tv } = useLanguage();
   const { verdict } = detection;
+  const why = (language === "zh" && detection.decision_reason_zh) || detection.decision_reason;
   return (
     <section className="card" aria-labelledby="verdict-title" data-verdict={verdict.verdict}>
       <h2 id="verdict-title">{t("incident.verdict")}</h2>
@@ -33,7 +34,7 @@ export function VerdictCard({ detection }: { detection: Detection }) {
               <Hostile text={tv("decision", detection.decision)} />
             </strong>
             <br />
-            <Hostile text={detection.decision_reason} limit={MAX_IN_ROW} />
+            <Hostile text={why} limit={MAX_IN_ROW} />
           </dd>
           {detection.exe_sha256 && (
             <>
