@@ -3,16 +3,20 @@
 use super::Side;
 
 /// Our packs, each written without sight of the others.
-pub(super) const PACKS: [(&str, &str); 20] = [
+pub(super) const PACKS: [(&str, &str); 26] = [
     ("automation", include_str!("../packs/automation.txt")),
     ("crews", include_str!("../packs/crews.txt")),
     ("estate", include_str!("../packs/estate.txt")),
+    ("gadgets", include_str!("../packs/gadgets.txt")),
     ("glance", include_str!("../packs/glance.txt")),
     ("hands", include_str!("../packs/hands.txt")),
     ("hardening", include_str!("../packs/hardening.txt")),
+    ("harbour", include_str!("../packs/harbour.txt")),
     ("intruder", include_str!("../packs/intruder.txt")),
     ("left-out-one", include_str!("../packs/left-out-one.txt")),
     ("left-out-two", include_str!("../packs/left-out-two.txt")),
+    ("locksmith", include_str!("../packs/locksmith.txt")),
+    ("lodgers", include_str!("../packs/lodgers.txt")),
     ("lolbin", include_str!("../packs/lolbin.txt")),
     ("makers", include_str!("../packs/makers.txt")),
     ("mirror", include_str!("../packs/mirror.txt")),
@@ -22,15 +26,18 @@ pub(super) const PACKS: [(&str, &str); 20] = [
     ("servers", include_str!("../packs/servers.txt")),
     ("terse", include_str!("../packs/terse.txt")),
     ("tinker", include_str!("../packs/tinker.txt")),
+    ("twins", include_str!("../packs/twins.txt")),
     ("upkeep", include_str!("../packs/upkeep.txt")),
     ("visits", include_str!("../packs/visits.txt")),
+    ("wardens", include_str!("../packs/wardens.txt")),
 ];
 
-/// The side of a pack. Of those that are left out one calibrates and one is reported: each was written by itself.
+/// The side of a pack. Of those that are left out one calibrates and two are reported, the second with the honest visits
+/// that alarm a judge most: each was written by itself.
 pub(super) fn pack_side(name: &str) -> Side {
     match name {
         "left-out-one" => Side::Calibrate,
-        "left-out-two" => Side::Test,
+        "left-out-two" | "harbour" => Side::Test,
         _ => Side::Train,
     }
 }
