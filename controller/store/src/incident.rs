@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
+use crate::analyst_verdict::{self, AnalystVerdict};
 use crate::host::{HostRef, reference};
 use crate::row::{Columns as _, page};
 use crate::{Result, Store, StoreError};
@@ -42,6 +43,8 @@ pub struct IncidentQuery {
 /// One detection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DetectionRow {
+    /// Grows with the order of arrival; names it.
+    pub key: i64,
     /// Host's wall clock.
     pub at: Timestamp,
     /// What was detected.
@@ -108,6 +111,8 @@ pub struct Incident {
     pub stops: Vec<StopRow>,
     /// How proposals ended, in the order of arrival; the newest [`MAX_FACTS`].
     pub approvals: Vec<ApprovalRow>,
+    /// What people said of it and its detections, the newest first; at most [`MAX_FACTS`].
+    pub analyst_verdicts: Vec<AnalystVerdict>,
     /// The host's newest isolation report, whichever incident it belongs to: it decides whether the
     /// host is open now.
     pub host_isolation: Option<IsolationRow>,
@@ -192,6 +197,7 @@ async fn read(view: &mut SqliteConnection, row: &SqliteRow) -> Result<Incident> 
         isolation_count: isolations.1,
         stops,
         approvals,
+        analyst_verdicts: analyst_verdict::of(view, key).await?,
         host_isolation: host_isolation(row)?,
     })
 }
@@ -210,12 +216,13 @@ async fn detections(
     view: &mut SqliteConnection,
     incident: i64,
 ) -> Result<(Vec<DetectionRow>, u64)> {
-    let worst = "SELECT json, total FROM (
+    let worst = "SELECT events.key, json, total FROM (
             SELECT event, count(*) OVER () AS total FROM detections WHERE incident = ?
             ORDER BY rank DESC, score DESC, event LIMIT ?)
          JOIN events ON events.key = event ORDER BY event";
-    facts(view, incident, worst, |at, body| match body {
+    facts(view, incident, worst, |key, at, body| match body {
         RecordBody::Detection(detection) => Some(DetectionRow {
+            key,
             at,
             detection: *detection,
         }),
@@ -228,11 +235,11 @@ async fn isolations(
     view: &mut SqliteConnection,
     incident: i64,
 ) -> Result<(Vec<IsolationRow>, u64)> {
-    let newest = "SELECT json, total FROM (
+    let newest = "SELECT events.key, json, total FROM (
             SELECT event, count(*) OVER () AS total FROM isolations WHERE incident = ?
             ORDER BY event DESC LIMIT ?)
          JOIN events ON events.key = event ORDER BY event";
-    facts(view, incident, newest, |at, body| match body {
+    facts(view, incident, newest, |_, at, body| match body {
         RecordBody::Isolation(report) => Some(IsolationRow {
             at,
             report: *report,
@@ -243,11 +250,11 @@ async fn isolations(
 }
 
 async fn stops(view: &mut SqliteConnection, incident: i64) -> Result<(Vec<StopRow>, u64)> {
-    let newest = "SELECT json, total FROM (
+    let newest = "SELECT events.key, json, total FROM (
             SELECT event, count(*) OVER () AS total FROM stops WHERE incident = ?
             ORDER BY event DESC LIMIT ?)
          JOIN events ON events.key = event ORDER BY event";
-    facts(view, incident, newest, |at, body| match body {
+    facts(view, incident, newest, |_, at, body| match body {
         RecordBody::Stop(report) => Some(StopRow {
             at,
             report: *report,
@@ -258,11 +265,11 @@ async fn stops(view: &mut SqliteConnection, incident: i64) -> Result<(Vec<StopRo
 }
 
 async fn approvals(view: &mut SqliteConnection, incident: i64) -> Result<(Vec<ApprovalRow>, u64)> {
-    let newest = "SELECT json, total FROM (
+    let newest = "SELECT events.key, json, total FROM (
             SELECT ended, count(*) OVER () AS total FROM proposals
             WHERE incident = ? AND ended IS NOT NULL ORDER BY ended DESC LIMIT ?)
          JOIN events ON events.key = ended ORDER BY ended";
-    facts(view, incident, newest, |at, body| match body {
+    facts(view, incident, newest, |_, at, body| match body {
         RecordBody::Approval(report) => Some(ApprovalRow {
             at,
             report: *report,
@@ -277,7 +284,7 @@ async fn facts<T>(
     view: &mut SqliteConnection,
     incident: i64,
     choice: &'static str,
-    pick: impl Fn(Timestamp, RecordBody) -> Option<T>,
+    pick: impl Fn(i64, Timestamp, RecordBody) -> Option<T>,
 ) -> Result<(Vec<T>, u64)> {
     let rows = sqlx::query(choice)
         .bind(incident)
@@ -289,7 +296,7 @@ async fn facts<T>(
     let mut facts = Vec::with_capacity(rows.len());
     for row in &rows {
         let record: Record = row.json("json")?;
-        facts.extend(pick(record.at, record.body));
+        facts.extend(pick(row.column("key")?, record.at, record.body));
     }
     Ok((facts, total))
 }

@@ -12,6 +12,7 @@
 //! | hosts | [`Store::enroll`] (takes one use of a token and adds the host, at once), [`Store::host`], [`Store::hosts`], [`Store::find_host`], [`Store::evict_host`], [`Store::note_hello`], [`Store::note_seen`], [`Store::present_key`], [`Store::add_certificate`] |
 //! | records | [`Store::commit_batch`], [`Store::events`], [`Store::gaps`] |
 //! | incidents | [`Store::incidents`], [`Store::incident`], [`Store::close_incident`] |
+//! | detections, and what people say of them | [`Store::detections`], [`Store::add_analyst_verdict`] |
 //! | proposals | [`Store::waiting_proposals`] |
 //! | orders | [`Store::add_order`], [`Store::order`], [`Store::orders`], [`Store::deliverable_orders`], [`Store::mark_delivered`], [`Store::expire_orders`] |
 //! | isolated hosts | [`Store::is_any_isolated`], [`Store::is_released_by_order`], [`Store::peer_orders`] |
@@ -26,7 +27,9 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod analyst_verdict;
 mod audit;
+mod detection;
 mod error;
 mod event;
 mod host;
@@ -49,7 +52,9 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 use tokio::sync::watch;
 
 pub use account::{ApiToken, NewApiToken, NewSession, NewUser, Role, User};
+pub use analyst_verdict::{AnalystVerdict, Label, NewAnalystVerdict};
 pub use audit::{AuditEntry, AuditHead};
+pub use detection::{DetectionQuery, StoredDetection};
 pub use error::{StoreError, TokenRefusal};
 pub use event::{EventQuery, EventRow, Gap};
 pub use host::{CertificateFacts, HelloFacts, Host, HostKey, HostRef, NewHost};
