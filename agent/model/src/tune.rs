@@ -30,7 +30,7 @@ use labels::{Label, Labels};
 use reading::Reading;
 use solve::Point;
 
-pub use labels::{Counts, LabelError, MOST_HOSTS, MOST_OF_HOST};
+pub use labels::{Counts, LabelError, LabelledStory, MOST_HOSTS, MOST_OF_HOST, Word};
 pub use regression::{Figures, Held, Part};
 pub use report::{HostReport, Report};
 

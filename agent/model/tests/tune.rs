@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use cordon_behavior::story::Story;
 use cordon_model::artifact::{self, Manifest};
-use cordon_model::tune::{CAP, FEWEST, HOST_CAP, LabelError, Report, TuneError, Tuner};
+use cordon_model::tune::{
+    CAP, FEWEST, HOST_CAP, LabelError, LabelledStory, Report, TuneError, Tuner, Word,
+};
 use cordon_model::{Model, Part};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -263,6 +265,34 @@ fn bad_labels_are_named_and_a_folder_that_is_there_is_kept() {
     let dir = TempDir::new().expect("a temporary directory can be made");
     let refused = tuner.finish(dir.path()).unwrap_err();
     assert!(matches!(refused, TuneError::Exists(_)), "{refused}");
+}
+
+#[test]
+fn what_is_written_is_what_is_read_and_what_would_not_be_read_is_not_written() {
+    let line = |command: String, analyst: &str| LabelledStory {
+        story: Story {
+            id: "1".to_owned(),
+            command: Some(command),
+            ..Story::default()
+        },
+        label: Word::Malicious,
+        host: "01890000-0000-7000-8000-000000000001".to_owned(),
+        analyst: analyst.to_owned(),
+    };
+    let hostile = line("echo \u{202e}\u{0}\n\"}".to_owned(), "token:local");
+    let text = hostile.to_json().expect("it is a label");
+    assert!(!text.contains(&b'\n'));
+    assert_eq!(LabelledStory::from_json(&text).expect("one line"), hostile);
+    let long = line("x".repeat(5 << 20), "kim").to_json().unwrap_err();
+    assert!(matches!(long, LabelError::Long), "{long}");
+    let nameless = line("id".to_owned(), "kim | x").to_json().unwrap_err();
+    assert!(
+        matches!(nameless, LabelError::Name { field: "analyst" }),
+        "{nameless}"
+    );
+    let mut empty = line("id".to_owned(), "kim");
+    empty.story.command = None;
+    assert!(matches!(empty.to_json(), Err(LabelError::Empty)));
 }
 
 #[test]

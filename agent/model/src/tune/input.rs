@@ -2,10 +2,10 @@
 
 use std::io::{self, BufRead, Read as _};
 
-use super::Tuner;
+use super::{LabelError, Tuner};
 
 /// A longer line is read to its end and does not count.
-const MOST_LINE: u64 = 4 << 20;
+pub(super) const MOST_LINE: u64 = 4 << 20;
 
 impl Tuner {
     /// Takes every label of `input`, one a line. Each line that does not count is told, with its number from 1; answers
@@ -28,7 +28,7 @@ impl Tuner {
             let text = line.trim_ascii();
             let taken = if read as u64 > MOST_LINE && !line.ends_with(b"\n") {
                 input.skip_until(b'\n')?;
-                Err(format!("the line has more than {MOST_LINE} bytes"))
+                Err(LabelError::Long.to_string())
             } else if text.is_empty() {
                 continue;
             } else {

@@ -7,6 +7,7 @@ use cordon_behavior::story::Story;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::input::MOST_LINE;
 use super::reading::{Print, Reading};
 use crate::model::Model;
 
@@ -17,20 +18,65 @@ pub const MOST_OF_HOST: usize = 100;
 /// Longest name of a host or an analyst, bytes.
 const NAME: usize = 128;
 
-/// One line of the file.
-#[derive(Deserialize)]
-struct Line {
-    story: Story,
-    label: Word,
-    host: String,
-    analyst: String,
+/// One line of the file: what tuning reads, and what a controller writes of its analysts' verdicts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LabelledStory {
+    /// As it was judged.
+    pub story: Story,
+    /// What somebody calls it.
+    pub label: Word,
+    /// Where it was.
+    pub host: String,
+    /// Who says so.
+    pub analyst: String,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+/// What a story is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Word {
+pub enum Word {
+    /// Part of an attack.
     Malicious,
+    /// Honest work.
     Benign,
+}
+
+impl LabelledStory {
+    /// Reads one line.
+    pub fn from_json(text: &[u8]) -> Result<Self, LabelError> {
+        let line: Self =
+            serde_json::from_slice(text).map_err(|error| LabelError::Json(error.to_string()))?;
+        line.check()?;
+        Ok(line)
+    }
+
+    /// As one line, without its end; refused where tuning would not read it.
+    pub fn to_json(&self) -> Result<Vec<u8>, LabelError> {
+        self.check()?;
+        let line = serde_json::to_vec(self).map_err(|error| LabelError::Json(error.to_string()))?;
+        if line.len() as u64 >= MOST_LINE {
+            return Err(LabelError::Long);
+        }
+        Ok(line)
+    }
+
+    fn check(&self) -> Result<(), LabelError> {
+        let Story {
+            process,
+            command,
+            session,
+            ..
+        } = &self.story;
+        if process.is_none() && command.is_none() && session.is_empty() {
+            return Err(LabelError::Empty);
+        }
+        for (field, name) in [("host", &self.host), ("analyst", &self.analyst)] {
+            if !is_name(name) {
+                return Err(LabelError::Name { field });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Why a line does not count.
@@ -48,6 +94,9 @@ pub enum LabelError {
         /// `host` or `analyst`.
         field: &'static str,
     },
+    /// More than a line may have.
+    #[error("the line has more than {MOST_LINE} bytes")]
+    Long,
     /// There are too many hosts already.
     #[error("{MOST_HOSTS} hosts have labels already: this one's do not count")]
     Hosts,
@@ -104,22 +153,7 @@ pub(super) struct Labels {
 impl Labels {
     /// Takes one line.
     pub fn add(&mut self, model: &Model, text: &[u8]) -> Result<(), LabelError> {
-        let line: Line =
-            serde_json::from_slice(text).map_err(|error| LabelError::Json(error.to_string()))?;
-        let Story {
-            process,
-            command,
-            session,
-            ..
-        } = &line.story;
-        if process.is_none() && command.is_none() && session.is_empty() {
-            return Err(LabelError::Empty);
-        }
-        for (field, name) in [("host", &line.host), ("analyst", &line.analyst)] {
-            if !is_name(name) {
-                return Err(LabelError::Name { field });
-            }
-        }
+        let line = LabelledStory::from_json(text)?;
         let stories = self.hosts.get(&line.host).copied();
         if stories.is_none() && self.hosts.len() >= MOST_HOSTS {
             return Err(LabelError::Hosts);
