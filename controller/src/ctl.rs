@@ -7,8 +7,10 @@ mod approvals;
 pub mod args;
 pub mod client;
 mod error;
+mod history;
 mod hosts;
 mod incidents;
+mod labels;
 mod model;
 mod orders;
 mod policy;
@@ -38,8 +40,8 @@ pub async fn run(cli: &Cli) -> Result<Answer, CtlError> {
     let client = &Client::new(&cli.connection);
     match &cli.command {
         Command::Hosts => hosts::list(client).await,
-        Command::Incidents { id: None } => incidents::list(client).await,
-        Command::Incidents { id: Some(id) } => incidents::tell(client, id).await,
+        Command::Incidents(wanted) => incidents::run(client, wanted).await,
+        Command::Labels(command) => labels::run(client, command).await,
         Command::Events { host, limit } => hosts::events(client, host.as_deref(), *limit).await,
         Command::Isolate { host, lease, order } => {
             orders::isolate(client, host, *lease, order).await

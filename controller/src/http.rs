@@ -13,6 +13,7 @@ mod audit;
 mod auth;
 mod body;
 mod console;
+mod detections;
 pub mod dto;
 mod events;
 mod gate;

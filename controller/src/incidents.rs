@@ -5,10 +5,11 @@ use cordon_analyst::{
     write_up,
 };
 use cordon_proto::record::{IsolationReport, IsolationState};
-use cordon_store::{Incident, IncidentStatus, IsolationRow};
+use cordon_store::{AnalystVerdict, Incident, IncidentStatus, IsolationRow};
 
 use crate::http::dto::{
-    self, DetectionView, HostName, IncidentRow, IncidentText, IncidentTexts, MeasureView,
+    self, AnalystVerdictView, DetectionView, HostName, IncidentRow, IncidentText, IncidentTexts,
+    MeasureView,
 };
 
 /// The analyst's words on an incident.
@@ -96,14 +97,23 @@ pub fn row(incident: &Incident) -> IncidentRow {
 pub fn whole(incident: Incident) -> dto::Incident {
     let words = worded(&incident);
     let row = row_with(&incident, &words);
+    let said = incident.analyst_verdicts;
     let detections = incident.detections.into_iter().map(|row| DetectionView {
+        key: row.key,
         at: row.at,
         detection: row.detection,
+        // Newest first, as in the store.
+        analyst_verdict: said
+            .iter()
+            .find(|said| said.covers(row.key))
+            .cloned()
+            .map(AnalystVerdictView::from),
     });
     dto::Incident {
         row,
         detections: detections.collect(),
         measures: words.measures.into_iter().map(MeasureView::from).collect(),
+        analyst_verdicts: said.into_iter().map(AnalystVerdictView::from).collect(),
     }
 }
 
@@ -128,7 +138,14 @@ fn row_with(incident: &Incident, words: &WriteUp) -> IncidentRow {
             en: text(&words.en),
             zh: text(&words.zh),
         },
+        analyst_verdict: said_of_all(incident).cloned().map(AnalystVerdictView::from),
     }
+}
+
+/// What was last said of the incident as a whole.
+fn said_of_all(incident: &Incident) -> Option<&AnalystVerdict> {
+    let mut said = incident.analyst_verdicts.iter();
+    said.find(|said| said.detection.is_none())
 }
 
 fn text(text: &Text) -> IncidentText {

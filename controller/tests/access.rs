@@ -25,6 +25,8 @@ const CASES: &[(&str, &str, &str)] = &[
     ("GET", "/approvals", "viewer"),
     ("GET", "/incidents", "viewer"),
     ("GET", "/incidents/{id}", "viewer"),
+    ("POST", "/incidents/{id}/verdict", "responder"),
+    ("GET", "/detections", "viewer"),
     ("GET", "/orders", "viewer"),
     ("GET", "/orders/{id}", "viewer"),
     ("GET", "/events", "viewer"),

@@ -26,6 +26,7 @@ export const steps = [
   ["is told when the news is old", seeStale],
   ["comes back after the session has ended", comeBack],
   ["reads it all in Chinese, in the dark, on a narrow screen", readInChinese],
+  ["says what the incident was", sayWhatItWas],
   ["releases the host by keyboard", release],
   ["sees the host open", seeOpen],
   ["isolates the host by hand", isolateByHand],
@@ -231,6 +232,24 @@ async function readInChinese(visit, { host }) {
   await visit.page.click('button[lang="en"]');
   await visit.page.setViewportSize({ width: 1280, height: 900 });
   await visit.page.emulateMedia({ colorScheme: "light" });
+}
+
+async function sayWhatItWas(visit, { host }) {
+  await incidentOf(visit, host);
+  await visit.sees("[data-said=nothing]");
+  await visit.page.click("[data-act=malicious]");
+  await visit.sees("dialog[open]");
+  await visit.audit("the question what it was");
+  assert.ok(await visit.page.isDisabled("dialog button[type=submit]"), "nothing is said without a reason");
+  await visit.page.click("dialog button[type=button]");
+  await visit.page.waitForSelector("dialog", { state: "detached" });
+  await give(visit, "malicious", { reason: REASON });
+  await visit.sees("[data-said=malicious]");
+  assert.ok((await visit.text("[data-label=malicious]")).includes(REASON), "the reason is shown as it was typed");
+  assert.equal(await visit.count(".incident-line .verdict-malicious"), 1, "the incident says so, too");
+  const { body } = await visit.call("GET", visit.page.url().replace(/^.*#/, ""));
+  assert.equal(body.status, "open", "nothing is closed by it");
+  await visit.audit("what people say");
 }
 
 const REASON = "end-to-end test: planned work <b>&</b>";

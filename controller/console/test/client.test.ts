@@ -52,6 +52,16 @@ describe("requests", () => {
     expect(JSON.parse(String(calls[4]!.init.body))).toEqual({ current: "old", new: "new" });
   });
 
+  it("says what an incident was, and up to which detection it was seen", async () => {
+    const { api, calls } = answering(json({}, 201), json({}, 201));
+    await api.judge("i/1", "benign", "the roll-out", { through: 9 });
+    await api.judge("i1", "malicious", "seen", { detection: 7 });
+    expect(calls[0]!.path).toBe("/api/v1/incidents/i%2F1/verdict");
+    expect(JSON.parse(String(calls[0]!.init.body))).toEqual({ label: "benign", reason: "the roll-out", through: 9 });
+    expect(JSON.parse(String(calls[1]!.init.body))).toEqual({ label: "malicious", reason: "seen", detection: 7 });
+    expect(calls[0]!.init.headers).toMatchObject({ "x-cordon-csrf": "1" });
+  });
+
   it("keeps an id within its part of the path", async () => {
     const { api, calls } = answering(json({}), json([]));
     await api.incident("../users?x=1#y");

@@ -2,12 +2,25 @@ import type { ReactElement } from "react";
 import { renderToStaticMarkup } from "react-dom/server";
 import { describe, expect, it } from "vitest";
 import { Api } from "../src/api/client";
-import type { Approval, Detection, Host, IncidentRow, IsolationReport, IsolationState, Order, Role, Story } from "../src/api/types";
+import type {
+  AnalystVerdict,
+  Approval,
+  Detection,
+  Host,
+  Incident,
+  IncidentRow,
+  IsolationReport,
+  IsolationState,
+  Order,
+  Role,
+  Story,
+} from "../src/api/types";
 import { LanguageProvider, type Language } from "../src/i18n";
 import { byConcern, needsAttention } from "../src/pages/fleet";
 import { lead } from "../src/pages/incident";
 import { byUrgency } from "../src/pages/incidents";
 import { Actions } from "../src/parts/actions";
+import { AnalystCard } from "../src/parts/analyst";
 import { ApprovalsCard } from "../src/parts/approvals";
 import { isShut } from "../src/parts/badges";
 import { Hostile } from "../src/parts/hostile";
@@ -108,6 +121,7 @@ const story: Story = {
 };
 
 const detection: Detection = {
+  key: 7,
   at: "2026-11-24T16:20:45Z",
   tree: "t",
   pid: 4127,
@@ -128,7 +142,35 @@ const detection: Detection = {
   policy_version: 3,
   decision: "isolate",
   decision_reason: "within the caps",
+  analyst_verdict: null,
 };
+
+function saying(more: Partial<AnalystVerdict> = {}): AnalystVerdict {
+  return { label: "benign", reason: "the roll-out", analyst: "kim", at: "2026-11-24T17:00:00Z", detection: null, ...more };
+}
+
+function incident(analyst_verdicts: AnalystVerdict[] = [], detections: Detection[] = [detection]): Incident {
+  const text = { title: "t", summary: "s", risk: "", advice: [] };
+  return {
+    id: "i1",
+    host: { id: "h1", name: "ep1" },
+    opened_at: "2026-11-24T16:20:45Z",
+    updated_at: "2026-11-24T16:20:45Z",
+    status: "open",
+    severity: "high",
+    title: "t",
+    summary: "s",
+    techniques: [],
+    tree: "t",
+    score: 0.98,
+    isolation: null,
+    text: { en: text, zh: text },
+    analyst_verdict: analyst_verdicts.find((said) => said.detection === null) ?? null,
+    detections,
+    measures: [],
+    analyst_verdicts,
+  };
+}
 
 describe("hostile text", () => {
   it("is shown, and is never markup", () => {
@@ -148,6 +190,7 @@ describe("hostile text", () => {
         report={report("confirmed", { reason: HOSTILE, probes: [{ target: HOSTILE, reached: false, expected: false }] })}
       />,
       <OrdersCard orders={[{ ...order, reason: HOSTILE, requested_by: HOSTILE }]} />,
+      <AnalystCard incident={incident([saying({ reason: HOSTILE, analyst: HOSTILE })])} picked={detection} onSaid={() => {}} />,
     ];
     for (const part of parts) {
       const shown = html(part, { language });
@@ -352,6 +395,40 @@ describe("what comes first", () => {
     });
     expect(lead([of("suspicious", 0.9), of("malicious", 0.8), of("malicious", 0.85)])?.verdict.score).toBe(0.85);
     expect(lead([])).toBeUndefined();
+  });
+});
+
+describe("what people say", () => {
+  const card = (whole: Incident, role: Role = "responder", language: Language = "en") =>
+    html(<AnalystCard incident={whole} picked={detection} onSaid={() => {}} />, { role, language });
+  const buttons = (shown: string) => [...shown.matchAll(/data-act="(\w+)"/g)].map((match) => match[1]);
+
+  it("may be said by a responder and those above, and by nobody else", () => {
+    for (const role of ["responder", "engineer", "admin"] as const) {
+      expect(buttons(card(incident(), role))).toEqual(["malicious", "benign"]);
+    }
+    for (const role of ["viewer", "auditor"] as Role[]) {
+      const shown = card(incident([saying()]), role);
+      expect(shown).not.toContain("<button");
+      expect(shown).toContain("the roll-out");
+    }
+  });
+
+  it("is shown with who, why and about what, the newest first", () => {
+    const other = { ...detection, key: 9 };
+    const said = [saying({ label: "malicious", reason: "seen again", detection: 9 }), saying(), saying({ detection: 3 })];
+    const shown = card(incident(said, [detection, other]));
+    expect(shown.indexOf("seen again")).toBeLessThan(shown.indexOf("the roll-out"));
+    for (const text of ["only detection 2", "all that was detected so far", "a detection that is not shown", "by kim"]) {
+      expect(shown).toContain(text);
+    }
+    expect(shown).toContain('data-said="malicious"');
+    expect(card(incident(said), "viewer", "zh")).toContain("由 kim 给出");
+  });
+
+  it("says so when nobody said anything, and how many older words there are", () => {
+    expect(card(incident())).toContain("Nobody said yet");
+    expect(card(incident(Array.from({ length: 22 }, () => saying())))).toContain("2 older words are not shown");
   });
 });
 

@@ -1,5 +1,8 @@
 //! The command line of `cordonctl`.
 
+mod analysis;
+mod times;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +12,10 @@ use cordon_proto::release::Challenge;
 use cordon_store::Role;
 
 use crate::http::access::parse_role;
+
+use times::{duration, lease};
+
+pub use analysis::{IncidentsArgs, IncidentsCommand, LabelsCommand, VerdictArgs};
 
 /// Where a controller keeps its site unless told otherwise.
 pub const DEFAULT_DATA: &str = "/var/lib/cordon-controller";
@@ -63,11 +70,11 @@ pub struct Connection {
 pub enum Command {
     /// List hosts.
     Hosts,
-    /// List incidents, or tell one in full.
-    Incidents {
-        /// The incident.
-        id: Option<String>,
-    },
+    /// List incidents, tell one in full, or say what one was.
+    Incidents(IncidentsArgs),
+    /// Stories of which somebody said what they were.
+    #[command(subcommand)]
+    Labels(LabelsCommand),
     /// List what hosts reported, newest first.
     Events {
         /// Only of this host, by name or id.
@@ -317,33 +324,6 @@ pub enum UserCommand {
     },
 }
 
-/// `90s`, `30m`, `4h`, `2d`, or seconds.
-fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no time: write 90s, 30m, 4h or 2d");
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = digits.parse().map_err(|_| wrong())?;
-    let seconds = number.checked_mul(unit).ok_or_else(wrong)?;
-    if seconds == 0 {
-        return Err(wrong());
-    }
-    Ok(Duration::from_secs(seconds))
-}
-
-/// A [`duration`], or zero for `none`.
-fn lease(text: &str) -> Result<Duration, String> {
-    if text == "none" {
-        return Ok(Duration::ZERO);
-    }
-    duration(text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -352,22 +332,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn times_are_read() {
-        for (text, seconds) in [
-            ("90s", 90),
-            ("90", 90),
-            ("30m", 1_800),
-            ("4h", 14_400),
-            ("2d", 172_800),
-        ] {
-            assert_eq!(duration(text).unwrap().as_secs(), seconds);
-        }
-        for bad in ["", "h", "4w", "-1h", "0s", "1.5h", "99999999999999999999d"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-        assert_eq!(lease("none").unwrap(), Duration::ZERO);
     }
 }

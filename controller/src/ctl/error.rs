@@ -23,6 +23,15 @@ pub enum CtlError {
         #[source]
         source: std::io::Error,
     },
+    /// A file that was to be made.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
     /// The data directory's settings.
     #[error("cannot find the controller by its data directory")]
     Config(#[from] crate::config::ConfigError),
@@ -99,7 +108,11 @@ impl CtlError {
     /// As `docs/controller.md` lists them.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Read { .. } | Self::Config(_) | Self::Document { .. } | Self::Answer { .. } => 1,
+            Self::Read { .. }
+            | Self::Write { .. }
+            | Self::Config(_)
+            | Self::Document { .. }
+            | Self::Answer { .. } => 1,
             Self::Usage(_) | Self::Pin(_) => 2,
             Self::Unreachable { .. } => 3,
             Self::Refused { .. } | Self::Host(_) => 4,

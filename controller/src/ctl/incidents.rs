@@ -1,14 +1,42 @@
-//! Incidents, in the analyst's words.
+//! Incidents, in the analyst's words, and what people say of them.
 
-use super::client::{Client, read};
+use cordon_analyst::clean::plain;
+use serde_json::json;
+
+use super::args::{IncidentsArgs, IncidentsCommand, VerdictArgs};
+use super::client::{Client, read, segment};
 use super::show::{Table, section, time};
 use super::{Answer, CtlError};
-use crate::http::dto::{Incident, IncidentRow};
-use cordon_analyst::clean::plain;
+use crate::http::dto::{AnalystVerdictView, DetectionView, Incident, IncidentRow};
 
 const MOST_CHARS: usize = 3_000;
+/// Of a process's path, in a list of detections.
+const MOST_EXE_CHARS: usize = 160;
 
-pub(super) async fn list(client: &Client<'_>) -> Result<Answer, CtlError> {
+pub(super) async fn run(client: &Client<'_>, wanted: &IncidentsArgs) -> Result<Answer, CtlError> {
+    match (&wanted.command, &wanted.id) {
+        (Some(IncidentsCommand::Verdict(said)), _) => judge(client, said).await,
+        (None, Some(id)) => tell(client, id).await,
+        (None, None) => list(client).await,
+    }
+}
+
+/// What somebody says of an incident.
+async fn judge(client: &Client<'_>, said: &VerdictArgs) -> Result<Answer, CtlError> {
+    let path = format!("/incidents/{}/verdict", segment(&said.id));
+    let body = json!({
+        "label": said.label(), "reason": said.reason, "detection": said.detection,
+    });
+    let json = client.post(&path, &body).await?;
+    let kept: AnalystVerdictView = read(&path, &json)?;
+    let text = format!(
+        "{}\nThe incident stays as it is; `cordonctl labels export` writes what may be learned from.\n",
+        in_words(&kept)
+    );
+    Ok(Answer { json, text })
+}
+
+async fn list(client: &Client<'_>) -> Result<Answer, CtlError> {
     let json = client.get("/incidents").await?;
     let incidents: Vec<IncidentRow> = read("/incidents", &json)?;
     let mut table = Table::new(
@@ -31,8 +59,8 @@ pub(super) async fn list(client: &Client<'_>) -> Result<Answer, CtlError> {
     })
 }
 
-pub(super) async fn tell(client: &Client<'_>, id: &str) -> Result<Answer, CtlError> {
-    let path = format!("/incidents/{}", super::client::segment(id));
+async fn tell(client: &Client<'_>, id: &str) -> Result<Answer, CtlError> {
+    let path = format!("/incidents/{}", segment(id));
     let json = client.get(&path).await?;
     let incident: Incident = read(&path, &json)?;
     Ok(Answer {
@@ -69,11 +97,56 @@ fn story(incident: &Incident) -> String {
     if !images.is_empty() {
         text.push_str(&section("Images, by SHA-256", &images));
     }
+    let detections: Vec<String> = incident.detections.iter().map(detection).collect();
+    if !detections.is_empty() {
+        text.push_str(&section("Detections, by number", &detections));
+    }
+    let said: Vec<String> = incident.analyst_verdicts.iter().map(in_words).collect();
+    if !said.is_empty() {
+        text.push_str(&section("What people say of it, newest first", &said));
+    }
     text.push_str(&section("Measures taken", measures));
     if !advice.is_empty() {
         text.push_str(&section("What to do next", &advice));
     }
     text
+}
+
+/// One detection, by the number that commands name it by.
+fn detection(seen: &DetectionView) -> String {
+    let process = seen.detection.story.process.as_ref();
+    let exe = process.map_or("shell text", |process| process.exe.as_str());
+    let verdict = serde_json::to_value(seen.detection.verdict.verdict);
+    let verdict = verdict
+        .ok()
+        .and_then(|word| Some(word.as_str()?.to_owned()));
+    let said = seen.analyst_verdict.as_ref();
+    let said = said.map_or_else(String::new, |said| {
+        format!("; {} says: {}", said.analyst, said.label.name())
+    });
+    let words = format!(
+        "{}  {}  {} {:.2}  {}{said}",
+        seen.key,
+        time(seen.at),
+        verdict.unwrap_or_default(),
+        seen.detection.verdict.score,
+        plain(exe, MOST_EXE_CHARS),
+    );
+    plain(&words, MOST_CHARS)
+}
+
+/// What somebody said, in one line.
+fn in_words(said: &AnalystVerdictView) -> String {
+    let about = said.detection;
+    let about = about.map_or_else(String::new, |key| format!(" of detection {key}"));
+    let words = format!(
+        "{}  {}{about}, by {}: {}",
+        time(said.at),
+        said.label.name(),
+        said.analyst,
+        said.reason
+    );
+    plain(&words, MOST_CHARS)
 }
 
 /// Each image that was judged, once.

@@ -85,6 +85,8 @@ pub const TABLE: &[(Method, &str, Need)] = &[
     (Method::Get, "/approvals", VIEWER),
     (Method::Get, "/incidents", VIEWER),
     (Method::Get, "/incidents/{id}", VIEWER),
+    (Method::Post, "/incidents/{id}/verdict", RESPONDER),
+    (Method::Get, "/detections", VIEWER),
     (Method::Get, "/orders", VIEWER),
     (Method::Get, "/orders/{id}", VIEWER),
     (Method::Get, "/events", VIEWER),

@@ -9,8 +9,8 @@ use cordon_proto::envelope::MAX_ENVELOPE_BYTES;
 
 use super::access::{Method, need};
 use super::{
-    AppState, accounts, approvals, audit, auth, events, gate, hosts, incidents, no_such_route,
-    openapi, orders, policies, tokens,
+    AppState, accounts, approvals, audit, auth, detections, events, gate, hosts, incidents,
+    no_such_route, openapi, orders, policies, tokens,
 };
 
 /// Routes and the paths that they were given, so that a test can hold both against the table.
@@ -64,6 +64,8 @@ pub fn routes(app: &AppState) -> Routes {
         .get("/approvals", approvals::list)
         .get("/incidents", incidents::list)
         .get("/incidents/{id}", incidents::one)
+        .post("/incidents/{id}/verdict", incidents::judge)
+        .get("/detections", detections::list)
         .get("/orders", orders::list)
         .get("/orders/{id}", orders::one)
         .get("/events", events::list)

@@ -11,7 +11,7 @@ use cordon_proto::id::{HostId, IncidentId, IsolationId, OrderId, ProposalId};
 use cordon_proto::order::OrderState;
 use cordon_proto::policy::Policy;
 use cordon_proto::record::{Detection, IsolationReport, Proposal};
-use cordon_store::{HostRef, Role};
+use cordon_store::{AnalystVerdict, HostRef, Label, Role};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -190,11 +190,61 @@ pub struct IncidentRow {
     pub isolation: Option<IsolationReport>,
     /// Title, summary, risk and advice in both languages.
     pub text: IncidentTexts,
+    /// What was last said of it as a whole.
+    pub analyst_verdict: Option<AnalystVerdictView>,
+}
+
+/// What somebody said of an incident or of one detection. It changes neither status nor severity.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AnalystVerdictView {
+    /// `malicious` or `benign`.
+    #[schema(value_type = String)]
+    pub label: Label,
+    /// Why, in the analyst's words.
+    pub reason: String,
+    /// The account.
+    pub analyst: String,
+    /// When.
+    #[schema(value_type = String)]
+    pub at: Timestamp,
+    /// The `key` of the one detection that it is about; absent: those that had come by then.
+    pub detection: Option<i64>,
+}
+
+impl From<AnalystVerdict> for AnalystVerdictView {
+    fn from(said: AnalystVerdict) -> Self {
+        Self {
+            label: said.label,
+            reason: said.reason,
+            analyst: said.analyst,
+            at: said.said_at,
+            detection: said.detection,
+        }
+    }
+}
+
+/// What somebody says of an incident.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AnalystVerdictRequest {
+    /// `malicious` or `benign`.
+    #[schema(value_type = String)]
+    pub label: Label,
+    /// Kept beside it, and in the audit trail.
+    pub reason: String,
+    /// The `key` of one detection; absent: the incident as a whole.
+    #[serde(default)]
+    pub detection: Option<i64>,
+    /// The greatest `key` among the detections that were shown; later ones are not meant. Absent: all that there are.
+    #[serde(default)]
+    pub through: Option<i64>,
 }
 
 /// One detection of an incident.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct DetectionView {
+    /// Names it.
+    pub key: i64,
     /// Host's wall clock.
     #[schema(value_type = String)]
     pub at: Timestamp,
@@ -202,6 +252,26 @@ pub struct DetectionView {
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub detection: Detection,
+    /// The newest word of a person that covers it.
+    pub analyst_verdict: Option<AnalystVerdictView>,
+}
+
+/// One detection with where and when it was: the history that rules are tried on.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct StoredDetection {
+    /// The host.
+    pub host: HostName,
+    /// Its group.
+    pub group: String,
+    /// The incident.
+    #[schema(value_type = String)]
+    pub incident: IncidentId,
+    /// When the controller committed it.
+    #[schema(value_type = String)]
+    pub received_at: Timestamp,
+    /// The rest.
+    #[serde(flatten)]
+    pub seen: DetectionView,
 }
 
 /// One thing that was done.
@@ -236,6 +306,8 @@ pub struct Incident {
     pub detections: Vec<DetectionView>,
     /// What was done, oldest first.
     pub measures: Vec<MeasureView>,
+    /// What people said of it and its detections, newest first.
+    pub analyst_verdicts: Vec<AnalystVerdictView>,
 }
 
 /// Why and for how long a host is to be cut off.

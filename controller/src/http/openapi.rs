@@ -8,8 +8,8 @@ use utoipa::openapi::security::{
 };
 
 use super::{
-    accounts, approvals, audit, auth, dto, events, gate, hosts, incidents, orders, policies,
-    problem, tokens,
+    accounts, approvals, audit, auth, detections, dto, events, gate, hosts, incidents, orders,
+    policies, problem, tokens,
 };
 
 #[derive(OpenApi)]
@@ -35,6 +35,8 @@ use super::{
         approvals::refuse,
         incidents::list,
         incidents::one,
+        incidents::judge,
+        detections::list,
         orders::list,
         orders::one,
         events::list,
@@ -52,6 +54,7 @@ use super::{
         dto::Peers,
         dto::Incident,
         dto::IncidentRow,
+        dto::StoredDetection,
         dto::Order,
         dto::Approval,
         dto::Event

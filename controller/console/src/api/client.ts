@@ -1,5 +1,5 @@
 import { controllerClock } from "../clock";
-import type { Approval, EventRow, Host, Incident, IncidentRow, Me, Order } from "./types";
+import type { AnalystVerdict, Approval, EventRow, Host, Incident, IncidentRow, Label, Me, Order } from "./types";
 
 /** What the controller answered instead of the thing asked for: RFC 9457, or no answer at all. */
 export class ApiError extends Error {
@@ -33,6 +33,9 @@ export class Api {
   host = (id: string) => this.get<Host>(`/hosts/${encodeURIComponent(id)}`);
   incidents = () => this.list<IncidentRow>("/incidents");
   incident = (id: string) => this.get<Incident>(`/incidents/${encodeURIComponent(id)}`);
+  /** Of one detection, or of those up to the last that was shown. */
+  judge = (incident: string, label: Label, reason: string, about: { detection: number } | { through: number }) =>
+    this.post<AnalystVerdict>(`/incidents/${encodeURIComponent(incident)}/verdict`, { label, reason, ...about });
   approvals = () => this.list<Approval>("/approvals");
   approve = (host: string, proposal: string, reason: string) =>
     this.post<Order>(`/hosts/${encodeURIComponent(host)}/approve`, { proposal, reason });

@@ -109,7 +109,21 @@ export interface Verdict {
   micros: number;
 }
 
+/** What a person calls a story. */
+export type Label = "malicious" | "benign";
+
+export interface AnalystVerdict {
+  label: Label;
+  reason: string;
+  analyst: string;
+  at: string;
+  /** The `key` of the one detection that it is about; null: those that had come by then. */
+  detection: number | null;
+}
+
 export interface Detection {
+  /** Grows with the order of arrival; names it. */
+  key: number;
   at: string;
   tree: string;
   pid: number;
@@ -121,6 +135,8 @@ export interface Detection {
   /** The same in Chinese; agents of before told it in English only. */
   decision_reason_zh?: string;
   exe_sha256?: string;
+  /** The newest word of a person that covers it. */
+  analyst_verdict: AnalystVerdict | null;
 }
 
 export interface IncidentText {
@@ -151,11 +167,15 @@ export interface IncidentRow {
   score: number | null;
   isolation: IsolationReport | null;
   text: { en: IncidentText; zh: IncidentText };
+  /** What was last said of it as a whole. */
+  analyst_verdict: AnalystVerdict | null;
 }
 
 export interface Incident extends IncidentRow {
   detections: Detection[];
   measures: Measure[];
+  /** Newest first. */
+  analyst_verdicts: AnalystVerdict[];
 }
 
 export type AfterTime = "nothing" | "act";

@@ -3,8 +3,9 @@ import { usePoll } from "../api/poll";
 import type { Approval, Detection, Host, Incident, Order } from "../api/types";
 import { useLanguage } from "../i18n";
 import { Actions } from "../parts/actions";
+import { AnalystCard } from "../parts/analyst";
 import { ApprovalsCard } from "../parts/approvals";
-import { IsolationBadge, isShut, OnlineBadge, SeverityBadge } from "../parts/badges";
+import { AnalystBadge, IsolationBadge, isShut, OnlineBadge, SeverityBadge } from "../parts/badges";
 import { Evidence } from "../parts/evidence";
 import { Hostile } from "../parts/hostile";
 import { IsolationCard, Lease } from "../parts/isolation";
@@ -110,6 +111,7 @@ function Whole({ incident, host, orders, approvals, refresh }: Known & { refresh
         </div>
         <div>
           <IsolationCard host={host} report={isolation} />
+          <AnalystCard incident={incident} picked={detection} onSaid={refresh} />
           <TimelineCard incident={incident} />
           <OrdersCard orders={orders} />
         </div>
@@ -127,6 +129,7 @@ function Head({ incident, host, orders, title, refresh }: Omit<Known, "approvals
         <div className="incident-line">
           <SeverityBadge severity={incident.severity} />
           <span className="badge">{tv("status", incident.status)}</span>
+          {incident.analyst_verdict && <AnalystBadge said={incident.analyst_verdict} />}
           <a href={link.host(host.id)}>
             <Hostile text={host.name} />
           </a>

@@ -3,7 +3,7 @@ import { usePoll } from "../api/poll";
 import type { Host, IncidentRow } from "../api/types";
 import { useLanguage } from "../i18n";
 import { ApprovalsCard } from "../parts/approvals";
-import { IsolationBadge, SeverityBadge } from "../parts/badges";
+import { AnalystBadge, IsolationBadge, SeverityBadge } from "../parts/badges";
 import { Hostile } from "../parts/hostile";
 import { Live, LiveMark } from "../parts/live";
 import { Ago } from "../parts/time";
@@ -137,7 +137,8 @@ function Row({ incident, host, ofOneHost }: { incident: IncidentRow; host: Host 
       <th scope="row" className="title">
         <a href={link.incident(incident.id)}>
           <Hostile text={incident.text[language].title} limit={MAX_IN_ROW} />
-        </a>
+        </a>{" "}
+        {incident.analyst_verdict && <AnalystBadge said={incident.analyst_verdict} />}
       </th>
       <td>
         {host ? <IsolationBadge report={host.isolation} /> : t("host.unknown")}

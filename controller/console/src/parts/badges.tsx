@@ -1,4 +1,4 @@
-import type { Host, IsolationReport, Severity, VerdictKind } from "../api/types";
+import type { AnalystVerdict, Host, IsolationReport, Severity, VerdictKind } from "../api/types";
 import { useLanguage } from "../i18n";
 
 const LEVELS: Record<Severity, number> = { low: 1, medium: 2, high: 3, critical: 4 };
@@ -31,6 +31,12 @@ export function SeverityBadge({ severity }: { severity: Severity }) {
 export function VerdictBadge({ verdict }: { verdict: VerdictKind }) {
   const { tv } = useLanguage();
   return <span className={`badge verdict-${verdict}`}>{tv("verdict", verdict)}</span>;
+}
+
+/** What a person called it, beside what the judge did. */
+export function AnalystBadge({ said }: { said: AnalystVerdict }) {
+  const { t, tv } = useLanguage();
+  return <span className={`badge verdict-${said.label}`}>{t("analyst.badge", { label: tv("verdict", said.label) })}</span>;
 }
 
 export function isShut(report: IsolationReport | null): boolean {

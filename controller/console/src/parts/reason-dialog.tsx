@@ -1,10 +1,9 @@
 import { useEffect, useId, useRef, useState, type FormEvent, type ReactNode } from "react";
 import { ApiError } from "../api/client";
-import type { Order } from "../api/types";
 import { useLanguage } from "../i18n";
 import { useWhy } from "./live";
 
-interface Props {
+interface Props<Sent> {
   title: string;
   note: string;
   button: string;
@@ -13,19 +12,22 @@ interface Props {
   offline: boolean;
   /** Without it nothing can be sent. */
   needsReason?: boolean;
-  /** What else the order needs. */
+  /** Where the reason goes; of an order unless said. */
+  hint?: string;
+  /** What else has to be known. */
   children?: ReactNode;
-  send: (reason: string) => Promise<Order>;
-  /** With the order that was sent, if one was. */
-  onDone: (order: Order | undefined) => void;
+  send: (reason: string) => Promise<Sent>;
+  /** With what the controller made of it, if it was sent. */
+  onDone: (sent: Sent | undefined) => void;
 }
 
-/** Asks why, and sends an order. */
-export function ReasonDialog({ title, note, button, tone, offline, needsReason = true, children, send, onDone }: Props) {
+/** Asks why, and sends an order, or what somebody says of an incident. */
+export function ReasonDialog<Sent>(props: Props<Sent>) {
+  const { title, note, button, tone, offline, needsReason = true, hint, children, send, onDone } = props;
   const { t } = useLanguage();
   const why = useWhy();
   const dialog = useRef<HTMLDialogElement>(null);
-  const ordered = useRef<Order | undefined>(undefined);
+  const sent = useRef<Sent | undefined>(undefined);
   const [reason, setReason] = useState("");
   const [sending, setSending] = useState(false);
   const [failure, setFailure] = useState<string | undefined>();
@@ -40,7 +42,7 @@ export function ReasonDialog({ title, note, button, tone, offline, needsReason =
     setSending(true);
     setFailure(undefined);
     try {
-      ordered.current = await send(reason.trim());
+      sent.current = await send(reason.trim());
       dialog.current?.close(); // closing, not removing, gives the focus back to the button
     } catch (error) {
       setFailure(error instanceof ApiError ? why(error) : String(error));
@@ -49,7 +51,7 @@ export function ReasonDialog({ title, note, button, tone, offline, needsReason =
   }
 
   return (
-    <dialog ref={dialog} aria-labelledby={ids.title} aria-describedby={ids.note} onClose={() => onDone(ordered.current)}>
+    <dialog ref={dialog} aria-labelledby={ids.title} aria-describedby={ids.note} onClose={() => onDone(sent.current)}>
       <form onSubmit={(event) => void submit(event)}>
         <h2 id={ids.title}>{title}</h2>
         <p id={ids.note}>{note}</p>
@@ -66,7 +68,7 @@ export function ReasonDialog({ title, note, button, tone, offline, needsReason =
           onChange={(event) => setReason(event.target.value)}
         />
         <p id={ids.hint} className="quiet">
-          {t("act.reasonNote")}
+          {hint ?? t("act.reasonNote")}
         </p>
         {children}
         {failure && (
