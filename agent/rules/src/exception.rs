@@ -152,6 +152,11 @@ impl Exceptions {
         Ok(())
     }
 
+    /// Those that count, in the order in which they were read.
+    pub fn list(&self) -> &[Exception] {
+        &self.list
+    }
+
     /// What of the files does not count, and why; at most 1,000 of them.
     pub fn problems(&self) -> &[Problem] {
         self.problems.listed()
@@ -192,7 +197,8 @@ impl Exception {
         &self.form
     }
 
-    fn is_in_force(&self, now: Timestamp) -> bool {
+    /// Whether its time has come and is not over.
+    pub fn is_in_force(&self, now: Timestamp) -> bool {
         self.form.created <= now && now < self.form.expires
     }
 

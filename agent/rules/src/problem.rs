@@ -11,6 +11,17 @@ pub enum ProblemKind {
     Duplicate,
 }
 
+impl ProblemKind {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Broken => "broken",
+            Self::Unsupported => "unsupported",
+            Self::Duplicate => "duplicate",
+        }
+    }
+}
+
 /// One rule, indicator or exception that does not count, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -91,12 +102,7 @@ impl std::fmt::Display for Problem {
         if !name.is_empty() {
             write!(f, ", {name}")?;
         }
-        let kind = match kind {
-            ProblemKind::Broken => "broken",
-            ProblemKind::Unsupported => "unsupported",
-            ProblemKind::Duplicate => "duplicate",
-        };
-        write!(f, ": {kind}: {why}")
+        write!(f, ": {}: {why}", kind.name())
     }
 }
 

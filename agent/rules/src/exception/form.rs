@@ -1,7 +1,7 @@
 //! How an exception is written, and what makes one acceptable.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Subject, longest};
 use crate::ioc::{self, unhex};
@@ -12,7 +12,7 @@ const MOST_ARGUMENTS: usize = 1024;
 
 /// An exception as JSON. An unknown key is an error: left out, the exception would reach further than its
 /// author said.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Form {
     /// Names it; each id once.
@@ -33,7 +33,7 @@ pub struct Form {
 }
 
 /// What something is an exception of.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// The rule with this id.
@@ -45,27 +45,34 @@ pub enum Scope {
 }
 
 /// Conditions; all that are there must hold, and there is `exe` or `sha256` among them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct When {
     /// Path of the image.
+    #[serde(skip_serializing_if = "Option::is_none")]
     exe: Option<Matcher>,
     /// All arguments, in order, the name first.
+    #[serde(skip_serializing_if = "Option::is_none")]
     argv: Option<Vec<String>>,
     /// SHA-256 of the image, hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sha256: Option<String>,
     /// Real uid.
+    #[serde(skip_serializing_if = "Option::is_none")]
     uid: Option<u32>,
     /// Path of the parent's image.
+    #[serde(skip_serializing_if = "Option::is_none")]
     parent: Option<Matcher>,
     /// Id of the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<String>,
     /// The host's group.
+    #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<String>,
 }
 
 /// How a path is compared.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     untagged,
     expecting = "exe or parent is neither a path nor one {\"glob\": PATTERN}"
@@ -78,7 +85,7 @@ pub(super) enum Matcher {
 }
 
 /// A pattern of a path.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Glob {
     glob: String,
