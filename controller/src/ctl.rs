@@ -7,17 +7,22 @@ mod approvals;
 pub mod args;
 pub mod client;
 mod error;
+mod exceptions;
+mod files;
 mod history;
 mod hosts;
 mod incidents;
+mod ioc;
 mod labels;
 mod model;
 mod orders;
 mod policy;
 mod release;
+mod rules;
 mod show;
 mod tokens;
 mod trail;
+mod tried;
 pub mod trust;
 
 use serde_json::Value;
@@ -27,6 +32,7 @@ use client::Client;
 pub use error::CtlError;
 
 /// What a command has to say.
+#[derive(Debug)]
 pub struct Answer {
     /// For programs.
     pub json: Value,
@@ -42,6 +48,9 @@ pub async fn run(cli: &Cli) -> Result<Answer, CtlError> {
         Command::Hosts => hosts::list(client).await,
         Command::Incidents(wanted) => incidents::run(client, wanted).await,
         Command::Labels(command) => labels::run(client, command).await,
+        Command::Rules(command) => rules::run(client, command).await,
+        Command::Ioc(command) => ioc::run(client, command).await,
+        Command::Exception(command) => exceptions::run(client, command).await,
         Command::Events { host, limit } => hosts::events(client, host.as_deref(), *limit).await,
         Command::Isolate { host, lease, order } => {
             orders::isolate(client, host, *lease, order).await

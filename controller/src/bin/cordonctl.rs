@@ -5,16 +5,25 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use cordon_controller::ctl::{self, args::Cli};
+use cordon_controller::ctl::{self, Answer, args::Cli};
 use cordon_controller::http::problem::chain;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
+    let tell = |answer: &Answer| {
+        if cli.json {
+            print(&format!("{}\n", answer.json))
+        } else {
+            print(&answer.text)
+        }
+    };
     match ctl::run(&cli).await {
-        Ok(answer) if cli.json => print(&format!("{}\n", answer.json)),
-        Ok(answer) => print(&answer.text),
+        Ok(answer) => tell(&answer),
         Err(error) => {
+            if let Some(answer) = error.answer() {
+                tell(answer);
+            }
             eprintln!("cordonctl: {}", chain(&error));
             ExitCode::from(error.exit_code())
         }

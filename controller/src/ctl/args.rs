@@ -1,6 +1,7 @@
 //! The command line of `cordonctl`.
 
 mod analysis;
+mod rules;
 mod times;
 
 use std::path::PathBuf;
@@ -16,6 +17,9 @@ use crate::http::access::parse_role;
 use times::{duration, lease};
 
 pub use analysis::{IncidentsArgs, IncidentsCommand, LabelsCommand, VerdictArgs};
+pub use rules::{
+    Condition, ExceptionCommand, HistoryArgs, IocCommand, ProposeArgs, Reach, RulesCommand, TryArgs,
+};
 
 /// Where a controller keeps its site unless told otherwise.
 pub const DEFAULT_DATA: &str = "/var/lib/cordon-controller";
@@ -25,7 +29,7 @@ pub const DEFAULT_DATA: &str = "/var/lib/cordon-controller";
 /// Exit codes: 0 done; 1 a file or an answer cannot be used; 2 the command line is wrong;
 /// 3 the controller cannot be reached or is not the pinned one; 4 the controller refused;
 /// 5 the order failed, was refused or expired; 6 still not done when --wait ended;
-/// 7 the audit trail was tampered with.
+/// 7 the audit trail was tampered with; 8 the exception would hide what people called malicious.
 #[derive(Debug, Parser)]
 #[command(name = "cordonctl", version)]
 pub struct Cli {
@@ -75,6 +79,15 @@ pub enum Command {
     /// Stories of which somebody said what they were.
     #[command(subcommand)]
     Labels(LabelsCommand),
+    /// Sigma rules, checked and tried before hosts have them.
+    #[command(subcommand)]
+    Rules(RulesCommand),
+    /// Indicators, checked and tried before hosts have them.
+    #[command(subcommand)]
+    Ioc(IocCommand),
+    /// Exceptions from rules, indicators and the model.
+    #[command(subcommand)]
+    Exception(ExceptionCommand),
     /// List what hosts reported, newest first.
     Events {
         /// Only of this host, by name or id.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cordon_proto::order::OrderState;
 
+use super::Answer;
 use super::orders::state_name;
 use super::trust::PinError;
 
@@ -99,6 +100,26 @@ pub enum CtlError {
         /// How long it was waited for.
         waited: Duration,
     },
+    /// Files with mistakes in them; what else was found is told.
+    #[error("{count} {what} are broken and do not count")]
+    Faulty {
+        /// How many mistakes.
+        count: usize,
+        /// In what.
+        what: &'static str,
+        /// What is told all the same.
+        answer: Box<Answer>,
+    },
+    /// An exception of what people called malicious.
+    #[error(
+        "nothing was written: the exception would have hidden {count} stories that people called malicious; make it narrower, or give --force\n  {named}"
+    )]
+    Hides {
+        /// How many.
+        count: u64,
+        /// The first of them, a line each.
+        named: String,
+    },
     /// The audit trail was changed or cut.
     #[error("audit trail does not hold: {0}")]
     Audit(String),
@@ -112,13 +133,23 @@ impl CtlError {
             | Self::Write { .. }
             | Self::Config(_)
             | Self::Document { .. }
-            | Self::Answer { .. } => 1,
+            | Self::Answer { .. }
+            | Self::Faulty { .. } => 1,
             Self::Usage(_) | Self::Pin(_) => 2,
             Self::Unreachable { .. } => 3,
             Self::Refused { .. } | Self::Host(_) => 4,
             Self::Order { .. } => 5,
             Self::Timeout { .. } => 6,
             Self::Audit(_) => 7,
+            Self::Hides { .. } => 8,
+        }
+    }
+
+    /// What is told before the error is.
+    pub fn answer(&self) -> Option<&Answer> {
+        match self {
+            Self::Faulty { answer, .. } => Some(answer),
+            _ => None,
         }
     }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::CtlError;
+use super::args::HistoryArgs;
 use super::client::{Client, read};
 use crate::http::dto::StoredDetection;
 
@@ -96,6 +97,16 @@ async fn page(
 }
 
 impl Bounds {
+    /// As the command line has them.
+    pub fn of(args: &HistoryArgs) -> Self {
+        Self {
+            labelled: false,
+            since: Some(args.since),
+            most: Some(args.most),
+            time: Some(args.time_limit),
+        }
+    }
+
     fn met(&self, stories: u64, took: Duration) -> Option<String> {
         if self.most.is_some_and(|most| stories >= most) {
             return Some(format!(

@@ -38,6 +38,11 @@ pub(super) fn since(text: &str) -> Result<Timestamp, String> {
     moment(text, "so long ago", Timestamp::checked_sub)
 }
 
+/// A moment: a date (its first second, UTC), a time with its zone, or for so long.
+pub(super) fn until(text: &str) -> Result<Timestamp, String> {
+    moment(text, "for how long", Timestamp::checked_add)
+}
+
 fn moment(
     text: &str,
     what: &str,
@@ -86,6 +91,9 @@ mod tests {
         }
         let hour_ago = Timestamp::now().duration_since(since("1h").unwrap());
         assert!((3_590..3_610).contains(&hour_ago.as_secs()));
+        let in_an_hour = until("1h").unwrap().duration_since(Timestamp::now());
+        assert!((3_590..3_610).contains(&in_an_hour.as_secs()));
+        assert_eq!(until("2026-11-01").unwrap(), wanted);
         for bad in ["", "yesterday", "2026-13-01", "-1h", "999999999999d"] {
             let why = since(bad).unwrap_err();
             assert!(why.contains("is no time"), "{why}");
