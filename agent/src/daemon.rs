@@ -157,7 +157,12 @@ async fn serve(
     let (hands, outcomes) = Hands::start(containment)?;
     let kin = Arc::new(OnceLock::new());
     let stopper = Stopper::start(&config.state_dir, recorder.clone(), Arc::clone(&kin))?;
-    let prevention = Prevention::start(recorder.clone(), stopper.clone(), Arc::clone(&counts))?;
+    let prevention = Prevention::start(
+        recorder.clone(),
+        stopper.clone(),
+        Arc::clone(&counts),
+        facts.clone(),
+    )?;
     let blocker = Blocker::start(Blocks::open(&config.state_dir)?, recorder.clone())?;
     let pins = Arc::new(Pins::load(&config.state_dir, &identity.controller));
     let (presence, presence_seen) = watch::channel(Presence::default());

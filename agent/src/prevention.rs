@@ -8,7 +8,9 @@
 //! Nobody is asked in the kernel's way, by fanotify's permission events: an agent that hangs would hang every start of
 //! every program, and its owner with it.
 
+mod detection;
 mod listed;
+mod told;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,23 +18,22 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use cordon_behavior::event::{FileIdentity, Listed};
+use cordon_behavior::story::Process;
 use cordon_contain::{HeldProcess, Stopped, Tree};
 use cordon_proto::policy::Policy;
 use cordon_proto::record::{LossReport, PolicyReport, RecordBody, StopAct, StoppedProcess};
 use cordon_sensor::{Event, EventBody, ExecGate, NoDigest, ProcessKey};
 
+use crate::host::HostFacts;
 use crate::judging::Counts;
-use crate::recent::Recent;
 use crate::recorder::Recorder;
 use crate::stopping::{StopJob, Stopper, report, tell};
+use detection::{Fate, WhyNot, detection, process_of};
 use listed::Programs;
+use told::Reports;
 
 /// Starts that wait to be looked at; more are counted. Those that are held are never left out.
 const MOST_WAITING: usize = 1024;
-/// Programs whose last report is remembered.
-const REMEMBERED: usize = 256;
-/// A program that is started again and again is reported at once, and then this often.
-const REPORT_EVERY: Duration = Duration::from_mins(1);
 /// How long a killed process may take to end.
 const END: Duration = Duration::from_secs(1);
 /// How long a digest is waited for while too much is hashed, and how often it is asked for.
@@ -60,6 +61,7 @@ struct Started {
     process: ProcessKey,
     exe: String,
     identity: Option<FileIdentity>,
+    image: Process,
     listed: Option<Listed>,
     /// It was there before the sensor.
     snapshot: bool,
@@ -72,6 +74,7 @@ impl Prevention {
         recorder: Recorder,
         stopper: Stopper,
         counts: Arc<Counts>,
+        facts: HostFacts,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
         let way = Self {
@@ -86,7 +89,7 @@ impl Prevention {
             counts,
             gate: None,
             programs: Programs::default(),
-            told: Recent::new(REMEMBERED),
+            told: Reports::new(facts),
             waiting: Arc::clone(&way.waiting),
             unseen: Arc::clone(&way.unseen),
         };
@@ -127,6 +130,7 @@ impl Prevention {
             process: event.process,
             exe: exec.exe.clone(),
             identity: exec.identity,
+            image: process_of(exec),
             listed: exec.listed,
             snapshot: exec.snapshot,
             mono_ns: event.mono_ns,
@@ -148,15 +152,9 @@ struct Worker {
     /// None before the sensor has started, and where it has no gate.
     gate: Option<Box<ExecGate>>,
     programs: Programs,
-    told: Recent<String, Told>,
+    told: Reports,
     waiting: Arc<AtomicUsize>,
     unseen: Arc<AtomicUsize>,
-}
-
-/// When a program was last reported, and how often it was started since.
-struct Told {
-    at: Instant,
-    since: u64,
 }
 
 impl Worker {
@@ -215,7 +213,7 @@ impl Worker {
         }
         match started.listed {
             Some(Listed::Killed) => self.killed(started, "the policy lists it"),
-            Some(Listed::Told) => self.spared(started, self.programs.why_not()),
+            Some(Listed::Told) => self.runs(started),
             Some(Listed::Held) => self.decide(started),
             None if started.snapshot => {
                 if self.programs.has_length(started.identity.as_ref())
@@ -243,12 +241,13 @@ impl Worker {
             self.know(started, true);
             self.killed(started, "the policy lists its content");
         } else if is_listed {
-            self.spared(started, self.programs.why_not());
+            self.runs(started);
         } else if let Err(why) = digest {
-            self.spared(
-                started,
-                &format!("its content could not be compared: {why}"),
-            );
+            let why = format!("its content could not be compared: {why}");
+            // It is as long as a listed one, and no more is known.
+            if let Some((times, _)) = self.told.news(started) {
+                self.spared(started, &why, &times, None);
+            }
         } else {
             self.know(started, false);
         }
@@ -267,6 +266,8 @@ impl Worker {
         }
         if self.programs.acts() {
             self.know(started, true);
+            let tree = self.told.tree_of(started);
+            self.detected(started, &tree, Fate::Killed);
             self.stopper.stop(StopJob {
                 act: StopAct::Killed,
                 tree: Tree {
@@ -274,7 +275,7 @@ impl Worker {
                     known: Vec::new(),
                     protected: self.programs.protected.clone(),
                 },
-                name: None,
+                name: Some(tree),
                 reason: format!(
                     "{}: the policy lists its content, which was not known before it ran",
                     started.exe
@@ -284,7 +285,7 @@ impl Worker {
                 tell_always: true,
             });
         } else {
-            self.spared(started, self.programs.why_not());
+            self.runs(started);
         }
     }
 
@@ -314,7 +315,7 @@ impl Worker {
 
     /// The signal was sent before its first instruction; here it is proved that it has ended.
     fn killed(&mut self, started: &Started, why: &str) {
-        let Some(times) = self.times(&started.exe) else {
+        let Some((times, tree)) = self.told.news(started) else {
             return;
         };
         let held = HeldProcess::of(started.process);
@@ -330,50 +331,46 @@ impl Worker {
         } else {
             stopped.survivors.push(one);
         }
-        self.tell(started, &stopped, &format!("{why}{times}"));
+        self.detected(started, &tree, Fate::Prevented);
+        self.tell(started, &stopped, &format!("{why}{times}"), Some(tree));
     }
 
-    fn spared(&mut self, started: &Started, why: &str) {
-        let Some(times) = self.times(&started.exe) else {
+    /// It is listed, and nothing was done.
+    fn runs(&mut self, started: &Started) {
+        let Some((times, tree)) = self.told.news(started) else {
             return;
         };
+        let why = self.programs.why_not();
+        self.detected(started, &tree, Fate::Runs(why));
+        self.spared(started, why.text(), &times, Some(tree));
+    }
+
+    fn spared(&self, started: &Started, why: &str, times: &str, tree: Option<String>) {
         let stopped = Stopped {
             spared: vec![process(started, why)],
             ..Stopped::default()
         };
-        self.tell(started, &stopped, &format!("the policy lists it{times}"));
+        let reason = format!("the policy lists it{times}");
+        self.tell(started, &stopped, &reason, tree);
     }
 
-    fn tell(&self, started: &Started, stopped: &Stopped, why: &str) {
+    fn detected(&self, started: &Started, tree: &str, fate: Fate) {
+        let sha256 = self.digest_now(started).ok().map(hex::encode);
+        let version = self.programs.policy_version;
+        let detection = detection(started, tree.to_owned(), fate, sha256, version);
+        let body = RecordBody::Detection(Box::new(detection));
+        self.recorder.record(body);
+    }
+
+    fn tell(&self, started: &Started, stopped: &Stopped, why: &str, tree: Option<String>) {
         let mut report = report(
             StopAct::Prevented,
             stopped,
             format!("{}: {why}", started.exe),
         );
         report.policy_version = self.programs.policy_version;
+        report.tree = tree;
         tell(&self.recorder, report);
-    }
-
-    /// What to add to a report; `None` when it is told later.
-    fn times(&mut self, exe: &str) -> Option<String> {
-        let now = Instant::now();
-        let key = exe.to_owned();
-        let since = match self.told.get(&key) {
-            None => 0,
-            Some(told) if now.duration_since(told.at) < REPORT_EVERY => {
-                let (at, since) = (told.at, told.since + 1);
-                self.told.put(key, Told { at, since });
-                return None;
-            }
-            Some(told) => told.since,
-        };
-        self.told.put(key, Told { at: now, since: 0 });
-        let text = match since {
-            0 => String::new(),
-            1 => ", and once more since the last report".to_owned(),
-            _ => format!(", and {since} times more since the last report"),
-        };
-        Some(text)
     }
 }
 

@@ -42,6 +42,9 @@ pub struct Reason {
     pub weight: f32,
 }
 
+/// In place of a model: nobody judged, the policy lists the program among those that must not run.
+pub const LISTED_BY_POLICY: &str = "policy";
+
 /// The judge's answer for one story.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -57,7 +60,7 @@ pub struct Verdict {
     pub reasons: Vec<Reason>,
     /// Which part of the cascade decided.
     pub stage: Stage,
-    /// `name@sha256-prefix` of the model artifact.
+    /// `name@sha256-prefix` of the model artifact, or [`LISTED_BY_POLICY`].
     pub model: String,
     /// Time the judgement took.
     pub micros: u64,

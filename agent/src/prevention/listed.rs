@@ -6,6 +6,8 @@ use cordon_behavior::event::FileIdentity;
 use cordon_proto::policy::{Mode, Policy};
 use cordon_sensor::{ExecList, ListedAct};
 
+use super::WhyNot;
+
 /// Programs that must not run, under one policy.
 #[derive(Debug, Default)]
 pub(super) struct Programs {
@@ -78,11 +80,11 @@ impl Programs {
     }
 
     /// Why a listed program runs.
-    pub(super) fn why_not(&self) -> &'static str {
+    pub(super) fn why_not(&self) -> WhyNot {
         if self.acts() {
-            "the kernel sends the first process of a host no signal"
+            WhyNot::FirstProcess
         } else {
-            "the policy's mode never acts"
+            WhyNot::Mode
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The write-up in Simplified Chinese.
 
 mod approval;
+mod listed;
+mod names;
 
 use cordon_proto::record::StopAct;
 use cordon_proto::verdict::VerdictKind;
@@ -10,6 +12,7 @@ use crate::attack::Tactic;
 use crate::evidence::{Evidence, Lead, Named, Standing, Step, StepKind, Stopped};
 use crate::{Measure, Text};
 use approval::{how_it_ended, what_is_asked};
+use names::{decision, spared};
 
 pub(crate) fn text(evidence: &Evidence, measures: &[Measure]) -> Text {
     Text {
@@ -114,19 +117,6 @@ fn outcome(stopped: &Stopped, act: &str) -> Option<String> {
     Some(said.to_owned())
 }
 
-/// The agent's reasons are a closed list; anything newer is shown as it came.
-fn spared(why: &str) -> &str {
-    match why {
-        "protected by the policy" => "受策略保护",
-        "the agent itself" => "代理自身",
-        "the agent runs under it" => "代理在其下运行",
-        "it belongs to the agent" => "属于代理",
-        "the first process of the system" => "系统的首个进程",
-        "a thread of the kernel" => "内核线程",
-        other => other,
-    }
-}
-
 fn title(evidence: &Evidence) -> String {
     let host = &evidence.host;
     let Some(lead) = &evidence.lead else {
@@ -135,6 +125,9 @@ fn title(evidence: &Evidence) -> String {
             _ => format!("{host} 在没有检测的情况下被隔离"),
         };
     };
+    if lead.is_listed {
+        return listed::title(host, lead);
+    }
     let what = match lead.kind {
         VerdictKind::Malicious => "恶意行为",
         VerdictKind::Suspicious => "可疑行为",
@@ -180,9 +173,14 @@ fn summary(evidence: &Evidence) -> String {
 
 fn what_ran(evidence: &Evidence, lead: &Lead) -> String {
     let mut parts = vec![format!(
-        "{}，{} 上运行了 {}",
+        "{}，{} 上{} {}",
         time(lead.at),
         evidence.host,
+        if evidence.is_prevented {
+            "有人启动了"
+        } else {
+            "运行了"
+        },
         lead.command
     )];
     parts.push(format!("（pid {}{}）", lead.pid, user(lead)));
@@ -215,6 +213,7 @@ fn user(lead: &Lead) -> String {
 
 fn how_it_was_judged(lead: &Lead) -> String {
     match lead.kind {
+        _ if lead.is_listed => listed::HOW_IT_WAS_JUDGED.to_owned(),
         VerdictKind::NotEvaluable => format!(
             "模型 {} 无法判定：遥测数据缺失，既不能说明它恶意，也不能说明它无害。",
             lead.model
@@ -232,18 +231,6 @@ fn how_it_was_judged(lead: &Lead) -> String {
     }
 }
 
-/// The agent's decision is a closed list; anything newer is shown as it came.
-fn decision(name: &str) -> &str {
-    match name {
-        "record" => "记录",
-        "alert" => "告警",
-        "recommend_isolate" => "建议隔离",
-        "await_approval" => "等待批准",
-        "isolate" => "隔离",
-        other => other,
-    }
-}
-
 fn technique(named: &Named) -> String {
     named.entry.map_or_else(
         || named.id.clone(),
@@ -257,6 +244,9 @@ fn risk(evidence: &Evidence) -> String {
     };
     if lead.kind == VerdictKind::NotEvaluable {
         return "未知：无法判定发生了什么，这并不表示安全。".to_owned();
+    }
+    if lead.is_listed && evidence.is_prevented {
+        return listed::RISK.to_owned();
     }
     let mut sentences: Vec<String> = Vec::new();
     if !lead.remotes.is_empty()
@@ -340,6 +330,7 @@ fn advice(evidence: &Evidence) -> Vec<String> {
             "立即用其他方式切断主机，例如关闭交换机端口；隔离失败的原因请看 `cordon-agent doctor`。"
                 .to_owned()
         }
+        Standing::NeverIsolated if evidence.is_prevented => listed::ADVICE.to_owned(),
         Standing::NeverIsolated if evidence.severity >= crate::Severity::High => {
             "除非确知这是正常工作，请立即隔离主机。".to_owned()
         }
@@ -362,7 +353,8 @@ fn advice(evidence: &Evidence) -> Vec<String> {
             lead.remotes.join("、")
         ));
     }
-    if is_root(lead) || evidence.tactics.contains(&Tactic::CredentialAccess) {
+    let had_rights = is_root(lead) && !evidence.is_prevented;
+    if had_rights || evidence.tactics.contains(&Tactic::CredentialAccess) {
         advice.push("更换本机上存放过的密码、密钥和令牌。".to_owned());
     }
     if matches!(evidence.standing, Standing::Shut { .. }) {

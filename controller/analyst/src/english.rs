@@ -1,6 +1,7 @@
 //! The write-up in English.
 
 mod approval;
+mod listed;
 
 use cordon_proto::record::StopAct;
 use cordon_proto::verdict::VerdictKind;
@@ -128,6 +129,9 @@ fn title(evidence: &Evidence) -> String {
             _ => format!("{host} was isolated without a detection"),
         };
     };
+    if lead.is_listed {
+        return listed::title(host, lead);
+    }
     let what = match lead.kind {
         VerdictKind::Malicious => "Malicious behaviour",
         VerdictKind::Suspicious => "Suspicious behaviour",
@@ -177,10 +181,15 @@ fn summary(evidence: &Evidence) -> String {
 
 fn what_ran(evidence: &Evidence, lead: &Lead) -> String {
     let mut parts = vec![format!(
-        "At {} on {}, {} ran",
+        "At {} on {}, {} {}",
         time(lead.at),
         evidence.host,
-        lead.command
+        lead.command,
+        if evidence.is_prevented {
+            "was started"
+        } else {
+            "ran"
+        }
     )];
     parts.push(format!(" (pid {}{})", lead.pid, user(lead)));
     if !lead.lineage.is_empty() {
@@ -212,6 +221,7 @@ fn user(lead: &Lead) -> String {
 
 fn how_it_was_judged(lead: &Lead) -> String {
     match lead.kind {
+        _ if lead.is_listed => listed::HOW_IT_WAS_JUDGED.to_owned(),
         VerdictKind::NotEvaluable => format!(
             "The model {} could not judge it: telemetry is missing, which says nothing for or against it.",
             lead.model
@@ -243,6 +253,9 @@ fn risk(evidence: &Evidence) -> String {
     };
     if lead.kind == VerdictKind::NotEvaluable {
         return "Unknown: what happened could not be judged. That is no sign of safety.".to_owned();
+    }
+    if lead.is_listed && evidence.is_prevented {
+        return listed::RISK.to_owned();
     }
     let mut sentences: Vec<String> = Vec::new();
     if !lead.remotes.is_empty()
@@ -320,6 +333,7 @@ fn advice(evidence: &Evidence) -> Vec<String> {
         Standing::Failed => {
             "Cut the host off by other means now, for example at its switch port, and see `cordon-agent doctor` for why isolation failed.".to_owned()
         }
+        Standing::NeverIsolated if evidence.is_prevented => listed::ADVICE.to_owned(),
         Standing::NeverIsolated if evidence.severity >= crate::Severity::High => {
             "Isolate the host now unless you know this work.".to_owned()
         }
@@ -344,7 +358,8 @@ fn advice(evidence: &Evidence) -> Vec<String> {
             lead.remotes.join(", ")
         ));
     }
-    if is_root(lead) || evidence.tactics.contains(&Tactic::CredentialAccess) {
+    let had_rights = is_root(lead) && !evidence.is_prevented;
+    if had_rights || evidence.tactics.contains(&Tactic::CredentialAccess) {
         advice.push("Replace the passwords, keys and tokens that were on this host.".to_owned());
     }
     if matches!(evidence.standing, Standing::Shut { .. }) {

@@ -3,12 +3,13 @@
 
 mod answered;
 mod reasons;
+mod standing;
 mod stopped;
 
 use cordon_behavior::story::StdioKind;
 use cordon_proto::id::IsolationId;
-use cordon_proto::record::{Detection, IsolationReport, IsolationState, Proposal};
-use cordon_proto::verdict::VerdictKind;
+use cordon_proto::record::{Detection, IsolationReport, IsolationState, Proposal, StopAct};
+use cordon_proto::verdict::{LISTED_BY_POLICY, VerdictKind};
 use jiff::Timestamp;
 
 use crate::attack::{self, Tactic, Technique};
@@ -18,6 +19,8 @@ use crate::{ApprovalFact, DetectionFact, IncidentFacts, IsolationFact, StopFact}
 pub(crate) use answered::Answered;
 use answered::asked;
 use reasons::{decision_in_chinese, in_chinese, reasons};
+pub(crate) use standing::Standing;
+use standing::standing;
 pub(crate) use stopped::Stopped;
 
 const NAME_CHARS: usize = 64;
@@ -42,6 +45,8 @@ pub(crate) struct Evidence {
     pub standing: Standing,
     /// The last thing done to its processes was to kill them, and it is proved.
     pub is_killed: bool,
+    /// The policy lists the program, and the last start of it was ended before its first instruction; it is proved.
+    pub is_prevented: bool,
     /// The proposal that waits for an answer; of several the one that ends first.
     pub asked: Option<Proposal>,
 }
@@ -60,6 +65,8 @@ pub(crate) struct Lead {
     pub on_socket: bool,
     pub without_file: bool,
     pub kind: VerdictKind,
+    /// Nobody judged: the policy lists the program.
+    pub is_listed: bool,
     pub score: f32,
     pub reasons: Vec<String>,
     /// The same reasons in Chinese.
@@ -107,18 +114,6 @@ pub(crate) enum StepKind {
     Answered(Box<Answered>),
 }
 
-/// Where the host stands after the last step.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
-    NeverIsolated,
-    Shut {
-        proved: bool,
-        lease_until: Option<Timestamp>,
-    },
-    Released,
-    Failed,
-}
-
 impl Evidence {
     pub(crate) fn gather(facts: &IncidentFacts) -> Self {
         let mut detections: Vec<&DetectionFact> = facts.detections.iter().collect();
@@ -147,7 +142,8 @@ impl Evidence {
             steps: together(steps(&isolations), &facts.stops, &facts.approvals),
             asked: asked(&detections, &facts.approvals),
             standing: standing(&isolations),
-            is_killed: stopped::is_killed(&facts.stops),
+            is_killed: stopped::is_last(StopAct::Killed, &facts.stops),
+            is_prevented: stopped::is_last(StopAct::Prevented, &facts.stops),
         }
     }
 }
@@ -227,6 +223,7 @@ impl Lead {
             on_socket: stdio.contains(&StdioKind::Socket),
             without_file: process.memfd || process.deleted_exe,
             kind: detection.verdict.verdict,
+            is_listed: detection.verdict.model == LISTED_BY_POLICY,
             score: detection.verdict.score,
             reasons: reasons(detection, |reason| &reason.text),
             reasons_zh: reasons(detection, in_chinese),
@@ -375,21 +372,5 @@ fn outcome(report: &IsolationReport) -> Option<StepKind> {
         }),
         IsolationState::Released => Some(StepKind::Released { reason }),
         IsolationState::Failed => Some(StepKind::Failed { reason }),
-    }
-}
-
-fn standing(isolations: &[&IsolationFact]) -> Standing {
-    let Some(report) = isolations.last().map(|fact| &fact.report) else {
-        return Standing::NeverIsolated;
-    };
-    match report.state {
-        IsolationState::Applied | IsolationState::Confirmed | IsolationState::Unproven => {
-            Standing::Shut {
-                proved: report.state == IsolationState::Confirmed,
-                lease_until: report.lease_expires_at,
-            }
-        }
-        IsolationState::Released => Standing::Released,
-        IsolationState::Failed => Standing::Failed,
     }
 }

@@ -106,12 +106,29 @@ fn a_listed_program_does_not_run_its_first_instruction() {
         "{told}"
     );
     assert_eq!(told["policy_version"], 3, "{told}");
+    each_is_an_incident_of_its_own(&fleet);
     // As long, and another: it is held, compared, and let go on.
     for _ in 0..2 {
         assert_eq!(run(&node, "/srv/alike"), ("0".to_owned(), true));
     }
 
     an_agent_that_dies_leaves_nobody_held(&mut fleet, &node);
+}
+
+/// However often it was started: somebody brought it.
+fn each_is_an_incident_of_its_own(fleet: &Fleet) {
+    for name in ["listed", "known", "renamed"] {
+        let title = format!("Forbidden program {name} on ep1");
+        let of_it = || {
+            let incidents = fleet.incidents()?;
+            let found = incidents
+                .into_iter()
+                .filter(|one| one["title"] == title.as_str());
+            Ok(Some(found.collect::<Vec<_>>()).filter(|found| !found.is_empty()))
+        };
+        let found = wait::until(&title, LIMIT, of_it).unwrap();
+        assert_eq!(found.len(), 1, "{found:?}");
+    }
 }
 
 /// Held by an agent that stands still itself, and let go on by the next one.

@@ -24,10 +24,10 @@ pub(crate) struct Stopped {
     pub reason: String,
 }
 
-/// The last thing done is to kill, and it is proved.
-pub(super) fn is_killed(stops: &[StopFact]) -> bool {
+/// The last thing done is this, and it is proved.
+pub(super) fn is_last(act: StopAct, stops: &[StopFact]) -> bool {
     let last = stops.iter().max_by_key(|fact| fact.at);
-    last.is_some_and(|fact| fact.report.act == StopAct::Killed && fact.report.proved)
+    last.is_some_and(|fact| fact.report.act == act && fact.report.proved)
 }
 
 impl Stopped {

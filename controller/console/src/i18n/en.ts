@@ -256,6 +256,8 @@ export const en = {
   "decision.recommend_isolate": "recommend isolation",
   "decision.await_approval": "wait for approval",
   "decision.isolate": "isolate",
+  "decision.prevent": "kept from running",
+  "decision.kill": "kill",
 
   "fact.stdin": "stdin: {kind}",
   "fact.stdout": "stdout: {kind}",

@@ -257,6 +257,8 @@ export const zh: Record<Key, Message> = {
   "decision.recommend_isolate": "建议隔离",
   "decision.await_approval": "等待批准",
   "decision.isolate": "隔离",
+  "decision.prevent": "阻止运行",
+  "decision.kill": "终止",
 
   "fact.stdin": "标准输入：{kind}",
   "fact.stdout": "标准输出：{kind}",
