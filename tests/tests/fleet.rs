@@ -11,6 +11,8 @@ mod approvals;
 mod attack;
 #[path = "fleet/console.rs"]
 mod console;
+#[path = "fleet/controllers.rs"]
+mod controllers;
 #[path = "fleet/degraded.rs"]
 mod degraded;
 #[path = "fleet/devices.rs"]
