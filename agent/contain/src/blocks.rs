@@ -135,6 +135,42 @@ impl Blocks {
         Ok(blocked)
     }
 
+    /// The same for one address that somebody asks for: one that is blocked already goes on being so until the later of the
+    /// two times, and is among the fresh ones when that is later than before.
+    pub fn block_for(
+        &self,
+        address: IpAddr,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Blocked, ContainError> {
+        let _lock = self.state.lock()?;
+        let before = self.read(now)?;
+        let mut state = before.clone();
+        let mut blocked = Blocked::default();
+        let address = address.to_canonical();
+        let is_it = |block: &&mut Block| block.peer.is_none() && block.address == address;
+        let is_full = state.blocks.len() == MOST_BLOCKS;
+        let block = Block {
+            address,
+            until,
+            peer: None,
+        };
+        match state.blocks.iter_mut().find(is_it) {
+            Some(known) if known.until >= until => {}
+            Some(known) => {
+                known.until = until;
+                blocked.fresh.push(block);
+            }
+            None if is_full => blocked.beyond.push(address),
+            None => {
+                state.blocks.push(block.clone());
+                blocked.fresh.push(block);
+            }
+        }
+        self.enforce(&before, &mut state, &mut blocked, now)?;
+        Ok(blocked)
+    }
+
     /// Blocks a host of the fleet, or goes on blocking it until another time. Nothing is done when `most` others are
     /// blocked already.
     pub fn block_peer(
@@ -174,6 +210,13 @@ impl Blocks {
         let address = address.to_canonical();
         let ended = self.end(|block| block.address == address, now)?;
         Ok(!ended.is_empty())
+    }
+
+    /// The same as far as it is not an isolated host of the fleet's.
+    pub fn unblock_remote(&self, address: IpAddr, now: Timestamp) -> Result<bool, ContainError> {
+        let address = address.to_canonical();
+        let is_it = |block: &Block| block.peer.is_none() && block.address == address;
+        Ok(!self.end(is_it, now)?.is_empty())
     }
 
     /// Lets a host of the fleet be reached again, as far as nothing else blocks its addresses; those that were blocked of it.

@@ -37,7 +37,9 @@ pub use containment::{Containment, supported};
 pub use error::ContainError;
 pub use outcome::{Applied, Health, Opened, Recovered};
 pub use probe::ProbeTarget;
-pub use quarantine::{Facts, Held, MAX_FILE_BYTES, MOST_FILES, Quarantine, QuarantineError};
+pub use quarantine::{
+    Facts, Held, MAX_FILE_BYTES, MOST_FILES, Quarantine, QuarantineError, Wanted,
+};
 pub use spec::IsolationSpec;
 pub use tree::{CutOff, Cuts, HeldProcess, Maker, Stopped, Tree, Trees};
 pub use watch::NftWatch;

@@ -43,6 +43,19 @@ pub struct Held {
     pub facts: Facts,
 }
 
+/// A file that is to be held under a name.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// 32 hex digits, the same whenever this is asked for.
+    pub id: &'a str,
+    /// Its path, with no symbolic link in it.
+    pub path: &'a Path,
+    /// SHA-256 of the content that is meant, hex: another is refused.
+    pub sha256: Option<&'a str>,
+    /// Why.
+    pub reason: &'a str,
+}
+
 /// On disk beside the sealed content.
 #[derive(Serialize, Deserialize)]
 struct Entry {
@@ -88,12 +101,7 @@ pub struct Quarantine {
 impl Quarantine {
     /// Uses (and makes, where missing) `state_dir`, and finishes what a crash left half done.
     pub fn open(state_dir: &Path) -> Result<Self> {
-        let folder = state_dir.join(FOLDER);
-        let quarantine = Self {
-            files: StateDir::open(&folder)?,
-            state_dir: state_dir.to_owned(),
-            folder,
-        };
+        let quarantine = Self::at(state_dir)?;
         let lock = quarantine.files.lock()?;
         for held in quarantine.list()? {
             // A folder that is gone or unreadable has nothing that could be finished.
@@ -103,6 +111,20 @@ impl Quarantine {
         }
         drop(lock);
         Ok(quarantine)
+    }
+
+    fn at(state_dir: &Path) -> Result<Self> {
+        let folder = state_dir.join(FOLDER);
+        Ok(Self {
+            files: StateDir::open(&folder)?,
+            state_dir: state_dir.to_owned(),
+            folder,
+        })
+    }
+
+    /// What is held by this name. Waits for nobody who takes or puts back another.
+    pub fn held(state_dir: &Path, id: &str) -> Result<Held> {
+        Ok(Self::at(state_dir)?.read(id)?.held)
     }
 
     /// What is held, the oldest first.
@@ -131,7 +153,36 @@ impl Quarantine {
         must_stay: &dyn Fn(&Path, &Facts) -> Option<String>,
         now: Timestamp,
     ) -> Result<Held> {
+        let id = hex::encode(random::<16>(path)?);
+        let wanted = Wanted {
+            id: &id,
+            path,
+            sha256: None,
+            reason,
+        };
+        self.take_as(&wanted, must_stay, now)
+    }
+
+    /// Takes the file under a name. What is held by this name already is not taken again, and what a crash left half done
+    /// of it is finished.
+    pub fn take_as(
+        &self,
+        wanted: &Wanted<'_>,
+        must_stay: &dyn Fn(&Path, &Facts) -> Option<String>,
+        now: Timestamp,
+    ) -> Result<Held> {
         let _lock = self.files.lock()?;
+        let Wanted {
+            id,
+            path,
+            sha256,
+            reason,
+        } = *wanted;
+        match self.read(id) {
+            Ok(Entry { held, .. }) => return Self::finish(held),
+            Err(QuarantineError::Unknown(_)) => {}
+            Err(error) => return Err(error),
+        }
         let refused = |why: String| QuarantineError::Refused {
             path: path.to_owned(),
             why,
@@ -149,39 +200,58 @@ impl Quarantine {
         if let Some(why) = why.or_else(|| must_stay(path, &facts)) {
             return Err(refused(why));
         }
-        let id = hex::encode(random::<16>(path)?);
         let key = random::<32>(path)?;
-        let sealed = self.sealed(&id);
+        let sealed = self.sealed(id);
+        // Of one that was not finished: without its key it is noise.
+        drop(fs::remove_file(&sealed));
         let taken = self
-            .seal(&folder, &mut file, &facts, (&id, &key))
-            .and_then(|sha256| {
+            .seal(&folder, &mut file, &facts, (id, &key))
+            .and_then(|found| {
+                if let Some(wanted) = sha256.filter(|wanted| *wanted != found) {
+                    return Err(refused(format!(
+                        "its content has SHA-256 {found}, and {wanted} was meant"
+                    )));
+                }
                 let held = Held {
-                    id: id.clone(),
+                    id: id.to_owned(),
                     path: path.to_owned(),
                     reason: reason.to_owned(),
                     at: now,
-                    sha256,
+                    sha256: found,
                     facts,
                 };
                 let entry = Entry {
                     held: held.clone(),
                     key: hex::encode(key),
                 };
-                self.files.write_file(&entry_name(&id), &entry)?;
+                self.files.write_file(&entry_name(id), &entry)?;
                 folder
-                    .remove(&held.facts, &id)
+                    .remove(&held.facts, id)
                     .map_err(disk("remove", path))?;
                 Ok(held)
             });
         if taken.is_err() {
             // It is where it was, so nothing is held.
-            drop(fs::remove_file(self.folder.join(entry_name(&id))));
+            drop(fs::remove_file(self.folder.join(entry_name(id))));
             drop(fs::remove_file(sealed));
         }
         taken
     }
 
-    /// Puts a file back as it was, where nothing has its name now.
+    /// What is held is on disk before the file is removed: after a crash between the two it is removed now.
+    fn finish(held: Held) -> Result<Held> {
+        let Ok(folder) = Folder::of(&held.path) else {
+            return Ok(held);
+        };
+        let now = folder.file().and_then(|file| Facts::read(&file));
+        if now.is_ok_and(|now| now.is_same_content(&held.facts)) {
+            let removed = folder.remove(&held.facts, &held.id);
+            removed.map_err(disk("remove", &held.path))?;
+        }
+        Ok(held)
+    }
+
+    /// Puts a file back as it was, where nothing has its name now, but what a crash left of having put it back.
     pub fn restore(&self, id: &str) -> Result<Held> {
         let _lock = self.files.lock()?;
         let Entry { held, key } = self.read(id)?;
@@ -203,6 +273,7 @@ impl Quarantine {
         });
         match put_back {
             Err(error) if error.kind() == ErrorKind::InvalidData => return Err(damaged()),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && is_back(&folder, &held) => {}
             put_back => put_back.map_err(disk("put back", &held.path))?,
         }
         self.forget(id)?;
@@ -268,6 +339,26 @@ impl Quarantine {
     fn sealed(&self, id: &str) -> PathBuf {
         self.folder.join(format!("{id}.sealed"))
     }
+}
+
+/// The file is there, as it was.
+fn is_back(folder: &Folder, held: &Held) -> bool {
+    let same = |file: &mut File| -> io::Result<bool> {
+        let Facts {
+            bytes,
+            uid,
+            gid,
+            mode,
+            ..
+        } = Facts::read(file)?;
+        let facts = &held.facts;
+        let is_alike = (bytes, uid, gid, mode) == (facts.bytes, facts.uid, facts.gid, facts.mode);
+        Ok(is_alike && seal::sha256(file)? == held.sha256)
+    };
+    folder
+        .file()
+        .and_then(|mut file| same(&mut file))
+        .unwrap_or(false)
 }
 
 fn entry_name(id: &str) -> String {

@@ -51,6 +51,19 @@ pub struct Tree {
 }
 
 impl Tree {
+    /// Path of the root's image; `None` when it has ended. Who was given its pid since is somebody else.
+    pub fn root_image(&self) -> Option<String> {
+        let root = name_of(self.root, ticks_per_second());
+        (!root.has_ended()).then(|| root.exe())
+    }
+
+    /// Who belongs to it for sure, whatever `/proc` shows.
+    fn told(&self) -> HashSet<Name> {
+        let ticks = ticks_per_second();
+        let told = self.known.iter().chain([&self.root]);
+        told.map(|key| name_of(*key, ticks)).collect()
+    }
+
     /// Nobody of it runs any more, as far as it is known who belongs to it. Costs far less than to look for others.
     pub fn has_ended(&self) -> bool {
         let ticks = ticks_per_second();
@@ -164,6 +177,19 @@ impl Trees {
     /// Lets go on whom [`Self::freeze`] stopped, and nobody else. Survivors stay written down.
     pub fn thaw(&self) -> Result<Stopped, ContainError> {
         let frozen = self.ledger.read()?;
+        self.let_go(frozen, Vec::new())
+    }
+
+    /// The same for those of one tree: who was frozen as one of it, and who belongs to it now.
+    pub fn thaw_tree(&self, tree: &Tree) -> Result<Stopped, ContainError> {
+        let members = plan::members(&look()?, &tree.told());
+        let root = name_of(tree.root, ticks_per_second());
+        let is_of_it = |entry: &Entry| members.contains(&entry.name) || entry.root == Some(root);
+        let (frozen, others) = self.ledger.read()?.into_iter().partition(is_of_it);
+        self.let_go(frozen, others)
+    }
+
+    fn let_go(&self, frozen: Vec<Entry>, others: Vec<Entry>) -> Result<Stopped, ContainError> {
         // The newest first: who looks after his children finds none that stands still.
         for entry in frozen.iter().rev() {
             send(entry.name, libc::SIGCONT);
@@ -178,7 +204,8 @@ impl Trees {
             is_whole: true,
             ..Stopped::default()
         };
-        self.ledger.write(left)?;
+        self.ledger
+            .write(others.into_iter().chain(left).collect())?;
         Ok(thawed)
     }
 
@@ -241,6 +268,7 @@ impl Trees {
                 fresh.push(Entry {
                     name,
                     exe: exe.clone(),
+                    root: Some(name_of(tree.root, ticks_per_second())),
                 });
             }
             walk.members.insert(name, Member { exe, stood_before });
@@ -270,9 +298,7 @@ impl Trees {
 impl Walk {
     /// Who belongs to the tree by this look and was not met before.
     fn unseen(&self, tree: &Tree, table: &Table) -> Vec<Name> {
-        let ticks = ticks_per_second();
-        let told = tree.known.iter().chain([&tree.root]);
-        let mut known: HashSet<Name> = told.map(|key| name_of(*key, ticks)).collect();
+        let mut known = tree.told();
         known.extend(self.members.keys());
         let protected = self.spared.iter().filter(|(_, is)| is.why == PROTECTED);
         known.extend(protected.map(|(name, _)| name));

@@ -361,3 +361,40 @@ fn a_v4_mapped_address_is_blocked_as_what_it_is() {
             .run(|| wire::tcp(at(OUTSIDE4, 4444), None, 0).is_some())
     );
 }
+
+#[test]
+fn what_somebody_asks_for_goes_on_until_the_later_time_and_ends_beside_a_host_of_the_fleet() {
+    let lab = Lab::new();
+    let address: IpAddr = OUTSIDE4.parse().unwrap();
+    let (soon, later) = (now() + SignedDuration::from_mins(5), in_an_hour());
+    let until = |lab: &Lab| blocks(lab, |b| b.in_force(now()).unwrap()[0].until);
+    for (wanted, is_fresh, then) in [
+        (soon, true, soon),
+        (later, true, later),
+        (soon, false, later),
+    ] {
+        let blocked = blocks(&lab, move |b| b.block_for(address, wanted, now()).unwrap());
+        assert_eq!(!blocked.fresh.is_empty(), is_fresh, "{blocked:?}");
+        assert!(blocked.is_whole && blocked.beyond.is_empty(), "{blocked:?}");
+        assert_eq!(until(&lab), then);
+    }
+    assert!(!blocks(&lab, |b| b.repair(now()).unwrap()));
+    let reaches = |lab: &Lab| {
+        lab.host
+            .run(|| wire::tcp(at(OUTSIDE4, 4444), None, 0).is_some())
+    };
+    assert!(!reaches(&lab));
+    let peer = Peer {
+        host: HostId::generate(),
+        addresses: vec![address],
+        until: later,
+    };
+    blocks(&lab, move |b| b.block_peer(&peer, 1, now()).unwrap());
+    assert!(blocks(&lab, move |b| b
+        .unblock_remote(address, now())
+        .unwrap()));
+    assert!(!blocks(&lab, move |b| b
+        .unblock_remote(address, now())
+        .unwrap()));
+    assert!(!reaches(&lab), "a host of the fleet is still blocked");
+}

@@ -291,3 +291,23 @@ fn who_must_not_be_touched_is_not_and_nothing_is_left_of_the_try() {
     assert!(refused.unwrap_err().to_string().contains("is damaged"));
     assert_eq!(stage.can().len(), 6);
 }
+
+#[test]
+fn one_tree_is_let_back_with_its_forks_and_no_other_is() {
+    let mut stage = Stage::new();
+    stage.cut_off();
+    assert!(stage.ask("fork"));
+    let mut stranger = stage.tree(&[]);
+    stranger.root.start_ns += 1_000_000_000;
+    let back = stage.cuts(move |cuts| cuts.rejoin_tree(&stranger).unwrap());
+    assert!(back.is_whole && back.processes.is_empty(), "{back:?}");
+    assert_eq!(stage.can(), [""; 0]);
+    assert!(!stage.cuts(|cuts| cuts.repair().unwrap()));
+    let tree = stage.tree(&[]);
+    let back = stage.cuts(move |cuts| cuts.rejoin_tree(&tree).unwrap());
+    assert!(back.is_whole && back.survivors.is_empty(), "{back:?}");
+    assert_eq!((back.processes.len(), stage.cgroup().as_str()), (3, "work"));
+    stage.can();
+    assert_eq!(stage.can().len(), 6);
+    assert!(stage.is_clean());
+}

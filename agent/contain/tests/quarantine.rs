@@ -9,7 +9,9 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cordon_contain::{Facts, Held, MAX_FILE_BYTES, MOST_FILES, Quarantine, QuarantineError};
+use cordon_contain::{
+    Facts, Held, MAX_FILE_BYTES, MOST_FILES, Quarantine, QuarantineError, Wanted,
+};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -316,4 +318,74 @@ fn only_so_many_are_held_at_once() {
     assert!(one_more.exists());
     stage.quarantine.delete(&held.id).unwrap();
     stage.take(&one_more).unwrap();
+}
+
+const ID: &str = "0123456789abcdef0123456789abcdef";
+
+fn take_as(stage: &Stage, path: &Path, content: Option<&[u8]>) -> Result<Held, QuarantineError> {
+    let sha256 = content.map(|content| hex::encode(Sha256::digest(content)));
+    let wanted = Wanted {
+        id: ID,
+        path,
+        sha256: sha256.as_deref(),
+        reason: "ordered",
+    };
+    stage
+        .quarantine
+        .take_as(&wanted, &|_, _| None, Timestamp::now())
+}
+
+#[test]
+fn a_file_that_is_not_what_was_meant_stays() {
+    let stage = Stage::new();
+    let path = stage.file("dropper", b"new");
+    let refused = take_as(&stage, &path, Some(b"old")).unwrap_err();
+    assert!(refused.to_string().contains("was meant"), "{refused}");
+    assert_eq!(fs::read(&path).unwrap(), b"new");
+    assert!(stage.left_over().is_empty(), "{:?}", stage.left_over());
+    let held = take_as(&stage, &path, Some(b"new")).unwrap();
+    assert_eq!((held.id.as_str(), path.exists()), (ID, false));
+    let state = stage.dir.path().join("state");
+    assert_eq!(Quarantine::held(&state, ID).unwrap(), held);
+}
+
+/// What a file of the same name is by then is nobody's business.
+#[test]
+fn what_is_asked_for_again_is_done_once() {
+    let stage = Stage::new();
+    let path = stage.file("dropper", b"one");
+    let held = take_as(&stage, &path, None).unwrap();
+    stage.file("dropper", b"two");
+    assert_eq!(take_as(&stage, &path, None).unwrap(), held);
+    assert_eq!(fs::read(&path).unwrap(), b"two");
+    assert_eq!(stage.quarantine.list().unwrap().len(), 1);
+}
+
+/// Killed when the file was back and what is held of it not yet forgotten.
+#[test]
+fn a_restore_that_a_crash_cut_short_is_finished_when_it_is_asked_for_again() {
+    let stage = Stage::new();
+    let path = stage.file("dropper", b"content");
+    let held = take_as(&stage, &path, None).unwrap();
+    let folder = stage.dir.path().join("state/quarantine");
+    let names = ["json", "sealed"].map(|kind| folder.join(format!("{ID}.{kind}")));
+    let copies = names.clone().map(|name| fs::read(name).unwrap());
+    stage.quarantine.restore(ID).unwrap();
+    for (name, copy) in names.iter().zip(&copies) {
+        fs::write(name, copy).unwrap();
+    }
+    assert_eq!(stage.quarantine.restore(ID).unwrap(), held);
+    assert_eq!(fs::read(&path).unwrap(), b"content");
+    assert!(stage.left_over().is_empty(), "{:?}", stage.left_over());
+    // Another file there is not what was put back.
+    for (name, copy) in names.iter().zip(&copies) {
+        fs::write(name, copy).unwrap();
+    }
+    fs::write(&path, b"another").unwrap();
+    stage.quarantine.restore(ID).unwrap_err();
+    assert_eq!(fs::read(&path).unwrap(), b"another");
+    // A sealed copy without its key is of a try that came to nothing.
+    fs::remove_file(&names[0]).unwrap();
+    let other = take_as(&stage, &path, None).unwrap();
+    assert_eq!(other.facts.bytes, 7);
 }

@@ -263,3 +263,44 @@ fn whom_nothing_can_note_nothing_freezes() {
     let killed = cage.trees().kill(&tree(cage.root())).unwrap();
     assert_eq!(done(&killed).len(), 5);
 }
+
+#[test]
+fn a_part_of_the_frozen_goes_on_and_nobody_else() {
+    let cage = forking();
+    let (trees, inner) = (cage.trees(), cage.one("sh -c sleep 1001"));
+    assert_eq!(done(&trees.freeze(&tree(cage.root())).unwrap()).len(), 5);
+    let stranger = trees.thaw_tree(&tree(cage::before(inner))).unwrap();
+    assert!(done(&stranger).is_empty() && stranger.is_whole);
+    assert_eq!(cage.standing().len(), 5);
+    let part = trees.thaw_tree(&tree(inner)).unwrap();
+    assert_eq!((done(&part).len(), part.is_whole), (3, true));
+    assert_eq!((cage.standing().len(), trees.frozen().unwrap()), (2, 2));
+    let rest = trees.thaw_tree(&tree(cage.root())).unwrap();
+    assert_eq!((done(&rest).len(), trees.frozen().unwrap()), (2, 0));
+    assert!(cage.standing().is_empty());
+}
+
+/// Whoever is told as one of a tree is found by that when nothing in `/proc` leads to it any more.
+#[test]
+fn who_was_frozen_as_one_of_a_tree_is_thawed_with_it() {
+    let cage = Cage::new(
+        "sh -c 'setsid sh -c \"sleep 1000 & sleep 1001; true\" & exit' & sleep 1002 & wait",
+        vec!["sh -c", "sh -c", "sleep 1000", "sleep 1001", "sleep 1002"],
+    );
+    let (trees, daemon) = (cage.trees(), cage.one("sh -c sleep"));
+    let known = Tree {
+        known: vec![daemon],
+        ..tree(cage.root())
+    };
+    assert_eq!(done(&trees.freeze(&known).unwrap()).len(), 5);
+    let thawed = trees.thaw_tree(&tree(cage.root())).unwrap();
+    assert_eq!((done(&thawed).len(), trees.frozen().unwrap()), (5, 0));
+}
+
+#[test]
+fn the_image_of_a_root_is_not_told_of_who_has_its_pid_now() {
+    let cage = forking();
+    let image = tree(cage.root()).root_image().unwrap();
+    assert!(image.starts_with('/'), "{image}");
+    assert_eq!(tree(cage::before(cage.root())).root_image(), None);
+}

@@ -65,6 +65,18 @@ pub(super) fn open(
     Ok(hex::encode(hash.finalize()))
 }
 
+/// SHA-256 of what `from` has, hex.
+pub(super) fn sha256(from: &mut impl Read) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        match from.read(&mut piece)? {
+            0 => return Ok(hex::encode(hash.finalize())),
+            length => hash.update(&piece[..length]),
+        }
+    }
+}
+
 fn key_of(key: &[u8; 32]) -> io::Result<LessSafeKey> {
     let key = UnboundKey::new(&CHACHA20_POLY1305, key);
     key.map(LessSafeKey::new)

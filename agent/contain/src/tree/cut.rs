@@ -64,6 +64,9 @@ struct Home {
     name: Name,
     exe: String,
     cgroup: String,
+    /// Of the tree as one of which it was cut off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    root: Option<Name>,
 }
 
 impl Tree {
@@ -130,8 +133,7 @@ impl Cuts {
         let _lock = self.state.lock()?;
         let mut state = self.read()?;
         if state.homes.is_empty() && self.place.inside()?.is_empty() {
-            self.place.take_out()?;
-            self.state.remove_file(FILE)?;
+            self.take_out()?;
             return Ok(false);
         }
         let mut changed = self.put_in(&mut state, &mut Vec::new())?;
@@ -148,18 +150,71 @@ impl Cuts {
     pub fn rejoin(&self) -> Result<Stopped, ContainError> {
         let _lock = self.state.lock()?;
         let state = self.read()?;
+        let back = self.let_back(&state, |_| None)?;
+        if back.is_whole {
+            self.take_out()?;
+        }
+        Ok(back)
+    }
+
+    /// The same for those of one tree: who was cut off as one of it, and who belongs to it now. With the last of them
+    /// everybody who was made inside and is nobody's any more.
+    pub fn rejoin_tree(&self, tree: &Tree) -> Result<Stopped, ContainError> {
+        let _lock = self.state.lock()?;
+        let state = self.read()?;
+        let root = name_of(tree.root, ticks_per_second());
+        let mut known = tree.told();
+        let ours = state.homes.iter().filter(|home| home.root == Some(root));
+        known.extend(ours.map(|home| home.name));
+        let mut back = self.let_back(&state, |table| Some(plan::members(table, &known)))?;
+        if !back.is_whole {
+            return Ok(back);
+        }
+        let moved: HashSet<u32> = back.processes.iter().map(|one| one.pid).collect();
+        let is_of_others =
+            |home: &&Home| !known.contains(&home.name) && !moved.contains(&home.name.pid);
+        let homes: Vec<Home> = state.homes.iter().filter(is_of_others).cloned().collect();
+        if homes.is_empty() {
+            let rest = self.let_back(&state, |_| None)?;
+            back.processes.extend(rest.processes);
+            back.survivors.extend(rest.survivors);
+            back.is_whole = rest.is_whole;
+            if back.is_whole {
+                self.take_out()?;
+            }
+            return Ok(back);
+        }
+        self.state.write_file(FILE, &OnDisk { homes, ..state })?;
+        Ok(back)
+    }
+
+    fn take_out(&self) -> Result<(), ContainError> {
+        self.place.take_out()?;
+        self.state.remove_file(FILE)
+    }
+
+    /// Moves out those whom `whom` names of a look at everybody, all without a name, until none of them is inside.
+    fn let_back(
+        &self,
+        state: &OnDisk,
+        whom: impl Fn(&Table) -> Option<HashSet<Name>>,
+    ) -> Result<Stopped, ContainError> {
         let mut back = Stopped::default();
         let mut seen = BTreeSet::new();
         for _ in 0..MOST_LOOKS {
-            let inside = self.place.inside()?;
+            let mut inside = self.place.inside()?;
+            let table = look()?;
+            if let Some(whom) = whom(&table) {
+                let pids: HashSet<u32> = whom.iter().map(|name| name.pid).collect();
+                inside.retain(|pid| pids.contains(pid));
+            }
             if inside.is_empty() {
                 back.is_whole = true;
                 break;
             }
-            let table = look()?;
             for pid in inside {
                 let told = named_pid(pid, "");
-                match self.place.give_back(pid, home_of(pid, &table, &state)) {
+                match self.place.give_back(pid, home_of(pid, &table, state)) {
                     Ok(true) if seen.insert(pid) => back.processes.push(told),
                     Ok(_) => {}
                     Err(error) => back.survivors.push(StoppedProcess {
@@ -171,10 +226,6 @@ impl Cuts {
             if !back.survivors.is_empty() {
                 return Ok(back);
             }
-        }
-        if back.is_whole {
-            self.place.take_out()?;
-            self.state.remove_file(FILE)?;
         }
         Ok(back)
     }
@@ -194,9 +245,7 @@ impl Cuts {
         state: &mut OnDisk,
         stopped: &mut Stopped,
     ) -> Result<(), ContainError> {
-        let ticks = ticks_per_second();
-        let told = tree.known.iter().chain([&tree.root]);
-        let mut known: HashSet<Name> = told.map(|key| name_of(*key, ticks)).collect();
+        let mut known = tree.told();
         let mut met: BTreeSet<Name> = BTreeSet::new();
         for _ in 0..MOST_LOOKS {
             let inside: HashSet<u32> = self.place.inside()?.into_iter().collect();
@@ -242,7 +291,12 @@ impl Cuts {
             let why = plan::untouchable(table, name.pid, self.agent).or_else(protected);
             match (why, place::home_of(name.pid)) {
                 (Some(why), _) => stopped.spared.push(named(name, &exe, why)),
-                (None, Some(cgroup)) => movable.push(Home { name, exe, cgroup }),
+                (None, Some(cgroup)) => movable.push(Home {
+                    name,
+                    exe,
+                    cgroup,
+                    root: Some(name_of(tree.root, ticks_per_second())),
+                }),
                 // It has ended, or lies above our own namespace, from where nobody could be put back.
                 (None, None) if name.has_ended() => {}
                 (None, None) => {
@@ -283,8 +337,7 @@ impl Cuts {
     fn clean_up_if_empty(&self, state: &OnDisk) -> Result<(), ContainError> {
         let have_ended = state.homes.iter().all(|home| home.name.has_ended());
         if have_ended && self.place.inside()?.is_empty() {
-            self.place.take_out()?;
-            self.state.remove_file(FILE)?;
+            self.take_out()?;
         }
         Ok(())
     }

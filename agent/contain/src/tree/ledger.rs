@@ -19,6 +19,9 @@ pub(super) struct Entry {
     #[serde(flatten)]
     pub name: Name,
     pub exe: String,
+    /// Of the tree as one of which it was frozen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<Name>,
 }
 
 #[derive(Serialize, Deserialize)]
