@@ -1,8 +1,8 @@
-//! A fleet on one machine. Each node has its own network, process, mount, host name and IPC
+//! A fleet on one machine. Each node has its own network, process, mount, host name, IPC and cgroup
 //! namespaces and an overlay of the machine's files; a bridge in a namespace of its own joins them.
 //!
 //! The machine itself is not touched: no interface, rule, mount or named namespace of its own
-//! changes. Each node's first process holds the end of a pipe whose other end is here. However the
+//! changes; its cgroup2 has a cgroup for each node while the lab is up. Each node's first process holds the end of a pipe whose other end is here. However the
 //! supervisor dies, that process sees end-of-file and leaves, and the kernel removes the rest.
 //!
 //! ```text
@@ -11,6 +11,7 @@
 //!  controller .10      ep1 .11          ep2 .12        outside .200      10.99.0.0/24, fd99::/64
 //! ```
 
+mod cgroup;
 mod forward;
 mod guest;
 mod init;

@@ -14,7 +14,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use cordon_tests::lab::{Lab, LabOptions, state};
+use cordon_tests::lab::{Lab, LabOptions, Node, state};
 use cordon_tests::wait;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -34,6 +34,7 @@ struct Machine {
     links: String,
     rules: String,
     mounts: String,
+    cgroups: BTreeSet<String>,
     processes: BTreeSet<String>,
 }
 
@@ -43,6 +44,7 @@ impl Machine {
             links: said("ip", &["-brief", "link"]),
             rules: said("nft", &["list", "ruleset"]),
             mounts: fs::read_to_string("/proc/self/mountinfo").unwrap(),
+            cgroups: lab_cgroups(),
             processes: lab_processes(),
         }
     }
@@ -52,6 +54,18 @@ fn said(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
     assert!(output.status.success(), "{program}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Cgroups of a lab's nodes.
+fn lab_cgroups() -> BTreeSet<String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let mount = mounts.lines().find(|line| line.contains(" cgroup2 "));
+    let mount = mount.unwrap().split(' ').nth(1).unwrap();
+    let names = fs::read_dir(mount).unwrap().flatten();
+    names
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.starts_with("cordon-lab-"))
+        .collect()
 }
 
 /// Living processes that are a lab's: the supervisor, its helpers, and the nodes' first processes.
@@ -100,6 +114,22 @@ fn a_node_has_its_own_name_processes_and_files() {
     assert_eq!(node.succeed(&["sh", "-c", script]).unwrap(), "/\nhere\n");
     assert_eq!(node.read("/etc/cordon-lab-witness").unwrap(), "here\n");
     assert!(!fs::exists("/etc/cordon-lab-witness").unwrap());
+}
+
+#[test]
+fn a_node_has_its_own_cgroups_and_everybody_in_it_is_in_them() {
+    let lab = lab(2);
+    let [first, second] = ["ep1", "ep2"].map(|name| lab.node(name).unwrap());
+    let mounts = first.read("/proc/self/mounts").unwrap();
+    let mount = mounts.lines().find(|line| line.contains(" cgroup2 "));
+    let mount = mount.unwrap().split(' ').nth(1).unwrap();
+    let made = format!("{mount}/witness");
+    let script = format!("mkdir {made} && grep ^0:: /proc/self/cgroup /proc/1/cgroup");
+    let seen = first.succeed(&["sh", "-c", &script]).unwrap();
+    assert!(seen.lines().all(|line| line.ends_with(":0::/")), "{seen}");
+    let there = |node: &Node| node.exec(&["test", "-d", &made]).unwrap().status.success();
+    assert!(there(first) && !there(second));
+    assert!(!fs::exists(&made).unwrap());
 }
 
 #[test]

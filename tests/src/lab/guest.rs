@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::cgroup;
 use super::node::Node;
 use crate::wait;
 
@@ -19,7 +20,7 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// The command line that runs `command` in the node, with a fresh environment.
 pub(super) fn command(node_pid: i32, command: &[&str]) -> Command {
-    let mut enter = Command::new("nsenter");
+    let mut enter = into_cgroup(node_pid);
     enter
         .arg(format!("--target={node_pid}"))
         .args(["--mount", "--uts", "--ipc", "--net", "--pid", "--"])
@@ -30,6 +31,18 @@ pub(super) fn command(node_pid: i32, command: &[&str]) -> Command {
         .env("LANG", "C.UTF-8")
         .env("TERM", "xterm");
     enter
+}
+
+/// `nsenter` enters a cgroup namespace, and leaves the caller in the cgroup where it is.
+fn into_cgroup(node_pid: i32) -> Command {
+    let Some(procs) = cgroup::procs_of(node_pid) else {
+        return Command::new("nsenter");
+    };
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "echo 0 > \"$0\" && exec nsenter --cgroup \"$@\""])
+        .arg(procs);
+    shell
 }
 
 /// A running process of a node. Dropping the handle leaves it running; it ends with the lab.

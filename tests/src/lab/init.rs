@@ -14,7 +14,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use serde::{Deserialize, Serialize};
 
-use super::{LabOptions, mounts};
+use super::{LabOptions, cgroup, mounts};
 
 /// Path of a node's first process inside the node, and how `cordon-lab` knows that it is one.
 pub const FIRST_PROCESS: &str = "/sbin/init";
@@ -43,6 +43,8 @@ pub(super) struct Plan {
     pub hosts: String,
     /// Files and folders of the machine that appear inside: from, to.
     pub shared: Vec<(PathBuf, PathBuf)>,
+    /// Its uppermost cgroup, as the machine has it; set by whoever keeps the node.
+    pub cgroup: Option<PathBuf>,
 }
 
 /// The switch first, then the machines.
@@ -60,6 +62,7 @@ pub(super) fn plans(options: &LabOptions) -> Vec<Plan> {
             number,
             hosts: hosts.clone(),
             shared: shared.clone(),
+            cgroup: None,
         })
         .collect()
 }
@@ -95,11 +98,21 @@ pub fn enter_namespaces(plan: &str) -> Result<ExitStatus> {
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWIPC;
-    unshare(fresh).context("cannot make namespaces; run as root")?;
-    // Only a child is in the new PID namespace.
+    let mut plan: Plan = serde_json::from_str(plan).context("bad plan")?;
+    plan.cgroup = cgroup::make(&plan.name)?;
+    let ended = unshare(fresh)
+        .context("cannot make namespaces; run as root")
+        .and_then(|()| keep(&plan));
+    // Its first process has ended, so the kernel has ended all of them.
+    let removed = plan.cgroup.as_deref().map_or(Ok(()), cgroup::remove);
+    ended.and_then(|status| removed.map(|()| status))
+}
+
+/// Starts the node's first process and waits for its end. Only a child is in the new PID namespace.
+fn keep(plan: &Plan) -> Result<ExitStatus> {
     let mut child = Command::new(std::env::current_exe()?)
         .arg("node-init")
-        .arg(plan)
+        .arg(serde_json::to_string(plan)?)
         .spawn()?;
     say(&format!("pid {}", child.id()))?;
     Ok(child.wait()?)
@@ -108,6 +121,9 @@ pub fn enter_namespaces(plan: &str) -> Result<ExitStatus> {
 /// `cordon-lab node-init PLAN`: builds the node's file system and becomes its `/sbin/init`.
 pub fn prepare(plan: &str) -> Result<()> {
     let plan: Plan = serde_json::from_str(plan).context("bad plan")?;
+    if let Some(cgroup) = &plan.cgroup {
+        cgroup::enter(cgroup)?;
+    }
     mounts::build(&plan)?;
     nix::unistd::sethostname(&plan.name).context("cannot set the host name")?;
     settle_network_defaults()?;

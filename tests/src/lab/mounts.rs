@@ -38,6 +38,9 @@ pub(super) fn build(plan: &Plan) -> Result<()> {
     let root = base.join("root");
     overlay_disks(&mounts, &base, &root)?;
     kernel_file_systems(&mounts, &root)?;
+    if plan.cgroup.is_some() {
+        own_cgroups(&mounts, &root)?;
+    }
     share(plan, &root)?;
     scratch(&root)?;
     names(plan, &root)?;
@@ -120,6 +123,18 @@ fn kernel_file_systems(mounts: &[Mount], root: &Path) -> Result<()> {
     )?;
     make_folder(&root.join("dev/shm"))?;
     fresh("tmpfs", "/dev/shm", Some("mode=1777"))
+}
+
+/// A fresh cgroup2 shows the node's own cgroups, in place of the machine's.
+fn own_cgroups(mounts: &[Mount], root: &Path) -> Result<()> {
+    for mount in mounts.iter().filter(|mount| mount.kind == "cgroup2") {
+        let target = inside(root, &mount.point);
+        umount2(&target, MntFlags::MNT_DETACH)
+            .with_context(|| format!("cannot leave the cgroups at {}", target.display()))?;
+        let kind = Some("cgroup2");
+        mount_at(kind, &target, kind, MsFlags::empty(), None)?;
+    }
+    Ok(())
 }
 
 fn share(plan: &Plan, root: &Path) -> Result<()> {
