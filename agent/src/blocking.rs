@@ -1,6 +1,7 @@
 //! Blocks the remote ends of malicious processes, and isolated hosts of the fleet, for a time, on a thread of its own: no
 //! isolation waits for it.
 
+mod ordered;
 mod peers;
 
 use std::net::{IpAddr, SocketAddr};
@@ -22,6 +23,7 @@ use crate::host;
 use crate::local::{Answer, reply};
 use crate::recorder::Recorder;
 
+pub use ordered::RemoteOrder;
 pub use peers::PeerJob;
 
 const JOBS: usize = 64;
@@ -50,6 +52,7 @@ pub struct BlockJob {
 enum Job {
     Block(Box<BlockJob>),
     BlockPeer(Box<PeerJob>, oneshot::Sender<Answer>),
+    Obey(Box<RemoteOrder>, oneshot::Sender<Answer>),
     UnblockPeer {
         host: HostId,
         reason: String,
@@ -134,8 +137,10 @@ impl Blocker {
     fn ask(&self, job: Job) {
         if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) =
             self.jobs.try_send(job)
-            && let Job::Unblock { to, .. } | Job::BlockPeer(_, to) | Job::UnblockPeer { to, .. } =
-                job
+            && let Job::Unblock { to, .. }
+            | Job::BlockPeer(_, to)
+            | Job::UnblockPeer { to, .. }
+            | Job::Obey(_, to) = job
         {
             let detail = "too much is blocked and unblocked at once: ask again".to_owned();
             reply(to, Answer::Failed { detail });
@@ -195,6 +200,7 @@ impl Worker {
                     to,
                 }) => self.unblock(address, &reason, to),
                 Ok(Job::BlockPeer(job, to)) => self.block_peer(&job, to),
+                Ok(Job::Obey(order, to)) => self.obey(&order, to),
                 Ok(Job::UnblockPeer { host, reason, to }) => self.unblock_peer(host, &reason, to),
                 Err(RecvTimeoutError::Timeout) => self.look(true),
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -342,6 +348,7 @@ fn by_hand(act: BlockAct, reason: &str, addresses: Vec<IpAddr>) -> BlockReport {
         proved: false,
         event_to_block_micros: None,
         policy_version: 0,
+        ordered: None,
     }
 }
 

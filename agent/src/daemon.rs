@@ -25,6 +25,7 @@ use crate::blocking::Blocker;
 use crate::config::Config;
 use crate::durable::{self, DiskError};
 use crate::engine::{Caps, Engine, Inbox, Parts};
+use crate::filing::Filer;
 use crate::hands::Hands;
 use crate::host::HostFacts;
 use crate::identity::Identity;
@@ -156,7 +157,12 @@ async fn serve(
     ));
     let (hands, outcomes) = Hands::start(containment)?;
     let kin = Arc::new(OnceLock::new());
-    let stopper = Stopper::start(&config.state_dir, recorder.clone(), Arc::clone(&kin))?;
+    let stopper = Stopper::start(
+        &config.state_dir,
+        facts.clone(),
+        recorder.clone(),
+        Arc::clone(&kin),
+    )?;
     let prevention = Prevention::start(
         recorder.clone(),
         stopper.clone(),
@@ -175,6 +181,7 @@ async fn serve(
         proposals: Proposals::load(&config.state_dir, &facts.boot_id, clocks(Timestamp::now())),
         stopper,
         blocker,
+        filer: Filer::new(&config.state_dir, recorder.clone()),
         prevention: prevention.clone(),
         caps: Caps::load(&config.state_dir),
         facts: facts.clone(),

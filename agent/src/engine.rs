@@ -11,6 +11,7 @@ mod caps;
 mod detections;
 mod obedience;
 mod peers;
+mod steps;
 mod ways_back;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use detections::{Reported, Unexplained};
 use obedience::Waiter;
 
 use crate::blocking::Blocker;
+use crate::filing::Filer;
 use crate::hands::Outcome;
 use crate::host::HostFacts;
 use crate::identity::Identity;
@@ -102,6 +104,8 @@ pub struct Parts {
     pub stopper: Stopper,
     /// The way to the thread that blocks remote ends.
     pub blocker: Blocker,
+    /// Takes files and puts them back.
+    pub filer: Filer,
     /// The way to the thread that keeps programs from running.
     pub prevention: Prevention,
     /// What this agent did by itself in the last hour.

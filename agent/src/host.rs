@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use cordon_proto::process::ProcessName;
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
 /// Facts that hold as long as the machine is up.
@@ -36,8 +37,12 @@ impl HostFacts {
 
     /// How a process tree is named in records: stable over the tree's life, unique over reboots.
     pub fn tree_name(&self, root: cordon_sensor::ProcessKey) -> String {
-        let boot = self.boot_id.get(..8).unwrap_or(&self.boot_id);
-        format!("{boot}:{}:{}", root.pid, root.start_ns)
+        self.process_name(root).to_string()
+    }
+
+    /// How orders name a process.
+    pub fn process_name(&self, process: cordon_sensor::ProcessKey) -> ProcessName {
+        ProcessName::new(&self.boot_id, process.pid, process.start_ns)
     }
 }
 

@@ -4,6 +4,7 @@
 //! - [`judging`]: the thread that turns events into stories and stories into verdicts.
 //! - [`isolation`]: the shell around the isolation state machine; its blocking work is on threads of its own.
 //! - [`stopping`]: the thread that freezes, kills and thaws process trees.
+//! - [`filing`]: files taken out of reach and put back. [`ordered`]: who ordered what is done.
 //! - [`rules`]: rules, indicators and exceptions, read from disk.
 //! - [`recorder`]: what is reported goes to disk here, before anything is sent.
 //! - [`release_codes`]: the challenge that opens this host without the controller, and its answers.
@@ -23,6 +24,7 @@ pub mod daemon;
 mod durable;
 pub mod engine;
 pub mod enroll;
+pub mod filing;
 pub mod hands;
 pub mod host;
 pub mod identity;
@@ -32,6 +34,7 @@ pub mod local;
 pub mod losses;
 pub mod metrics;
 pub mod model_trust;
+pub mod ordered;
 pub mod orders;
 pub mod pins;
 pub mod policy_store;

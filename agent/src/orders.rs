@@ -13,11 +13,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::durable::{self, DiskError};
+use crate::filing::HeldFile;
 
 const FILE: &str = "orders.json";
 const MAX_BYTES: u64 = 16 << 20;
 /// An order is remembered this long after its expiry, from which on it is refused anyway.
 const KEEP: SignedDuration = SignedDuration::from_hours(24);
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 /// What an order, or a person at the machine, wants of the isolation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +37,21 @@ pub enum Goal {
     /// Not about this host's isolation: it is settled by whoever does it, and begun anew by the controller when a
     /// restart comes between.
     Elsewhere,
+    /// About processes, a remote end or a file: settled by whoever does it, and done again when a restart comes between,
+    /// which changes nothing that is so already.
+    Step(Box<Step>),
+}
+
+/// An order about processes, a remote end or a file that was begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// What is wanted, by whom.
+    pub order: Order,
+    /// When it was begun: what it asks for lasts from then on.
+    pub at: Timestamp,
+    /// The file that it puts back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<HeldFile>,
 }
 
 /// How it ended.
@@ -52,7 +69,7 @@ pub fn fate(goal: &Goal, state: &State, news: &[IsolationReport]) -> Option<Fate
     match goal {
         Goal::Open => (*state == State::Open).then(|| Fate::Done(open(news))),
         Goal::Shut { id, lease } => fate_of_shut(*id, *lease, state, news),
-        Goal::Elsewhere => None,
+        Goal::Elsewhere | Goal::Step(_) => None,
     }
 }
 
@@ -141,6 +158,9 @@ struct Taken {
     /// `None` once it is settled.
     goal: Option<Goal>,
     receipts: Vec<Envelope>,
+    /// When a step was begun that counts against the policy's cap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    capped_at: Option<Timestamp>,
 }
 
 /// The orders taken.
@@ -182,6 +202,13 @@ impl Orders {
         found.map_or_else(Vec::new, |taken| taken.receipts.clone())
     }
 
+    /// Steps begun in the hour before `now`. A time in the future is a clock that was set back since: it counts.
+    pub fn steps_last_hour(&self, now: Timestamp) -> u32 {
+        let is_recent = |at: &Timestamp| now.duration_since(*at) < HOUR;
+        let begun = self.taken.iter().filter_map(|taken| taken.capped_at);
+        begun.filter(is_recent).count() as u32
+    }
+
     /// Orders that were begun and are not settled.
     pub fn unsettled(&self) -> Vec<(OrderId, Goal)> {
         let open = self.taken.iter();
@@ -205,6 +232,7 @@ impl Orders {
             expires_at: order.expires_at,
             goal: Some(goal),
             receipts: vec![receipt.clone()],
+            capped_at: order.verb.is_step().then_some(now),
         });
         let saved = self.save();
         if saved.is_err() {

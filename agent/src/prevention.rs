@@ -283,6 +283,7 @@ impl Worker {
                 event_mono_ns: started.mono_ns,
                 policy_version: self.programs.policy_version,
                 tell_always: true,
+                ordered: None,
             });
         } else {
             self.runs(started);

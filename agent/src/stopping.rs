@@ -5,6 +5,8 @@
 //! again a moment later, as often as that finds anybody.
 
 mod cutting;
+mod ordered;
+mod words;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -14,17 +16,23 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use cordon_contain::{Maker, Stopped, Tree, Trees, monotonic_ns};
-use cordon_proto::record::{MOST_STOPPED, RecordBody, StopAct, StopReport, StoppedProcess};
+use cordon_proto::record::{Ordered, StopAct, StopReport};
 use tokio::sync::oneshot;
 
+use crate::host::HostFacts;
 use crate::judging::Kin;
 use crate::local::{Answer, reply};
 use crate::recorder::Recorder;
 
 use cutting::cut_off;
 pub use cutting::{answer_about_cut, count_cut_off, cuts, is_news};
+pub use ordered::TreeOrder;
+use ordered::Waits;
+use words::failed;
+pub use words::{answer, report, tell};
 
 const JOBS: usize = 64;
+const TOO_MANY: &str = "too many trees are being stopped: ask again";
 /// After the first time, and between the following ones.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// The cut-off are looked at this often.
@@ -49,6 +57,8 @@ pub struct StopJob {
     pub policy_version: u64,
     /// Tell also that there was nobody left.
     pub tell_always: bool,
+    /// The order that led to it, if one did.
+    pub ordered: Option<Ordered>,
 }
 
 impl StopJob {
@@ -56,6 +66,7 @@ impl StopJob {
         StopReport {
             tree: self.name.clone(),
             policy_version: self.policy_version,
+            ordered: self.ordered.clone(),
             ..report(self.act, stopped, self.reason.clone())
         }
     }
@@ -63,6 +74,7 @@ impl StopJob {
 
 enum Job {
     Stop(Box<StopJob>),
+    Obey(Box<TreeOrder>, oneshot::Sender<Answer>),
     Thaw {
         reason: String,
         to: oneshot::Sender<Answer>,
@@ -85,6 +97,7 @@ struct Again {
     times_left: u32,
     job: Box<StopJob>,
     maker: Option<Maker>,
+    waits: Option<Waits>,
 }
 
 /// The way to the thread.
@@ -100,6 +113,7 @@ impl Stopper {
     /// Starts the thread. It ends when every handle is gone. `kin` is there as soon as anybody judges.
     pub fn start(
         state_dir: &Path,
+        facts: HostFacts,
         recorder: Recorder,
         kin: Arc<OnceLock<Kin>>,
     ) -> std::io::Result<Self> {
@@ -108,6 +122,7 @@ impl Stopper {
         let mut worker = Worker {
             trees: trees(state_dir),
             state_dir: state_dir.to_owned(),
+            facts,
             looked_at: Instant::now(),
             recorder: recorder.clone(),
             kin,
@@ -147,9 +162,12 @@ impl Stopper {
     fn ask(&self, job: Job) {
         let sent = self.jobs.try_send(job);
         if let Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) = sent
-            && let Job::Thaw { to, .. } | Job::CutOff { to, .. } | Job::Rejoin { to, .. } = job
+            && let Job::Thaw { to, .. }
+            | Job::CutOff { to, .. }
+            | Job::Rejoin { to, .. }
+            | Job::Obey(_, to) = job
         {
-            let detail = "too many trees are being stopped: ask again".to_owned();
+            let detail = TOO_MANY.to_owned();
             reply(to, Answer::Failed { detail });
         }
     }
@@ -168,6 +186,7 @@ pub fn trees(state_dir: &Path) -> Trees {
 struct Worker {
     trees: Trees,
     state_dir: PathBuf,
+    facts: HostFacts,
     /// When it was last looked whether the cut-off still are.
     looked_at: Instant,
     recorder: Recorder,
@@ -187,7 +206,8 @@ impl Worker {
                 .front()
                 .map_or(cuts_at, |again| again.at.min(cuts_at));
             match queue.recv_timeout(at.saturating_duration_since(Instant::now())) {
-                Ok(Job::Stop(job)) => self.stop(job, MOST_TIMES, None),
+                Ok(Job::Stop(job)) => self.stop(job, MOST_TIMES, None, None),
+                Ok(Job::Obey(order, to)) => self.obey(&order, to),
                 Ok(Job::Thaw { reason, to }) => self.thaw(reason, to),
                 Ok(Job::CutOff {
                     pid,
@@ -211,6 +231,7 @@ impl Worker {
             times_left,
             mut job,
             maker,
+            waits,
             ..
         }) = self.again.pop_front()
         else {
@@ -219,15 +240,21 @@ impl Worker {
         if let Some(kin) = self.kin.get() {
             job.tree.known = kin.below(job.tree.root);
         }
-        self.stop(job, times_left, maker);
+        self.stop(job, times_left, maker, waits);
     }
 
-    fn stop(&mut self, job: Box<StopJob>, times_left: u32, maker: Option<Maker>) {
+    fn stop(
+        &mut self,
+        job: Box<StopJob>,
+        times_left: u32,
+        maker: Option<Maker>,
+        mut waits: Option<Waits>,
+    ) {
         let is_first = times_left == MOST_TIMES;
         // A loop may make hundreds a second that end by themselves: they must not hold up who makes them.
         if !job.tell_always && job.tree.has_ended() {
             if is_first {
-                self.again(job, times_left, maker);
+                self.again(job, times_left, maker, waits);
             }
             return;
         }
@@ -249,33 +276,47 @@ impl Worker {
             maker.go_on();
         }
         let found_some = !stopped.processes.is_empty();
-        if found_some || is_first && (job.tell_always || !stopped.survivors.is_empty()) {
-            let event_to_stop_micros = is_first.then_some(took_ns / 1000);
-            let report = StopReport {
-                event_to_stop_micros,
-                probes,
-                ..job.report(&stopped)
-            };
+        let is_judged = job.ordered.is_none();
+        let report = StopReport {
+            event_to_stop_micros: (is_first && is_judged).then_some(took_ns / 1000),
+            probes,
+            ..job.report(&stopped)
+        };
+        if let Some(waits) = &mut waits {
+            waits.add(&report);
+        }
+        let is_news = found_some || is_first && (job.tell_always || !stopped.survivors.is_empty());
+        let looks_again = goes_on && times_left > 0 && (is_first || found_some);
+        if let Some(waits) = waits.take_if(|_| !looks_again) {
+            waits.conclude(&report);
+        }
+        if is_news {
             tell(&self.recorder, report);
         }
-        if goes_on && times_left > 0 && (is_first || found_some) {
-            self.again(job, times_left, maker);
+        if looks_again {
+            self.again(job, times_left, maker, waits);
         }
     }
 
     /// To be looked at again, when the sensor has told of everybody who was made meanwhile.
-    fn again(&mut self, job: Box<StopJob>, times_left: u32, maker: Option<Maker>) {
+    fn again(
+        &mut self,
+        job: Box<StopJob>,
+        times_left: u32,
+        maker: Option<Maker>,
+        waits: Option<Waits>,
+    ) {
         self.again.push_back(Again {
             at: Instant::now() + ASK_AGAIN,
             times_left: times_left - 1,
             job,
             maker,
+            waits,
         });
     }
 
     fn thaw(&mut self, reason: String, to: oneshot::Sender<Answer>) {
-        // Who is thawed is not to be looked for again.
-        self.again.clear();
+        self.forget(StopAct::Frozen, None);
         let answer = match self.trees.thaw() {
             Ok(thawed) => {
                 let report = report(StopAct::Thawed, &thawed, reason);
@@ -301,71 +342,4 @@ impl Worker {
         });
         self.frozen.store(frozen, Ordering::Relaxed);
     }
-}
-
-/// Logs it and puts it into the outbox.
-pub fn tell(recorder: &Recorder, report: StopReport) {
-    tracing::warn!(
-        act = ?report.act, count = report.count, survivors = report.survivors.len(), spared = report.spared.len(),
-        proved = report.proved, reason = %report.reason, "processes"
-    );
-    recorder.record(RecordBody::Stop(Box::new(report)));
-}
-
-/// Nobody knows what became of them, so they are survivors.
-fn failed(job: &StopJob, why: String) -> Stopped {
-    tracing::error!(%why, "a process tree could not be stopped");
-    let root = StoppedProcess {
-        pid: job.tree.root.pid,
-        exe: String::new(),
-        why,
-    };
-    Stopped {
-        survivors: vec![root],
-        ..Stopped::default()
-    }
-}
-
-/// By nobody yet.
-pub fn report(act: StopAct, stopped: &Stopped, reason: String) -> StopReport {
-    let first = |all: &[StoppedProcess]| all.iter().take(MOST_STOPPED).cloned().collect();
-    StopReport {
-        tree: None,
-        act,
-        reason,
-        processes: first(&stopped.processes),
-        count: stopped.processes.len() as u64,
-        survivors: first(&stopped.survivors),
-        spared: first(&stopped.spared),
-        probes: Vec::new(),
-        proved: stopped.is_whole && stopped.survivors.is_empty(),
-        event_to_stop_micros: None,
-        policy_version: 0,
-    }
-}
-
-/// To whoever asked to thaw.
-pub fn answer(report: &StopReport) -> Answer {
-    let count = report.count;
-    if report.proved {
-        let detail = match count {
-            0 => "nobody was frozen".to_owned(),
-            1 => "1 process goes on".to_owned(),
-            _ => format!("{count} processes go on"),
-        };
-        return Answer::Done {
-            detail,
-            isolation: None,
-        };
-    }
-    let left: Vec<String> = report
-        .survivors
-        .iter()
-        .map(|one| one.pid.to_string())
-        .collect();
-    let detail = format!(
-        "{count} go on; these stand still, perhaps because another process traces or stops them: {}",
-        left.join(", ")
-    );
-    Answer::Failed { detail }
 }

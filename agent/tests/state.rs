@@ -6,7 +6,8 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cordon_agent::orders::{Fate, Goal, Orders, fate};
+use cordon_agent::filing::HeldFile;
+use cordon_agent::orders::{Fate, Goal, Orders, Step, fate};
 use cordon_agent::policy_store::{Offer, PolicyStore};
 use cordon_agent::recorder::Recorder;
 use cordon_agent::uplink::Window;
@@ -91,6 +92,7 @@ fn order(verb: Verb, now: Timestamp) -> Order {
         requested_by: "admin".into(),
         issued_at: now,
         expires_at: now + SignedDuration::from_mins(10),
+        undoes: None,
     }
 }
 
@@ -147,6 +149,41 @@ fn an_order_that_the_disk_does_not_take_is_taken_until_a_restart() {
 
     let orders = Orders::load(dir.path(), host, &key(5)).unwrap();
     assert!(!orders.is_taken(order.id));
+}
+
+#[test]
+fn a_step_outlives_a_restart_whole_and_counts_for_an_hour() {
+    let dir = tempfile::tempdir().unwrap();
+    let (host, now) = (HostId::generate(), Timestamp::now());
+    let mut orders = Orders::load(dir.path(), host, &key(5)).unwrap();
+    let process = "0f3c9a1e:412:3210000000".parse().unwrap();
+    let kill = Order {
+        undoes: Some(OrderId::generate()),
+        ..order(Verb::KillTree { process }, now)
+    };
+    let step = Goal::Step(Box::new(Step {
+        order: kill.clone(),
+        at: now,
+        file: Some(HeldFile {
+            path: "/tmp/x".into(),
+            sha256: "00".into(),
+        }),
+    }));
+    orders.begin(&kill, step.clone(), None, now).unwrap();
+    let thaw = order(Verb::Release, now);
+    orders.begin(&thaw, Goal::Open, None, now).unwrap();
+    let mut orders = Orders::load(dir.path(), host, &key(5)).unwrap();
+    assert_eq!(orders.unsettled()[0], (kill.id, step));
+    orders.settle(kill.id, Fate::Done("0 survive".into()), None, now);
+    let orders = Orders::load(dir.path(), host, &key(5)).unwrap();
+    let at = |minutes| now + SignedDuration::from_mins(minutes);
+    assert_eq!(orders.steps_last_hour(at(59)), 1);
+    assert_eq!(orders.steps_last_hour(at(61)), 0);
+    assert_eq!(
+        orders.steps_last_hour(at(-5)),
+        1,
+        "a clock that was set back"
+    );
 }
 
 #[test]

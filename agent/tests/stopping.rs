@@ -8,11 +8,14 @@ use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use cordon_agent::host::HostFacts;
 use cordon_agent::local::Answer;
+use cordon_agent::ordered::By;
 use cordon_agent::recorder::Recorder;
-use cordon_agent::stopping::{StopJob, Stopper, trees};
+use cordon_agent::stopping::{StopJob, Stopper, TreeOrder, trees};
 use cordon_contain::Tree;
-use cordon_proto::record::{Record, RecordBody, StopAct, StopReport};
+use cordon_proto::id::OrderId;
+use cordon_proto::record::{Ordered, Record, RecordBody, StopAct, StopReport};
 use cordon_sensor::ProcessKey;
 use cordon_spool::{Options, Spool};
 use serde_json::Value;
@@ -81,13 +84,18 @@ fn stops(spool: &Spool) -> Vec<StopReport> {
     reports.collect()
 }
 
+fn stopper(dir: &Path, recorder: &Recorder) -> Stopper {
+    let (facts, kin) = (HostFacts::read().unwrap(), Arc::new(OnceLock::new()));
+    Stopper::start(dir, facts, recorder.clone(), kin).unwrap()
+}
+
 #[test]
 fn a_frozen_tree_is_told_and_goes_on_when_it_is_thawed() {
     let (dir, stray) = (tempfile::tempdir().unwrap(), Stray::new());
     let spool = Arc::new(spool(dir.path()));
     let written = Arc::new(Notify::new());
     let recorder = Recorder::start(Arc::clone(&spool), dir.path(), written).unwrap();
-    let stopper = Stopper::start(dir.path(), recorder.clone(), Arc::new(OnceLock::new())).unwrap();
+    let stopper = stopper(dir.path(), &recorder);
     stopper.stop(StopJob {
         act: StopAct::Frozen,
         tree: stray.tree(),
@@ -96,6 +104,7 @@ fn a_frozen_tree_is_told_and_goes_on_when_it_is_thawed() {
         event_mono_ns: 1,
         policy_version: 3,
         tell_always: true,
+        ordered: None,
     });
     let (to, answered) = oneshot::channel();
     stopper.thaw("a false alarm".into(), to);
@@ -151,4 +160,128 @@ fn root_thaws_without_a_daemon_and_it_is_told_later() {
         told[0].reason,
         "at the machine, the agent was not running: a false alarm"
     );
+}
+
+/// Gives orders about processes, as the engine does when it has admitted them.
+struct Orders {
+    stopper: Stopper,
+    id: OrderId,
+}
+
+impl Orders {
+    fn give(&self, act: StopAct, root: ProcessKey, protected: &[&str], is_again: bool) -> Answer {
+        let order = TreeOrder {
+            act,
+            root,
+            protected: protected.iter().map(|path| (*path).to_owned()).collect(),
+            by: By {
+                ordered: Ordered {
+                    order: self.id,
+                    by: "ada".into(),
+                    undoes: None,
+                },
+                reason: "ordered by ada: test".into(),
+                policy_version: 7,
+            },
+            is_again,
+        };
+        let (to, answered) = oneshot::channel();
+        self.stopper.obey(order, to);
+        answered.blocking_recv().unwrap()
+    }
+
+    fn done(&self, act: StopAct, root: ProcessKey) -> String {
+        match self.give(act, root, &[], false) {
+            Answer::Done { detail, .. } => detail,
+            other => panic!("not done: {other:?}"),
+        }
+    }
+
+    fn failure(&self, act: StopAct, root: ProcessKey, protected: &[&str]) -> String {
+        match self.give(act, root, protected, false) {
+            Answer::Failed { detail } => detail,
+            other => panic!("not failed: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_ordered_tree_is_frozen_thawed_and_killed_and_each_is_told_with_who_ordered_it() {
+    let (dir, stray) = (tempfile::tempdir().unwrap(), Stray::new());
+    let spool = Arc::new(spool(dir.path()));
+    let written = Arc::new(Notify::new());
+    let recorder = Recorder::start(Arc::clone(&spool), dir.path(), written).unwrap();
+    let orders = Orders {
+        stopper: stopper(dir.path(), &recorder),
+        id: OrderId::generate(),
+    };
+    let frozen = orders.done(StopAct::Frozen, stray.0);
+    assert!(
+        frozen.starts_with("1 processes are frozen; 0 of the tree run on"),
+        "{frozen}"
+    );
+    assert!(stray.stands());
+    let again = orders.done(StopAct::Frozen, stray.0);
+    assert!(again.starts_with("0 processes are frozen"), "{again}");
+    assert_eq!(orders.done(StopAct::Thawed, stray.0), "1 process goes on");
+    assert!(!stray.stands());
+    assert_eq!(orders.done(StopAct::Thawed, stray.0), "nobody was frozen");
+    let killed = orders.done(StopAct::Killed, stray.0);
+    assert!(
+        killed.starts_with("1 processes are killed; 0 survive"),
+        "{killed}"
+    );
+    // Ended is who was to be killed; whether by this order is only asked when it was begun before.
+    let ended = orders.failure(StopAct::Killed, stray.0, &[]);
+    assert!(ended.contains("nothing was done"), "{ended}");
+    let finished = orders.give(StopAct::Killed, stray.0, &[], true);
+    assert!(matches!(finished, Answer::Done { .. }), "{finished:?}");
+    assert!(recorder.flush(Duration::from_secs(10)));
+    let told = stops(&spool);
+    let acts: Vec<StopAct> = told.iter().map(|report| report.act).collect();
+    let wanted = [
+        StopAct::Frozen,
+        StopAct::Frozen,
+        StopAct::Thawed,
+        StopAct::Killed,
+    ];
+    assert_eq!(acts, wanted, "{told:?}");
+    for report in &told {
+        let by = report.ordered.as_ref().unwrap();
+        assert_eq!((by.order, by.by.as_str()), (orders.id, "ada"));
+        assert!(report.proved && report.policy_version == 7, "{report:?}");
+    }
+}
+
+#[test]
+fn who_has_the_pid_now_and_who_is_protected_is_not_touched_by_an_order() {
+    let (dir, stray) = (tempfile::tempdir().unwrap(), Stray::new());
+    let spool = Arc::new(spool(dir.path()));
+    let recorder = Recorder::start(spool, dir.path(), Arc::new(Notify::new())).unwrap();
+    let orders = Orders {
+        stopper: stopper(dir.path(), &recorder),
+        id: OrderId::generate(),
+    };
+    let before = ProcessKey {
+        start_ns: stray.0.start_ns - 10_000_000,
+        ..stray.0
+    };
+    let exe = std::fs::read_link(format!("/proc/{}/exe", stray.0.pid)).unwrap();
+    let exe = exe.to_str().unwrap();
+    for act in [StopAct::Killed, StopAct::Frozen, StopAct::CutOff] {
+        let recycled = orders.failure(act, before, &[]);
+        assert!(recycled.contains("given to another"), "{recycled}");
+        let protected = orders.failure(act, stray.0, &[exe]);
+        assert!(protected.contains("protected by the policy"), "{protected}");
+    }
+    let own = ProcessKey {
+        pid: std::process::id(),
+        start_ns: Tree::of_pid(std::process::id(), Vec::new())
+            .unwrap()
+            .root
+            .start_ns,
+    };
+    let agent = orders.failure(StopAct::Killed, own, &[]);
+    assert!(agent.contains("the agent itself"), "{agent}");
+    assert!(!stray.stands());
 }

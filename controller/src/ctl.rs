@@ -20,6 +20,7 @@ mod policy;
 mod release;
 mod rules;
 mod show;
+mod steps;
 mod tokens;
 mod trail;
 mod tried;
@@ -56,6 +57,7 @@ pub async fn run(cli: &Cli) -> Result<Answer, CtlError> {
             orders::isolate(client, host, *lease, order).await
         }
         Command::Release { host, order } => orders::release(client, host, order).await,
+        Command::Step(command) => steps::run(client, command).await,
         Command::Approvals => approvals::list(client).await,
         Command::Approve(answer) => approvals::approve(client, answer).await,
         Command::Refuse { reason, answer } => approvals::refuse(client, reason, answer).await,

@@ -23,6 +23,7 @@ pub mod openapi;
 mod orders;
 mod policies;
 pub mod problem;
+mod steps;
 mod throttle;
 mod tokens;
 

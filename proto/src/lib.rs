@@ -20,6 +20,7 @@ pub mod pb {
     include!("generated/cordon.v1.rs");
 }
 pub mod policy;
+pub mod process;
 pub mod record;
 pub mod release;
 pub mod verdict;

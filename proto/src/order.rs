@@ -1,6 +1,8 @@
 //! Orders: a closed list of typed verbs, signed by the controller's online key within the caps that
 //! the policy gives it; and receipts, signed by the host, which alone move an order past `delivered`.
 
+mod steps;
+
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -8,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::envelope::Signed;
 use crate::id::{HostId, IsolationId, OrderId, ProposalId};
+use crate::process::ProcessName;
+pub use steps::{Form, STEPS, UNDOS, held_of};
 
 /// What an order asks for. There is no shell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +48,56 @@ pub enum Verb {
         /// As the host reported it.
         proposal: ProposalId,
     },
+    /// End a process and everything that descends from it.
+    KillTree {
+        /// The uppermost of them.
+        process: ProcessName,
+    },
+    /// Stop them where they stand.
+    FreezeTree {
+        /// The uppermost of them.
+        process: ProcessName,
+    },
+    /// Let them go on. Thawing those who are not frozen is a success.
+    ThawTree {
+        /// The uppermost of them.
+        process: ProcessName,
+    },
+    /// Cut them off the network; they run on.
+    CutOff {
+        /// The uppermost of them.
+        process: ProcessName,
+    },
+    /// Let them back. Rejoining those who are not cut off is a success.
+    Rejoin {
+        /// The uppermost of them.
+        process: ProcessName,
+    },
+    /// Let nothing pass from and to a remote end.
+    BlockRemote {
+        /// Its address.
+        address: IpAddr,
+        /// For how long; at most [`crate::policy::MAX_BLOCK_SECONDS`].
+        seconds: u64,
+    },
+    /// End that. Unblocking one that is not blocked is a success.
+    UnblockRemote {
+        /// Its address.
+        address: IpAddr,
+    },
+    /// Take a file out of reach, and keep what it held.
+    QuarantineFile {
+        /// Absolute, with no symbolic link in it.
+        path: String,
+        /// Its content, hex: one that has changed is left where it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sha256: Option<String>,
+    },
+    /// Put a file back as it was.
+    RestoreFile {
+        /// As the host's report names what it holds; [`held_of`] the order that had it taken.
+        held: String,
+    },
 }
 
 /// Most addresses of one host that an order names.
@@ -59,6 +113,15 @@ impl Verb {
             Self::UnblockHost { .. } => "unblock_host",
             Self::Approve { .. } => "approve",
             Self::Refuse { .. } => "refuse",
+            Self::KillTree { .. } => "kill_tree",
+            Self::FreezeTree { .. } => "freeze_tree",
+            Self::ThawTree { .. } => "thaw_tree",
+            Self::CutOff { .. } => "cut_off",
+            Self::Rejoin { .. } => "rejoin",
+            Self::BlockRemote { .. } => "block_remote",
+            Self::UnblockRemote { .. } => "unblock_remote",
+            Self::QuarantineFile { .. } => "quarantine_file",
+            Self::RestoreFile { .. } => "restore_file",
         }
     }
 }
@@ -81,6 +144,9 @@ pub struct Order {
     pub issued_at: Timestamp,
     /// The agent refuses it from then on.
     pub expires_at: Timestamp,
+    /// The order that it undoes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<OrderId>,
 }
 
 impl Signed for Order {
@@ -175,6 +241,7 @@ mod tests {
             requested_by: "admin".into(),
             issued_at: "2026-11-01T00:00:00Z".parse().unwrap(),
             expires_at: "2026-11-01T00:10:00Z".parse().unwrap(),
+            undoes: None,
         };
         insta::assert_json_snapshot!(order);
         let read: Order = serde_json::from_value(serde_json::to_value(&order).unwrap()).unwrap();

@@ -2,6 +2,7 @@
 
 mod approval;
 mod blocks;
+mod ordered;
 mod programs;
 mod quiet;
 
@@ -15,6 +16,7 @@ use crate::envelope::{Envelope, EnvelopeError, Signed};
 use crate::release::{MAX_RELEASE_KEYS, ReleaseKey};
 pub use approval::{AfterTime, Approve, MAX_APPROVE_SECONDS, MIN_APPROVE_SECONDS};
 pub use blocks::{BlockIsolated, BlockRemote, MAX_BLOCK_SECONDS, MIN_BLOCK_ISOLATED_SECONDS};
+pub(crate) use programs::is_plain;
 pub use programs::{
     BlockedFile, BlockedPrograms, MAX_PROGRAM_FILES, MAX_PROGRAM_PATH_BYTES, MAX_PROGRAM_PATHS,
 };
@@ -133,6 +135,10 @@ fn is_no(value: &bool) -> bool {
 pub struct Caps {
     /// Isolations that one agent starts in any hour without an order to isolate.
     pub isolations_per_hour: u32,
+    /// Orders about processes, remote ends and files that one host carries out in any hour, those that undo one aside.
+    /// Needed where a key may sign any of [`crate::order::STEPS`]. Written only when it is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordered_per_hour: Option<u32>,
     /// When mode `autonomous` isolates nobody at once; at most [`MOST_QUIET_HOURS`]. Written only when there are any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub quiet_hours: Vec<QuietHours>,
@@ -305,6 +311,7 @@ impl Policy {
         programs.map_err(|why| PolicyError::Invalid(format!("blocked_programs: {why}")))?;
         self.check_blocks().map_err(PolicyError::Invalid)?;
         self.check_approve().map_err(PolicyError::Invalid)?;
+        self.check_ordered().map_err(PolicyError::Invalid)?;
         quiet::check(&self.caps.quiet_hours).map_err(PolicyError::Invalid)?;
         self.check_release()
     }

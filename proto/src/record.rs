@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::envelope::Envelope;
-use crate::id::{HostId, IsolationId};
+use crate::id::{HostId, IsolationId, OrderId};
 use crate::verdict::Verdict;
 pub use approval::{ApprovalOutcome, ApprovalReport, Proposal, Steps};
 
@@ -57,6 +57,9 @@ pub struct Detection {
     pub tree: String,
     /// Pid as the host's owner sees it.
     pub pid: u32,
+    /// The judged process, as orders name it (a [`crate::process::ProcessName`]); absent from agents older than that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
     /// What was judged.
     pub story: Story,
     /// What the judge said.
@@ -148,6 +151,18 @@ pub struct ReleaseChallenge {
     pub expires_at: Timestamp,
 }
 
+/// Who ordered what is reported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ordered {
+    /// The order.
+    pub order: OrderId,
+    /// Account that asked, as the signed order names it.
+    pub by: String,
+    /// The order that it undoes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<OrderId>,
+}
+
 /// What was done to processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -208,6 +223,9 @@ pub struct StopReport {
     pub event_to_stop_micros: Option<u64>,
     /// Policy version that allowed it; 0 for a person at the console of the host.
     pub policy_version: u64,
+    /// The order that led to it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordered: Option<Ordered>,
 }
 
 /// Most processes of a kind that a [`StopReport`] names.
@@ -265,6 +283,9 @@ pub struct BlockReport {
     pub event_to_block_micros: Option<u64>,
     /// Policy version that allowed it; 0 for a person at the console of the host.
     pub policy_version: u64,
+    /// The order to block or unblock these remote ends, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordered: Option<Ordered>,
 }
 
 /// What was done to a file.
@@ -279,7 +300,7 @@ pub enum QuarantineAct {
     Deleted,
 }
 
-/// What a person at the host did to a file.
+/// What a person at the host, or an order, did to a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuarantineReport {
     /// What was done.
@@ -296,6 +317,9 @@ pub struct QuarantineReport {
     pub uid: u32,
     /// Why.
     pub reason: String,
+    /// The order that led to it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordered: Option<Ordered>,
 }
 
 /// What became of a policy that was offered.

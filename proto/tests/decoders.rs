@@ -65,6 +65,7 @@ fn policy() -> Policy {
         approve: None,
         caps: Caps {
             isolations_per_hour: 2,
+            ordered_per_hour: None,
             quiet_hours: Vec::new(),
         },
         protected_processes: vec!["/usr/sbin/sshd".into()],
@@ -88,6 +89,7 @@ fn order() -> Order {
         requested_by: "admin".into(),
         issued_at: AT.parse().unwrap(),
         expires_at: AT.parse().unwrap(),
+        undoes: None,
     }
 }
 
@@ -128,6 +130,7 @@ fn quarantine() -> QuarantineReport {
         bytes: 0,
         uid: 1000,
         reason: "at the machine: a dropper".into(),
+        ordered: None,
     }
 }
 
@@ -152,6 +155,7 @@ fn detection() -> Detection {
     Detection {
         tree: "b00t:7:9".into(),
         pid: 7,
+        process: None,
         story: serde_json::from_str(story).unwrap(),
         verdict: verdict(),
         policy_version: 3,
@@ -222,6 +226,7 @@ fn records() -> Vec<Record> {
         proved: false,
         event_to_stop_micros: Some(9000),
         policy_version: 3,
+        ordered: None,
     };
     let block = BlockReport {
         tree: Some("b00t:7:9".into()),
@@ -246,6 +251,7 @@ fn records() -> Vec<Record> {
         proved: true,
         event_to_block_micros: Some(9000),
         policy_version: 3,
+        ordered: None,
     };
     let proposed = proposing(&detection);
     let bodies = [

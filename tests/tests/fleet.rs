@@ -31,6 +31,10 @@ mod policy;
 mod prevention;
 #[path = "fleet/release_code.rs"]
 mod release_code;
+#[path = "fleet/steps.rs"]
+mod steps;
+#[path = "fleet/steps_again.rs"]
+mod steps_again;
 #[path = "fleet/stopping.rs"]
 mod stopping;
 #[path = "fleet/traces.rs"]

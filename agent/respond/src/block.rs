@@ -23,7 +23,8 @@ pub struct Never {
 }
 
 impl Never {
-    fn why(&self, address: IpAddr) -> Option<&'static str> {
+    /// Why an address, in canonical form, is never blocked; `None` when it may be.
+    pub fn why(&self, address: IpAddr) -> Option<&'static str> {
         let is_of = |list: &[IpAddr]| list.iter().any(|of| of.to_canonical() == address);
         if is_not_remote(address) {
             Some("not the address of one remote end")

@@ -7,6 +7,7 @@
 //! - [`isolation`]: the state machine that every isolation goes through, from intent to release.
 //! - [`proof`]: what counts as proof that a host is cut off.
 //! - [`order`]: which orders this host obeys.
+//! - [`step`]: what of those about processes, remote ends and files the policy lets be done.
 //!
 //! No I/O and no clock: time is an argument, and effects are returned, not done.
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ pub mod order;
 pub mod proof;
 pub mod proposal;
 mod quiet;
+pub mod step;
 
 pub use decision::{Action, Asking, Decision, Standing, Subject, decide};
 pub use quiet::quiet_at;

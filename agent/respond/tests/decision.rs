@@ -63,6 +63,7 @@ fn policy(mode: Mode) -> Policy {
         approve: None,
         caps: Caps {
             isolations_per_hour: 2,
+            ordered_per_hour: None,
             quiet_hours: Vec::new(),
         },
         protected_processes: Vec::new(),

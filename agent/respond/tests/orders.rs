@@ -68,6 +68,7 @@ fn policy() -> Policy {
         approve: None,
         caps: Caps {
             isolations_per_hour: 0,
+            ordered_per_hour: None,
             quiet_hours: Vec::new(),
         },
         protected_processes: Vec::new(),
@@ -88,6 +89,7 @@ fn order(verb: Verb) -> Order {
         requested_by: "admin".into(),
         issued_at: "2026-11-24T11:59:00Z".parse().unwrap(),
         expires_at: "2026-11-24T12:00:01Z".parse().unwrap(),
+        undoes: None,
     }
 }
 

@@ -114,7 +114,7 @@ impl Worker {
 }
 
 /// A datagram to the port that discards them: the kernel says at once that it is dropped, and nobody is waited for.
-fn by_datagram(addresses: &[IpAddr]) -> Vec<ProbeTarget> {
+pub(super) fn by_datagram(addresses: &[IpAddr]) -> Vec<ProbeTarget> {
     const DISCARD: u16 = 9;
     let target = |address: &IpAddr| ProbeTarget {
         address: SocketAddr::new(*address, DISCARD),

@@ -121,7 +121,7 @@ impl Engine {
         kept.cloned().map_err(|error| error.to_string())
     }
 
-    fn decline(&self, order: &Order, why: String, now: Timestamp) {
+    pub(super) fn decline(&self, order: &Order, why: String, now: Timestamp) {
         tracing::warn!(order = %order.id, verb = order.verb.name(), %why, "order refused");
         let receipt = self.parts.orders.refuse(order.id, why, now);
         self.parts.recorder.record(RecordBody::Receipt(receipt));
@@ -324,6 +324,7 @@ impl Engine {
             policy_version: policy.version,
             // That there was nobody left is what somebody who said yes wants to know.
             tell_always: true,
+            ordered: None,
         });
     }
 

@@ -195,6 +195,7 @@ impl Engine {
         Detection {
             tree,
             pid: judged.process.pid,
+            process: Some(self.parts.facts.process_name(judged.process).to_string()),
             story: judged.story,
             verdict: judged.verdict,
             policy_version: self.parts.policy.version(),
@@ -225,6 +226,7 @@ impl Engine {
             event_mono_ns: judged.cause_mono_ns,
             policy_version: policy.version,
             tell_always,
+            ordered: None,
         });
     }
 

@@ -62,12 +62,14 @@ impl Engine {
         }
         self.renew_challenge(now);
         for (order, goal) in self.parts.orders.unsettled() {
-            if goal == Goal::Elsewhere {
-                let fate = Fate::Failed("the agent was started anew meanwhile".to_owned());
-                self.settle(Who::Order(order), fate, None, now);
-                continue;
+            match goal {
+                Goal::Elsewhere => {
+                    let fate = Fate::Failed("the agent was started anew meanwhile".to_owned());
+                    self.settle(Who::Order(order), fate, None, now);
+                }
+                Goal::Step(step) => self.step_again(&step, now),
+                goal => self.waiters.push(Waiter::order(goal, order)),
             }
-            self.waiters.push(Waiter::order(goal, order));
         }
         self.take_up_proposals(now);
         if self.waiters.iter().any(|waiter| waiter.goal == Goal::Open) {
@@ -135,6 +137,15 @@ impl Engine {
                 Verb::UnblockHost { peer } => self.unblock_host(&order, *peer, now),
                 Verb::Approve { proposal } => self.approve(&order, *proposal, now),
                 Verb::Refuse { proposal } => self.refuse_proposal(&order, *proposal, now),
+                Verb::KillTree { .. }
+                | Verb::FreezeTree { .. }
+                | Verb::ThawTree { .. }
+                | Verb::CutOff { .. }
+                | Verb::Rejoin { .. }
+                | Verb::BlockRemote { .. }
+                | Verb::UnblockRemote { .. }
+                | Verb::QuarantineFile { .. }
+                | Verb::RestoreFile { .. } => self.take_step(order, now),
             },
             Err(Refusal::Seen { order }) => self.repeat_receipts(order),
             Err(refusal) => self.refuse(&refusal, now),

@@ -58,7 +58,7 @@ impl Engine {
     }
 
     /// An answer that settles an order.
-    fn settles(&self, order: OrderId) -> oneshot::Sender<Answer> {
+    pub(super) fn settles(&self, order: OrderId) -> oneshot::Sender<Answer> {
         let (to, answered) = oneshot::channel();
         let settled = self.settling.clone();
         tokio::spawn(async move {

@@ -46,6 +46,13 @@ impl Kin {
         let bench = bench.unwrap_or_else(PoisonError::into_inner);
         bench.behavior.living_below(process)
     }
+
+    /// Root of the tree that a process belongs to in records, where it is known.
+    pub fn tree(&self, process: ProcessKey) -> Option<ProcessKey> {
+        let bench = self.0.bench.lock();
+        let bench = bench.unwrap_or_else(PoisonError::into_inner);
+        bench.behavior.tree_root(process)
+    }
 }
 
 struct Shared {

@@ -65,8 +65,7 @@ impl Worker {
     }
 
     pub(super) fn rejoin(&mut self, reason: String, to: oneshot::Sender<Answer>) {
-        // Who is let back is not to be looked for again.
-        self.again.retain(|again| again.job.act != StopAct::CutOff);
+        self.forget(StopAct::CutOff, None);
         let back = cuts(&self.state_dir).and_then(|cuts| cuts.rejoin());
         let done = back.map(|back| report(StopAct::Rejoined, &back, reason));
         self.conclude(done, to);

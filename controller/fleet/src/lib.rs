@@ -47,7 +47,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 
 pub use live::LiveHost;
-pub use order::{ORDER_LIFETIME, OrderError, OrderRequest};
+pub use order::{ORDER_LIFETIME, OrderError, OrderRequest, undo_of};
 pub use policy::PushError;
 pub use serve::ServeError;
 pub use session::{MAX_BATCH_RECORDS, MAX_MESSAGE_BYTES};

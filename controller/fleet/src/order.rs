@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use cordon_proto::envelope::sign;
 use cordon_proto::id::{HostId, OrderId};
-use cordon_proto::order::{Order, Verb};
-use cordon_store::{Host, OrderRow, StoreError};
+use cordon_proto::order::{Form, Order, OrderState, Verb};
+use cordon_store::{Host, OrderRow, StoreError, Undo};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, timeout_at};
 
@@ -30,6 +30,8 @@ pub struct OrderRequest {
     pub requested_by: String,
     /// [`ORDER_LIFETIME`] unless there is a reason; at most 30 days.
     pub lifetime: SignedDuration,
+    /// The order that it undoes.
+    pub undoes: Option<OrderId>,
 }
 
 /// Why there is no such order.
@@ -60,6 +62,17 @@ pub enum OrderError {
     /// No such order.
     #[error("there is no order {0}")]
     UnknownOrder(OrderId),
+    /// It is not written as it must be.
+    #[error(transparent)]
+    Form(#[from] Form),
+    /// Nothing undoes it, or not now.
+    #[error("order {id} cannot be undone: {why}")]
+    NotUndoable {
+        /// The order.
+        id: OrderId,
+        /// Why.
+        why: String,
+    },
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -82,21 +95,35 @@ impl Fleet {
             expires_at: now
                 .checked_add(request.lifetime)
                 .map_err(|_| OrderError::Lifetime)?,
+            undoes: request.undoes,
         };
         let envelope = sign(&order, &self.0.site.order_key);
         self.store().add_order(&order, &envelope).await?;
         self.0.live.wake(order.host);
-        let target = format!(
-            "{} {} ({:?}), order {}: {:?}",
-            order.verb.name(),
-            order.host,
-            host.name,
-            order.id,
-            order.reason
-        );
+        let target = in_the_trail(&order, &host.name);
         self.audit(&order.requested_by, "order.create", &target)
             .await;
         self.find_order(order.id).await
+    }
+
+    /// Orders a host to undo what another order had it do.
+    pub async fn undo_order(
+        &self,
+        id: OrderId,
+        reason: String,
+        requested_by: String,
+    ) -> Result<OrderRow, OrderError> {
+        let order = self.find_order(id).await?;
+        let verb = undo_of(&order).map_err(|why| OrderError::NotUndoable { id, why })?;
+        self.create_order(OrderRequest {
+            host: order.host.id,
+            verb,
+            reason,
+            requested_by,
+            lifetime: ORDER_LIFETIME,
+            undoes: Some(id),
+        })
+        .await
     }
 
     /// Waits until an order stands in a final state, at most `limit`, and answers how it stands then.
@@ -148,7 +175,46 @@ impl Fleet {
     }
 }
 
+/// What undoes an order as it stands, or why nothing does.
+pub fn undo_of(order: &OrderRow) -> Result<Verb, String> {
+    let verb = order.verb.undo(order.id);
+    let verb = verb.ok_or_else(|| format!("nothing undoes {}", order.verb.name()))?;
+    match (order.state, order.undo) {
+        (_, Some(Undo { id, state })) if !is_in_vain(state) => {
+            Err(format!("order {id} does so already"))
+        }
+        // What failed may have been done in part.
+        (OrderState::Done | OrderState::Failed, _) => Ok(verb),
+        _ => Err("the host has not said that it was done".to_owned()),
+    }
+}
+
+fn is_in_vain(state: OrderState) -> bool {
+    matches!(
+        state,
+        OrderState::Failed | OrderState::Refused | OrderState::Expired
+    )
+}
+
+fn in_the_trail(order: &Order, host_name: &str) -> String {
+    let subject = match order.verb.subject() {
+        subject if subject.is_empty() => subject,
+        subject => format!(" {subject:?} on"),
+    };
+    let undoes = order
+        .undoes
+        .map_or_else(String::new, |id| format!(", undoes order {id}"));
+    format!(
+        "{}{subject} {} ({host_name:?}), order {}{undoes}: {:?}",
+        order.verb.name(),
+        order.host,
+        order.id,
+        order.reason
+    )
+}
+
 fn check(request: &OrderRequest) -> Result<(), OrderError> {
+    request.verb.check()?;
     let length = request.reason.chars().count();
     if length > LONGEST_REASON {
         return Err(OrderError::LongReason(length));

@@ -83,6 +83,7 @@ impl Fleet {
             reason: due.reason,
             requested_by: WHO.to_owned(),
             lifetime: LIFETIME,
+            undoes: None,
         };
         if let Err(error) = self.create_order(request).await {
             tracing::error!(%host, verb, error = %chain(&error), "a host is not told about an isolated one");

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use cordon_fleet::{ORDER_LIFETIME, OrderError, OrderRequest, PushError};
 use cordon_proto::envelope::{Envelope, sign};
-use cordon_proto::id::HostId;
+use cordon_proto::id::{HostId, OrderId};
 use cordon_proto::order::{Order, OrderState, Verb};
 use cordon_proto::pb::controller_message::Body as Reply;
 use cordon_proto::policy::PolicyError;
 use cordon_store::{OrderRow, StoreError};
 use ed25519_dalek::SigningKey;
+use serde_json::json;
 use support::{Controller, LIMIT, Line, TestHost, order_key, policy, policy_key};
 
 fn release(host: HostId) -> OrderRequest {
@@ -23,6 +24,7 @@ fn release(host: HostId) -> OrderRequest {
         reason: "all clear".into(),
         requested_by: "admin".into(),
         lifetime: ORDER_LIFETIME,
+        undoes: None,
     }
 }
 
@@ -143,6 +145,83 @@ async fn an_order_that_the_agent_would_refuse_is_not_made() {
         OrderError::Evicted(_)
     ));
 }
+
+fn about(host: HostId, verb: serde_json::Value) -> OrderRequest {
+    OrderRequest {
+        verb: serde_json::from_value(verb).unwrap(),
+        ..release(host)
+    }
+}
+
+#[tokio::test]
+async fn what_was_done_is_undone_by_an_order_that_names_it_and_only_once() {
+    let controller = Controller::start().await;
+    controller.push(1).await;
+    let host = controller.host().await;
+    let mut line = host.session(&controller).await;
+    let fleet = &controller.fleet;
+    let process = "0f3c9a1e:412:3210000000";
+    let freeze = about(host.id, json!({"verb": "freeze_tree", "process": process}));
+    let freeze = fleet.create_order(freeze).await.unwrap().id;
+    let undo = async |id| {
+        fleet
+            .undo_order(id, "a false alarm".into(), "ada".into())
+            .await
+    };
+    let early = undo(freeze).await.unwrap_err();
+    assert!(early.to_string().contains("has not said"), "{early}");
+    receive(&mut line).await;
+    line.send(vec![(
+        1,
+        host.receipt(freeze, OrderState::Done, &host.keys.signing),
+    )])
+    .await;
+    fleet.wait_final(freeze, LIMIT).await.unwrap();
+
+    let thaw = undo(freeze).await.unwrap();
+    let received = receive(&mut line).await;
+    assert_eq!((received.id, received.undoes), (thaw.id, Some(freeze)));
+    let wanted = json!({"verb": "thaw_tree", "process": process});
+    assert_eq!(serde_json::to_value(&received.verb).unwrap(), wanted);
+    let twice = undo(freeze).await.unwrap_err();
+    assert!(twice.to_string().contains("does so already"), "{twice}");
+    let of_undo = undo(thaw.id).await.unwrap_err();
+    assert!(of_undo.to_string().contains("nothing undoes"), "{of_undo}");
+    let trail = controller.audited("order.create").await;
+    assert!(
+        trail
+            .iter()
+            .any(|line| line.contains(&format!("undoes order {freeze}")) && line.contains(process)),
+        "{trail:?}"
+    );
+    // In vain is not done.
+    line.send(vec![(
+        2,
+        host.receipt(thaw.id, OrderState::Failed, &host.keys.signing),
+    )])
+    .await;
+    fleet.wait_final(thaw.id, LIMIT).await.unwrap();
+    undo(freeze).await.unwrap();
+    let unknown = undo(OrderId::generate()).await.unwrap_err();
+    assert!(matches!(unknown, OrderError::UnknownOrder(_)));
+}
+
+#[tokio::test]
+async fn a_step_that_no_agent_would_take_is_not_signed() {
+    let controller = Controller::start().await;
+    controller.push(1).await;
+    let host = controller.host().await;
+    let create = async |verb| {
+        let created = controller.fleet.create_order(about(host.id, verb)).await;
+        created.unwrap_err()
+    };
+    let senseless =
+        create(json!({"verb": "block_remote", "address": "203.0.113.9", "seconds": 0})).await;
+    assert!(matches!(senseless, OrderError::Form(_)), "{senseless}");
+    let file = create(json!({"verb": "quarantine_file", "path": "/tmp/x"})).await;
+    assert!(matches!(file, OrderError::NotAllowed { .. }), "{file}");
+}
+
 #[tokio::test]
 async fn only_a_newer_policy_with_the_sites_signature_is_taken() {
     let controller = Controller::start().await;

@@ -2,6 +2,7 @@
 
 mod analysis;
 mod rules;
+pub mod steps;
 mod times;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use cordon_proto::release::Challenge;
 use cordon_store::Role;
 
 use crate::http::access::parse_role;
+use steps::StepCommand;
 
 use times::{duration, lease};
 
@@ -116,6 +118,9 @@ pub enum Command {
         #[command(flatten)]
         order: OrderArgs,
     },
+    /// Steps against an attack, milder than to cut the host off.
+    #[command(flatten)]
+    Step(StepCommand),
     /// List what hosts propose and nobody answered yet, and until when they wait.
     Approvals,
     /// Let a host do what it proposes. What it does and when it ends by itself its policy says.

@@ -105,6 +105,13 @@ fn story(incident: &Incident) -> String {
     if !said.is_empty() {
         text.push_str(&section("What people say of it, newest first", &said));
     }
+    let processes = processes(incident);
+    if !processes.is_empty() {
+        text.push_str(&section(
+            "Judged processes, as orders name them",
+            &processes,
+        ));
+    }
     text.push_str(&section("Measures taken", measures));
     if !advice.is_empty() {
         text.push_str(&section("What to do next", &advice));
@@ -147,6 +154,24 @@ fn in_words(said: &AnalystVerdictView) -> String {
         said.reason
     );
     plain(&words, MOST_CHARS)
+}
+
+/// Each process that was judged, once.
+fn processes(incident: &Incident) -> Vec<String> {
+    let detections = incident.detections.iter().map(|seen| &seen.detection);
+    let mut processes: Vec<String> = Vec::new();
+    for detection in detections {
+        let Some(name) = &detection.process else {
+            continue;
+        };
+        let process = detection.story.process.as_ref();
+        let exe = process.map_or("", |process| process.exe.as_str());
+        let line = plain(&format!("{name}  {exe}"), MOST_CHARS);
+        if !processes.contains(&line) {
+            processes.push(line);
+        }
+    }
+    processes
 }
 
 /// Each image that was judged, once.

@@ -56,9 +56,18 @@ pub(super) async fn send_to(
     body: &Value,
     limit: Option<Duration>,
 ) -> Result<Answer, CtlError> {
-    let path = format!("/hosts/{host}/{verb}");
-    let json = client.post(&path, body).await?;
-    let sent: Order = read(&path, &json)?;
+    post(client, &format!("/hosts/{host}/{verb}"), body, limit).await
+}
+
+/// Gives an order by its path; with a limit it is waited for the host's word.
+pub(super) async fn post(
+    client: &Client<'_>,
+    path: &str,
+    body: &Value,
+    limit: Option<Duration>,
+) -> Result<Answer, CtlError> {
+    let json = client.post(path, body).await?;
+    let sent: Order = read(path, &json)?;
     match limit {
         Some(limit) => wait(client, sent, limit).await,
         None => Ok(answer(&sent, json)),
@@ -110,15 +119,18 @@ pub(super) async fn list(client: &Client<'_>) -> Result<Answer, CtlError> {
     let json = client.get("/orders").await?;
     let orders: Vec<Order> = read("/orders", &json)?;
     let mut table = Table::new(
-        &["ISSUED", "VERB", "HOST", "STATE", "BY", "REASON", "ID"],
+        &[
+            "ISSUED", "VERB", "ON", "HOST", "STATE", "BY", "REASON", "ID",
+        ],
         "no order was given",
     );
     for order in &orders {
         table.row(&[
             &time(order.issued_at),
             &order.verb,
+            &order.subject,
             &order.host.name,
-            state_name(order.state),
+            &standing(order),
             &order.requested_by,
             &order.reason,
             &order.id.to_string(),
@@ -145,17 +157,38 @@ fn answer(order: &Order, json: Value) -> Answer {
         }
     });
     let steps: Vec<String> = steps.collect();
+    let subject = match order.subject.as_str() {
+        "" => String::new(),
+        subject => format!(" {} on", plain(subject, 300)),
+    };
+    let undoes = order
+        .undoes
+        .map_or_else(String::new, |id| format!("undoes order {id}\n"));
+    let undo = if order.can_undo {
+        format!("`cordonctl undo {}` undoes it\n", order.id)
+    } else {
+        String::new()
+    };
     let text = format!(
-        "{} {}: {}\norder {} by {}: {}\n{}",
+        "{}{subject} {}: {}\norder {} by {}: {}\n{undoes}{undo}{}",
         order.verb,
         plain(&order.host.name, 64),
-        state_name(order.state),
+        standing(order),
         order.id,
         plain(&order.requested_by, 64),
         plain(&order.reason, 500),
         section("Life", &steps),
     );
     Answer { json, text }
+}
+
+/// The state, and whether what was done still is.
+fn standing(order: &Order) -> String {
+    let state = state_name(order.state);
+    match &order.undone_by {
+        Some(undo) if undo.state == OrderState::Done => format!("{state}, undone"),
+        _ => state.to_owned(),
+    }
 }
 
 /// The state's name in JSON and on the screen.

@@ -77,6 +77,7 @@ async fn show(client: &Client<'_>) -> Result<Answer, CtlError> {
             "MODE",
             "STOP",
             "ISOLATIONS/HOUR",
+            "ORDERS/HOUR",
             "LEASE",
             "EXPIRES",
             "PUSHED",
@@ -91,6 +92,10 @@ async fn show(client: &Client<'_>) -> Result<Answer, CtlError> {
             mode_name(policy.mode),
             stop_name(policy.stop),
             &policy.caps.isolations_per_hour.to_string(),
+            &policy
+                .caps
+                .ordered_per_hour
+                .map_or_else(|| "none".to_owned(), |cap| cap.to_string()),
             &lease(policy.isolation.lease_seconds),
             &time(policy.expires_at),
             &time(view.pushed_at),

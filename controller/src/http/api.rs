@@ -10,7 +10,7 @@ use cordon_proto::envelope::MAX_ENVELOPE_BYTES;
 use super::access::{Method, need};
 use super::{
     AppState, accounts, approvals, audit, auth, detections, events, gate, hosts, incidents,
-    no_such_route, openapi, orders, policies, tokens,
+    no_such_route, openapi, orders, policies, steps, tokens,
 };
 
 /// Routes and the paths that they were given, so that a test can hold both against the table.
@@ -60,6 +60,7 @@ pub fn routes(app: &AppState) -> Routes {
         .post("/hosts/{id}/release", orders::release)
         .post("/hosts/{id}/approve", approvals::approve)
         .post("/hosts/{id}/refuse", approvals::refuse)
+        .post("/hosts/{id}/orders", steps::create)
         .post("/hosts/{id}/release-challenge", hosts::release_challenge)
         .get("/approvals", approvals::list)
         .get("/incidents", incidents::list)
@@ -68,6 +69,7 @@ pub fn routes(app: &AppState) -> Routes {
         .get("/detections", detections::list)
         .get("/orders", orders::list)
         .get("/orders/{id}", orders::one)
+        .post("/orders/{id}/undo", steps::undo)
         .get("/events", events::list)
         .get("/policies", policies::list)
         .post("/policies", policies::push.layer(envelopes))

@@ -115,9 +115,6 @@ fn view(row: ProposalRow, orders: &[OrderRow]) -> dto::Approval {
 fn proposal_of(verb: &Verb) -> Option<ProposalId> {
     match verb {
         Verb::Approve { proposal } | Verb::Refuse { proposal } => Some(*proposal),
-        Verb::Isolate { .. }
-        | Verb::Release
-        | Verb::BlockHost { .. }
-        | Verb::UnblockHost { .. } => None,
+        _ => None,
     }
 }

@@ -5,11 +5,14 @@
 
 // Long because it is a list: every shape that is read or written over REST, to be compared at a glance.
 
+use std::net::IpAddr;
+
 use cordon_analyst::{Measure, Severity};
 use cordon_proto::envelope::Envelope;
 use cordon_proto::id::{HostId, IncidentId, IsolationId, OrderId, ProposalId};
 use cordon_proto::order::OrderState;
 use cordon_proto::policy::Policy;
+use cordon_proto::process::ProcessName;
 use cordon_proto::record::{Detection, IsolationReport, Proposal};
 use cordon_store::{AnalystVerdict, HostRef, Label, Role};
 use jiff::Timestamp;
@@ -328,6 +331,87 @@ pub struct ReleaseRequest {
     pub reason: String,
 }
 
+/// What a host is to do to a process tree, a remote end or a file, and why.
+#[derive(Deserialize, ToSchema)]
+pub struct StepRequest {
+    /// Goes into the signed order.
+    pub reason: String,
+    /// What.
+    #[serde(flatten)]
+    pub step: Step,
+}
+
+/// What a host is to do.
+#[derive(Deserialize, ToSchema)]
+#[serde(tag = "verb", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Step {
+    /// End a process and everything that descends from it.
+    KillTree {
+        /// `BOOT:PID:START`, as detections name it.
+        #[schema(value_type = String)]
+        process: ProcessName,
+    },
+    /// Stop them where they stand.
+    FreezeTree {
+        /// `BOOT:PID:START`, as detections name it.
+        #[schema(value_type = String)]
+        process: ProcessName,
+    },
+    /// Let them go on.
+    ThawTree {
+        /// `BOOT:PID:START`, as detections name it.
+        #[schema(value_type = String)]
+        process: ProcessName,
+    },
+    /// Cut them off the network; they run on.
+    CutOff {
+        /// `BOOT:PID:START`, as detections name it.
+        #[schema(value_type = String)]
+        process: ProcessName,
+    },
+    /// Let them back.
+    Rejoin {
+        /// `BOOT:PID:START`, as detections name it.
+        #[schema(value_type = String)]
+        process: ProcessName,
+    },
+    /// Let nothing pass from and to a remote end.
+    BlockRemote {
+        /// Its address.
+        #[schema(value_type = String)]
+        address: IpAddr,
+        /// For how long; at most a week.
+        seconds: u64,
+    },
+    /// End that.
+    UnblockRemote {
+        /// Its address.
+        #[schema(value_type = String)]
+        address: IpAddr,
+    },
+    /// Take a file out of reach.
+    QuarantineFile {
+        /// Absolute, with no symbolic link in it.
+        path: String,
+        /// Its content: one that has changed is left where it is.
+        #[serde(default)]
+        sha256: Option<String>,
+    },
+    /// Put it back.
+    RestoreFile {
+        /// As the report of the quarantine names it.
+        held: String,
+    },
+}
+
+/// Why what was done is to be undone.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UndoRequest {
+    /// Goes into the signed order.
+    pub reason: String,
+}
+
 /// Why a proposal is approved, or not.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -420,8 +504,13 @@ pub struct Order {
     pub id: OrderId,
     /// The host that obeys it.
     pub host: HostName,
-    /// For example `isolate`, `release`, `approve`.
+    /// For example `isolate`, `release`, `kill_tree`.
     pub verb: String,
+    /// What it is about: a process, an address, a file; empty when it is the host. May quote endpoint text.
+    pub subject: String,
+    /// The verb with all that belongs to it, as it was signed.
+    #[schema(value_type = Object)]
+    pub asks: Value,
     /// Where it stands.
     #[schema(value_type = String)]
     pub state: OrderState,
@@ -437,6 +526,24 @@ pub struct Order {
     pub expires_at: Timestamp,
     /// Its life, oldest first.
     pub history: Vec<OrderStep>,
+    /// The order that it undoes.
+    #[schema(value_type = Option<String>)]
+    pub undoes: Option<OrderId>,
+    /// The newest order to undo it.
+    pub undone_by: Option<Undo>,
+    /// Whether it can be undone now.
+    pub can_undo: bool,
+}
+
+/// An order that undoes another, as far as it got.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Undo {
+    /// Which.
+    #[schema(value_type = String)]
+    pub order: OrderId,
+    /// Where it stands.
+    #[schema(value_type = String)]
+    pub state: OrderState,
 }
 
 /// One reported record.

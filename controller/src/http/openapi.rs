@@ -9,7 +9,7 @@ use utoipa::openapi::security::{
 
 use super::{
     accounts, approvals, audit, auth, detections, dto, events, gate, hosts, incidents, orders,
-    policies, problem, tokens,
+    policies, problem, steps, tokens,
 };
 
 #[derive(OpenApi)]
@@ -30,6 +30,8 @@ use super::{
         hosts::release_challenge,
         orders::isolate,
         orders::release,
+        steps::create,
+        steps::undo,
         approvals::list,
         approvals::approve,
         approvals::refuse,

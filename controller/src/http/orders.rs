@@ -3,9 +3,9 @@
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use cordon_fleet::{ORDER_LIFETIME, OrderError, OrderRequest};
+use cordon_fleet::{ORDER_LIFETIME, OrderError, OrderRequest, undo_of};
 use cordon_proto::order::Verb;
-use cordon_store::{OrderQuery, OrderRow, OrderStep};
+use cordon_store::{OrderQuery, OrderRow, OrderStep, Undo};
 
 use super::AppState;
 use super::body::Body;
@@ -73,19 +73,22 @@ pub(super) async fn order(
         reason,
         requested_by: caller.name,
         lifetime: ORDER_LIFETIME,
+        undoes: None,
     };
     let order = app.fleet.create_order(request).await.map_err(refused)?;
     Ok((StatusCode::CREATED, Json(dto::Order::from(order))))
 }
 
-fn refused(error: OrderError) -> Problem {
+pub(super) fn refused(error: OrderError) -> Problem {
     match error {
         OrderError::UnknownHost(_) => Problem::not_found("host"),
         OrderError::UnknownOrder(_) => Problem::not_found("order"),
-        OrderError::Evicted(_) | OrderError::NotAllowed { .. } => {
+        OrderError::Evicted(_) | OrderError::NotAllowed { .. } | OrderError::NotUndoable { .. } => {
             Problem::conflict(error.to_string())
         }
-        OrderError::LongReason(_) | OrderError::Lifetime => Problem::refused(error.to_string()),
+        OrderError::LongReason(_) | OrderError::Lifetime | OrderError::Form(_) => {
+            Problem::refused(error.to_string())
+        }
         OrderError::Store(error) => Problem::internal("queueing the order", &error),
     }
 }
@@ -121,6 +124,11 @@ pub async fn one(
 impl From<OrderRow> for dto::Order {
     fn from(order: OrderRow) -> Self {
         Self {
+            can_undo: undo_of(&order).is_ok(),
+            undoes: order.undoes,
+            undone_by: order.undo.map(dto::Undo::from),
+            subject: order.verb.subject(),
+            asks: serde_json::json!(order.verb),
             id: order.id,
             host: HostName::from(order.host),
             verb: order.verb.name().to_owned(),
@@ -134,6 +142,15 @@ impl From<OrderRow> for dto::Order {
                 .into_iter()
                 .map(dto::OrderStep::from)
                 .collect(),
+        }
+    }
+}
+
+impl From<Undo> for dto::Undo {
+    fn from(undo: Undo) -> Self {
+        Self {
+            order: undo.id,
+            state: undo.state,
         }
     }
 }

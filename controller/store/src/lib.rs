@@ -64,7 +64,7 @@ pub use incident::{
 };
 pub use ingest::{Committed, IncomingRecord, Reading, SequenceRange};
 pub use notification::Notification;
-pub use order::{OrderQuery, OrderRow, OrderStep};
+pub use order::{OrderQuery, OrderRow, OrderStep, Undo};
 pub use peer::PeerOrder;
 pub use policy::PolicyRow;
 pub use proposal::ProposalRow;

@@ -68,6 +68,19 @@ pub struct OrderRow {
     pub envelope: Envelope,
     /// How it came there, oldest first.
     pub history: Vec<OrderStep>,
+    /// The order that it undoes.
+    pub undoes: Option<OrderId>,
+    /// The newest order to undo it.
+    pub undo: Option<Undo>,
+}
+
+/// An order to undo another, as far as it got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Undo {
+    /// Its identity.
+    pub id: OrderId,
+    /// Where it stands.
+    pub state: OrderState,
 }
 
 const ACT: &str = "read orders";
@@ -75,8 +88,11 @@ const ACT: &str = "read orders";
 macro_rules! select_orders {
     ($rest:literal) => {
         concat!(
-            "SELECT orders.*, hosts.id AS host_id, hosts.name AS host_name
-             FROM orders JOIN hosts ON hosts.key = orders.host ",
+            "SELECT orders.*, hosts.id AS host_id, hosts.name AS host_name,
+                undo.id AS undo_id, undo.state AS undo_state
+             FROM orders JOIN hosts ON hosts.key = orders.host
+             LEFT JOIN orders AS undo ON undo.key =
+                (SELECT max(key) FROM orders AS undoing WHERE undoing.undoes = orders.id) ",
             $rest
         )
     };
@@ -90,8 +106,8 @@ impl Store {
         let host = host_key(&mut work, order.host, ACT).await?;
         let key: i64 = sqlx::query_scalar(
             "INSERT INTO orders
-                (id, host, verb, reason, requested_by, issued_at, expires_at, state, envelope)
-             VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?) RETURNING key",
+                (id, host, verb, reason, requested_by, issued_at, expires_at, state, envelope, undoes)
+             VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?) RETURNING key",
         )
         .bind(order.id.to_string())
         .bind(host)
@@ -101,6 +117,7 @@ impl Store {
         .bind(micros(order.issued_at))
         .bind(micros(order.expires_at))
         .bind(json(envelope))
+        .bind(order.undoes.map(|id| id.to_string()))
         .fetch_one(&mut *work)
         .await
         .map_err(StoreError::on(ACT))?;
@@ -152,7 +169,8 @@ impl Store {
         let mut view = self.readers().begin().await.map_err(StoreError::on(ACT))?;
         let rows = sqlx::query(select_orders!(
             "WHERE hosts.id = ?1
-                AND (state = 'started' OR (state IN ('queued', 'delivered') AND expires_at > ?2))
+                AND (orders.state = 'started'
+                    OR (orders.state IN ('queued', 'delivered') AND orders.expires_at > ?2))
              ORDER BY orders.key LIMIT 1000"
         ))
         .bind(host.to_string())
@@ -342,6 +360,17 @@ async fn read(view: &mut SqliteConnection, row: &SqliteRow) -> Result<OrderRow> 
         state: row.named("state")?,
         envelope: row.json("envelope")?,
         history: steps.iter().map(read_step).collect::<Result<_>>()?,
+        undoes: match row.column::<Option<String>>("undoes")? {
+            Some(_) => Some(row.parsed("undoes")?),
+            None => None,
+        },
+        undo: match row.column::<Option<String>>("undo_id")? {
+            Some(_) => Some(Undo {
+                id: row.parsed("undo_id")?,
+                state: row.named("undo_state")?,
+            }),
+            None => None,
+        },
     })
 }
 

@@ -136,6 +136,7 @@ fn policy(version: u64, group: &str) -> Policy {
         approve: None,
         caps: Caps {
             isolations_per_hour: 1,
+            ordered_per_hour: None,
             quiet_hours: Vec::new(),
         },
         protected_processes: Vec::new(),

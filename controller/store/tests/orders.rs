@@ -9,7 +9,7 @@ use cordon_proto::order::OrderState::{
     self, Delivered, Done, Expired, Failed, Queued, Refused, Started,
 };
 use cordon_store::{OrderQuery, Store};
-use support::{BOOT, at, database, host, order, receipt};
+use support::{BOOT, at, database, host, order, receipt, undoing};
 
 async fn life(store: &Store, id: OrderId) -> (OrderState, Vec<(OrderState, bool, bool)>) {
     let order = store.order(id).await.unwrap().unwrap();
@@ -163,4 +163,28 @@ async fn what_is_started_is_delivered_until_its_end_is_known() {
             .unwrap()
             .is_empty()
     );
+}
+
+#[tokio::test]
+async fn an_order_knows_what_it_undoes_and_the_newest_that_undoes_it() {
+    let db = database().await;
+    let host = host(&db.store, "ep1").await.id;
+    let first = order(&db.store, host).await;
+    let read = async |id| db.store.order(id).await.unwrap().unwrap();
+    assert_eq!(
+        (read(first).await.undoes, read(first).await.undo),
+        (None, None)
+    );
+    let refused = undoing(&db.store, host, first).await;
+    report(&db.store, host, 1, refused, Refused).await;
+    let undo = read(first).await.undo.unwrap();
+    assert_eq!((undo.id, undo.state), (refused, Refused));
+    let second = undoing(&db.store, host, first).await;
+    let undo = read(first).await.undo.unwrap();
+    assert_eq!((undo.id, undo.state), (second, Queued));
+    assert_eq!(read(second).await.undoes, Some(first));
+    assert_eq!(read(first).await.state, Queued, "its own state is its own");
+    let listed = db.store.deliverable_orders(host, at(2)).await.unwrap();
+    let listed: Vec<OrderId> = listed.iter().map(|order| order.id).collect();
+    assert_eq!(listed, [first, second]);
 }

@@ -13,6 +13,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use cordon_controller::ctl::trust::Pin;
+use cordon_proto::id::HostId;
+use cordon_store::{CertificateFacts, NewHost, NewJoinToken, SecretHash, Store};
+use jiff::{Timestamp, ToSpan as _};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
@@ -257,4 +260,62 @@ pub fn program(name: &str, arguments: &[&str]) -> Command {
 
 pub fn stderr(out: &Output) -> String {
     String::from_utf8_lossy(&out.stderr).trim().to_owned()
+}
+
+/// A policy that lets agents observe, and nobody order them anything.
+pub fn policy(version: u64) -> Value {
+    let now = Timestamp::now();
+    json!({
+        "version": version, "site": "lab", "group": "servers",
+        "issued_at": now, "expires_at": now + 24.hours(),
+        "mode": "observe",
+        "isolation": { "lease_seconds": 60, "without_proof": "roll_back", "allow": [] },
+        "caps": { "isolations_per_hour": 1 },
+        "protected_processes": [], "order_keys": [],
+    })
+}
+
+/// Signs with a site's key; the envelope in a file.
+pub fn signed(site: &Site, key_of: &Site, policy: &Value) -> PathBuf {
+    let plain = site.file("policy.json", policy.to_string());
+    let out = sign(&key_of.data().join("keys/policy.key"), &plain);
+    assert!(out.status.success(), "{}", stderr(&out));
+    site.file("policy.signed.json", out.stdout)
+}
+
+pub fn sign(key: &Path, policy: &Path) -> std::process::Output {
+    let mut command = program("cordonctl", &["policy", "sign", "--key"]);
+    command.arg(key).arg(policy).output().unwrap()
+}
+
+/// Adds hosts as enrolment would, while nothing is served.
+pub async fn add_hosts(site: &Site, names: &[&str]) -> Vec<HostId> {
+    let store = Store::open(&site.data().join("cordon.db")).await.unwrap();
+    let now = Timestamp::now();
+    let token = NewJoinToken {
+        hash: SecretHash::of("join"),
+        group: "servers".to_owned(),
+        uses: names.len() as u32,
+        expires_at: now + 1.hours(),
+        created_by: "admin".to_owned(),
+    };
+    store.add_join_token(&token, now).await.unwrap();
+    let mut ids = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        let id = HostId::generate();
+        let host = NewHost {
+            id,
+            name: (*name).to_owned(),
+            machine_id: "0123".to_owned(),
+            public_key: [index as u8; 32],
+            certificate: CertificateFacts {
+                serial: id.to_string(),
+                not_after: now + 1.hours(),
+            },
+        };
+        store.enroll(&token.hash, &host, now).await.unwrap();
+        ids.push(id);
+    }
+    store.close().await;
+    ids
 }

@@ -72,7 +72,7 @@ impl BlockedPrograms {
 }
 
 /// A path that only one text names.
-fn is_plain(path: &str) -> bool {
+pub(crate) fn is_plain(path: &str) -> bool {
     let names = path.strip_prefix('/');
     names.is_some_and(|names| {
         names

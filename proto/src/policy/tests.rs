@@ -43,6 +43,7 @@ fn policy(version: u64) -> Policy {
         approve: None,
         caps: Caps {
             isolations_per_hour: 2,
+            ordered_per_hour: None,
             quiet_hours: Vec::new(),
         },
         protected_processes: vec!["/usr/sbin/sshd".into()],
@@ -356,4 +357,29 @@ fn quiet_hours_are_windows_that_come_in_a_zone_that_is_known() {
     assert!(accept(&many, None).is_err());
     many.caps.quiet_hours.pop();
     assert!(accept(&many, None).is_ok());
+}
+
+#[test]
+fn who_may_order_steps_has_a_cap_and_can_undo_them() {
+    let with = |verbs: &[&str], cap| {
+        let mut policy = policy(1);
+        policy.order_keys[0].verbs = verbs.iter().map(|verb| (*verb).to_owned()).collect();
+        policy.caps.ordered_per_hour = cap;
+        accept(&policy, None).map_err(|error| error.to_string())
+    };
+    with(&["isolate", "release", "thaw_tree"], None).unwrap();
+    with(&["kill_tree"], Some(0)).unwrap();
+    let all = [
+        "freeze_tree",
+        "thaw_tree",
+        "quarantine_file",
+        "restore_file",
+    ];
+    with(&all, Some(4)).unwrap();
+    let uncapped = with(&["kill_tree"], None).unwrap_err();
+    assert!(uncapped.contains("ordered_per_hour"), "{uncapped}");
+    for (step, undo) in crate::order::UNDOS {
+        let refused = with(&[step], Some(4)).unwrap_err();
+        assert!(refused.contains(undo), "{refused}");
+    }
 }

@@ -42,12 +42,21 @@ pub fn policy(version: u64) -> Policy {
         approve: None,
         caps: Caps {
             isolations_per_hour: 4,
+            ordered_per_hour: Some(4),
             quiet_hours: Vec::new(),
         },
         protected_processes: Vec::new(),
         order_keys: vec![OrderKey {
             public_key: hex::encode(order_key().verifying_key().as_bytes()),
-            verbs: vec!["isolate".into(), "release".into()],
+            verbs: [
+                "isolate",
+                "release",
+                "freeze_tree",
+                "thaw_tree",
+                "kill_tree",
+            ]
+            .map(String::from)
+            .to_vec(),
         }],
         release_keys: Vec::new(),
     }

@@ -212,6 +212,8 @@ impl Batch<'_> {
         report: &StopReport,
     ) -> Result<Option<IncidentId>> {
         let incident = match &report.tree {
+            // Somebody may order what nothing was detected about.
+            Some(tree) if report.ordered.is_some() => self.known_incident(tree, at).await?,
             Some(tree) => Some(self.incident_of(tree, at).await?),
             None => self.last_stopped(at).await?,
         };
@@ -225,6 +227,20 @@ impl Batch<'_> {
             .await
             .map_err(StoreError::on(ACT))?;
         Ok(Some(incident.id))
+    }
+
+    async fn known_incident(&mut self, tree: &str, at: Timestamp) -> Result<Option<Found>> {
+        let row = sqlx::query(
+            "UPDATE incidents SET updated_at = max(updated_at, ?3) WHERE host = ?1 AND tree = ?2
+             RETURNING key, id",
+        )
+        .bind(self.host)
+        .bind(tree)
+        .bind(micros(at))
+        .fetch_optional(&mut **self.work)
+        .await
+        .map_err(StoreError::on(ACT))?;
+        row.as_ref().map(Found::read).transpose()
     }
 
     async fn last_stopped(&mut self, at: Timestamp) -> Result<Option<Found>> {

@@ -148,6 +148,15 @@ pub fn key() -> SigningKey {
 
 /// Queues an order that expires at second 600.
 pub async fn order(store: &Store, host: HostId) -> OrderId {
+    queue(store, host, None).await
+}
+
+/// The same, to undo another.
+pub async fn undoing(store: &Store, host: HostId, other: OrderId) -> OrderId {
+    queue(store, host, Some(other)).await
+}
+
+async fn queue(store: &Store, host: HostId, undoes: Option<OrderId>) -> OrderId {
     let order = Order {
         id: OrderId::generate(),
         host,
@@ -156,6 +165,7 @@ pub async fn order(store: &Store, host: HostId) -> OrderId {
         requested_by: "admin".into(),
         issued_at: at(0),
         expires_at: at(600),
+        undoes,
     };
     store
         .add_order(&order, &sign(&order, &key()))
