@@ -27,6 +27,7 @@ import { Hostile } from "../src/parts/hostile";
 import { IsolationCard } from "../src/parts/isolation";
 import { OrdersCard } from "../src/parts/orders";
 import { ProcessTree } from "../src/parts/process-tree";
+import { StepButtons } from "../src/parts/steps";
 import { VerdictCard } from "../src/parts/verdict";
 import { SessionContext, type Session } from "../src/session";
 
@@ -76,6 +77,7 @@ const order: Order = {
   id: "o1",
   host: { id: "h1", name: "ep1" },
   verb: "release",
+  subject: "",
   state: "done",
   reason: "planned work",
   requested_by: "ann",
@@ -87,6 +89,9 @@ const order: Order = {
     { state: "started", at: "2026-11-24T16:20:45.2Z", detail: "", signed: true, moved: true },
     { state: "done", at: "2026-11-24T16:20:45.3Z", detail: "table inet cordon is gone", signed: true, moved: true },
   ],
+  undoes: null,
+  undone_by: null,
+  can_undo: false,
 };
 
 function approval(more: Partial<Approval> = {}): Approval {
@@ -189,7 +194,7 @@ describe("hostile text", () => {
         host={host()}
         report={report("confirmed", { reason: HOSTILE, probes: [{ target: HOSTILE, reached: false, expected: false }] })}
       />,
-      <OrdersCard orders={[{ ...order, reason: HOSTILE, requested_by: HOSTILE }]} />,
+      <OrdersCard orders={[{ ...order, reason: HOSTILE, requested_by: HOSTILE, subject: HOSTILE }]} onSent={() => {}} />,
       <AnalystCard incident={incident([saying({ reason: HOSTILE, analyst: HOSTILE })])} picked={detection} onSaid={() => {}} />,
     ];
     for (const part of parts) {
@@ -328,7 +333,7 @@ describe("actions", () => {
 
 describe("orders", () => {
   it("mark as signed only what the host signed", () => {
-    const shown = html(<OrdersCard orders={[order]} />);
+    const shown = html(<OrdersCard orders={[order]} onSent={() => {}} />);
     const steps = [...shown.matchAll(/data-step="(\w+)" data-signed="(\w+)"/g)].map((match) => match.slice(1));
     expect(steps).toEqual([
       ["queued", "false"],
@@ -341,8 +346,8 @@ describe("orders", () => {
 
   it("say of a late receipt that it changed nothing", () => {
     const late = { state: "failed", at: "2026-11-24T16:21:00Z", detail: null, signed: true, moved: false } as const;
-    expect(html(<OrdersCard orders={[order]} />)).not.toContain("came too late");
-    expect(html(<OrdersCard orders={[{ ...order, history: [...order.history, late] }]} />)).toContain("came too late");
+    expect(html(<OrdersCard orders={[order]} onSent={() => {}} />)).not.toContain("came too late");
+    expect(html(<OrdersCard orders={[{ ...order, history: [...order.history, late] }]} onSent={() => {}} />)).toContain("came too late");
   });
 
   it("come newest first, and a long list says what it leaves out", () => {
@@ -352,10 +357,49 @@ describe("orders", () => {
       reason: `reason ${n}.`,
       issued_at: new Date(n * 1_000).toISOString(),
     }));
-    const shown = html(<OrdersCard orders={many} />);
+    const shown = html(<OrdersCard orders={many} onSent={() => {}} />);
     expect(shown.indexOf("reason 21.")).toBeLessThan(shown.indexOf("reason 20."));
     expect(shown).not.toContain("reason 1.");
     expect(shown).toContain("2 older orders are not shown");
+  });
+});
+
+describe("steps against a process", () => {
+  const named = { ...detection, process: "0f3c9a1e:4127:3210000000" };
+  const steps = (role: Role, of: Detection) =>
+    [...html(<StepButtons host={host()} detection={of} onSent={() => {}} />, { role }).matchAll(/data-step-order="(\w+)"/g)].map(
+      ([, step]) => step,
+    );
+
+  it("are offered to those who may give orders, and to nobody else", () => {
+    expect(steps("viewer", named)).toEqual([]);
+    for (const role of ["responder", "engineer", "admin"] as const)
+      expect(steps(role, named)).toEqual(["freeze_tree", "cut_off", "kill_tree", "block_remote", "quarantine_file"]);
+  });
+
+  it("are those that can be meant", () => {
+    expect(steps("responder", detection)).toEqual(["block_remote", "quarantine_file"]);
+    const quiet = { ...named, story: { ...story, connections: [{ ...story.connections![0]!, direction: "in" }] } };
+    expect(steps("responder", quiet)).not.toContain("block_remote");
+    const fileless = { ...named, story: { ...story, process: { ...story.process, memfd: true } } };
+    expect(steps("responder", fileless)).not.toContain("quarantine_file");
+  });
+});
+
+describe("undo", () => {
+  const undo = (role: Role, more: Partial<Order>) =>
+    html(<OrdersCard orders={[{ ...order, ...more }]} onSent={() => {}} />, { role }).includes("data-undo");
+
+  it("is offered of what can be undone, to those who may", () => {
+    expect(undo("responder", { can_undo: true })).toBe(true);
+    expect(undo("responder", { can_undo: false })).toBe(false);
+    expect(undo("viewer", { can_undo: true })).toBe(false);
+  });
+
+  it("shows what was undone", () => {
+    const shown = (state: Order["state"]) =>
+      html(<OrdersCard orders={[{ ...order, undone_by: { order: "o2", state } }]} onSent={() => {}} />).includes("undone");
+    expect([shown("done"), shown("queued"), shown("failed")]).toEqual([true, false, false]);
   });
 });
 

@@ -1,5 +1,5 @@
 import { controllerClock } from "../clock";
-import type { AnalystVerdict, Approval, EventRow, Host, Incident, IncidentRow, Label, Me, Order } from "./types";
+import type { AnalystVerdict, Approval, EventRow, Host, Incident, IncidentRow, Label, Me, Order, StepOrder } from "./types";
 
 /** What the controller answered instead of the thing asked for: RFC 9457, or no answer at all. */
 export class ApiError extends Error {
@@ -49,6 +49,8 @@ export class Api {
     this.post<Order>(`/hosts/${encodeURIComponent(host)}/isolate`, { reason, lease_seconds: leaseSeconds });
   release = (host: string, reason: string) =>
     this.post<Order>(`/hosts/${encodeURIComponent(host)}/release`, { reason });
+  step = (host: string, order: StepOrder) => this.post<Order>(`/hosts/${encodeURIComponent(host)}/orders`, order);
+  undo = (order: string, reason: string) => this.post<Order>(`/orders/${encodeURIComponent(order)}/undo`, { reason });
 
   private get<T>(path: string): Promise<T> {
     return this.call<T>(path, { method: "GET" });

@@ -127,6 +127,8 @@ export interface Detection {
   at: string;
   tree: string;
   pid: number;
+  /** As orders name it; absent from agents that do not. */
+  process?: string;
   story: Story;
   verdict: Verdict;
   policy_version: number;
@@ -221,12 +223,28 @@ export interface Order {
   id: string;
   host: { id: string; name: string };
   verb: string;
+  /** A process, an address or a file; empty when it is about the host. */
+  subject: string;
   state: OrderState;
   reason: string;
   requested_by: string;
   issued_at: string;
   expires_at: string;
   history: OrderStep[];
+  undoes: string | null;
+  undone_by: { order: string; state: OrderState } | null;
+  can_undo: boolean;
+}
+
+/** What a host is to do to a process tree, a remote end or a file. */
+export interface StepOrder {
+  verb: string;
+  reason: string;
+  process?: string;
+  address?: string;
+  seconds?: number;
+  path?: string;
+  sha256?: string | null;
 }
 
 export interface EventRow {

@@ -88,7 +88,7 @@ function Whole({ host, incidents, orders, approvals, refresh }: Known & { refres
         </div>
         <div>
           <IsolationCard host={host} report={host.isolation} />
-          <OrdersCard orders={orders} />
+          <OrdersCard orders={orders} onSent={refresh} />
         </div>
       </div>
     </>

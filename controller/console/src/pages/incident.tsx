@@ -12,6 +12,7 @@ import { IsolationCard, Lease } from "../parts/isolation";
 import { Live, LiveMark } from "../parts/live";
 import { OrdersCard } from "../parts/orders";
 import { ProcessTree } from "../parts/process-tree";
+import { StepButtons } from "../parts/steps";
 import { Time } from "../parts/time";
 import { TimelineCard } from "../parts/timeline";
 import { VerdictCard } from "../parts/verdict";
@@ -104,6 +105,7 @@ function Whole({ incident, host, orders, approvals, refresh }: Known & { refresh
               <section className="card" aria-labelledby="tree-title">
                 <h2 id="tree-title">{t("incident.tree")}</h2>
                 <ProcessTree story={detection.story} pid={detection.pid} />
+                <StepButtons host={host} detection={detection} onSent={refresh} />
               </section>
               <Evidence story={detection.story} />
             </>
@@ -113,7 +115,7 @@ function Whole({ incident, host, orders, approvals, refresh }: Known & { refresh
           <IsolationCard host={host} report={isolation} />
           <AnalystCard incident={incident} picked={detection} onSaid={refresh} />
           <TimelineCard incident={incident} />
-          <OrdersCard orders={orders} />
+          <OrdersCard orders={orders} onSent={refresh} />
         </div>
       </div>
     </>

@@ -2,6 +2,7 @@ import type { Order, OrderState } from "../api/types";
 import { dateTime } from "../format";
 import { useLanguage } from "../i18n";
 import { Hostile } from "./hostile";
+import { UndoButton } from "./steps";
 import { Time } from "./time";
 
 const FINAL: readonly OrderState[] = ["done", "failed", "refused", "expired"];
@@ -17,7 +18,7 @@ export function newestFirst(a: Order, b: Order): number {
 }
 
 /** Each order with its life. Only the host's signed receipt moves one past `delivered`. */
-export function OrdersCard({ orders }: { orders: Order[] }) {
+export function OrdersCard({ orders, onSent }: { orders: Order[]; onSent: () => void }) {
   const { t } = useLanguage();
   const newest = [...orders].sort(newestFirst);
   return (
@@ -25,7 +26,7 @@ export function OrdersCard({ orders }: { orders: Order[] }) {
       <h2 id="orders-title">{t("incident.orders")}</h2>
       {orders.length === 0 && <p className="quiet">{t("incident.noOrders")}</p>}
       {newest.slice(0, SHOWN).map((order) => (
-        <OrderLife key={order.id} order={order} />
+        <OrderLife key={order.id} order={order} onSent={onSent} />
       ))}
       {newest.length > SHOWN && <p className="quiet">{t("order.older", { count: newest.length - SHOWN })}</p>}
     </section>
@@ -37,14 +38,20 @@ function tone(state: OrderState): string {
   return isFinal(state) ? "bad" : "";
 }
 
-function OrderLife({ order }: { order: Order }) {
+function OrderLife({ order, onSent }: { order: Order; onSent: () => void }) {
   const { t, tv } = useLanguage();
   return (
     <article className="order" data-order={order.verb} data-order-id={order.id} data-state={order.state}>
       <h3>
         <Hostile text={tv("order.verb", order.verb)} />{" "}
         <span className={`badge ${tone(order.state)}`}>{tv("order", order.state)}</span>
+        {order.undone_by?.state === "done" && <span className="badge">{t("order.undone")}</span>}
       </h3>
+      {order.subject && (
+        <p className="mono break">
+          <Hostile text={order.subject} />
+        </p>
+      )}
       <p>
         <Hostile text={order.reason} />{" "}
         <span className="quiet">
@@ -69,6 +76,7 @@ function OrderLife({ order }: { order: Order }) {
           </li>
         ))}
       </ol>
+      <UndoButton order={order} onSent={onSent} />
     </article>
   );
 }
