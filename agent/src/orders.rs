@@ -262,6 +262,7 @@ impl Orders {
             expires_at: order.expires_at,
             goal: Some(goal),
             receipts: vec![receipt.clone()],
+            capped_at: order.verb.is_step().then_some(now),
         });
         receipt
     }

@@ -358,7 +358,8 @@ impl Worker {
     fn detected(&self, started: &Started, tree: &str, fate: Fate) {
         let sha256 = self.digest_now(started).ok().map(hex::encode);
         let version = self.programs.policy_version;
-        let detection = detection(started, tree.to_owned(), fate, sha256, version);
+        let process = self.told.name_of(started);
+        let detection = detection(started, tree.to_owned(), &process, fate, sha256, version);
         let body = RecordBody::Detection(Box::new(detection));
         self.recorder.record(body);
     }

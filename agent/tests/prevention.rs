@@ -140,9 +140,9 @@ impl Bench {
         let written = Arc::new(Notify::new());
         let recorder = Recorder::start(Arc::clone(&spool), dir.path(), written).unwrap();
         let kin = Arc::new(OnceLock::new());
-        let stopper = Stopper::start(dir.path(), recorder.clone(), kin).unwrap();
-        let counts = Arc::new(Counts::default());
         let facts = HostFacts::read().unwrap();
+        let stopper = Stopper::start(dir.path(), facts.clone(), recorder.clone(), kin).unwrap();
+        let counts = Arc::new(Counts::default());
         let prevention = Prevention::start(recorder.clone(), stopper, counts, facts).unwrap();
         Self {
             _dir: dir,

@@ -222,16 +222,17 @@ fn release_directly(config: &Config, question: &Question) -> Result<Answer> {
         let why = crate::chain(error.as_ref());
         eprintln!("warning: the host is open, but the release could not be recorded: {why}");
     }
-    let mut detail = match &released {
-        Some(spec) => format!("the host is open; isolation {} is over", spec.id),
-        None => "the host is open; no isolation was on disk".to_owned(),
+    let over = match &released {
+        Some(spec) => format!("isolation {} is over", spec.id),
+        None => "no isolation was on disk".to_owned(),
     };
-    if let Some(error) = &opened.still_on_disk {
+    let until = opened.still_on_disk.as_ref().map_or_else(String::new, |error| {
         let why = crate::chain(error);
-        detail += &format!(
+        format!(
             "; a restart of agent or host shuts it again until this is mended and `release` is given once more: {why}"
-        );
-    }
+        )
+    });
+    let detail = format!("the host is open; {over}{until}");
     let isolation = released.map(|spec| spec.id);
     Ok(Answer::Done { detail, isolation })
 }

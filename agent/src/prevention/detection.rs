@@ -2,6 +2,7 @@
 
 use cordon_behavior::event::Exec;
 use cordon_behavior::story::{Process, Story};
+use cordon_proto::process::ProcessName;
 use cordon_proto::record::Detection;
 use cordon_proto::verdict::{LISTED_BY_POLICY, Stage, Verdict, VerdictKind};
 
@@ -100,6 +101,7 @@ pub(super) fn process_of(exec: &Exec) -> Process {
 pub(super) fn detection(
     started: &Started,
     tree: String,
+    process: &ProcessName,
     fate: Fate,
     exe_sha256: Option<String>,
     policy_version: u64,
@@ -107,6 +109,7 @@ pub(super) fn detection(
     Detection {
         tree,
         pid: started.process.pid,
+        process: Some(process.to_string()),
         story: Story {
             process: Some(started.image.clone()),
             ..Story::default()

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use cordon_proto::process::ProcessName;
+
 use super::Started;
 use crate::host::HostFacts;
 use crate::recent::Recent;
@@ -57,6 +59,11 @@ impl Reports {
         };
         self.told.put(key, told);
         Some((text, tree))
+    }
+
+    /// How orders name the process.
+    pub(super) fn name_of(&self, started: &Started) -> ProcessName {
+        self.facts.process_name(started.process)
     }
 
     /// That of its first start: one program is one incident.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
 use std::thread;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -100,9 +100,13 @@ pub fn enter_namespaces(plan: &str) -> Result<ExitStatus> {
         | CloneFlags::CLONE_NEWIPC;
     let mut plan: Plan = serde_json::from_str(plan).context("bad plan")?;
     plan.cgroup = cgroup::make(&plan.name)?;
-    let ended = unshare(fresh)
-        .context("cannot make namespaces; run as root")
-        .and_then(|()| keep(&plan));
+    let enter = || {
+        unshare(fresh).context("cannot make namespaces; run as root")?;
+        keep(&plan)
+    };
+    // Namespaces are a thread's: this one still sees the machine's files when the node has changed its root.
+    let ended = thread::scope(|scope| scope.spawn(enter).join())
+        .map_err(|_| anyhow!("the thread that keeps node {} panicked", plan.name))?;
     // Its first process has ended, so the kernel has ended all of them.
     let removed = plan.cgroup.as_deref().map_or(Ok(()), cgroup::remove);
     ended.and_then(|status| removed.map(|()| status))

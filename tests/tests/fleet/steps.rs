@@ -5,6 +5,7 @@ use std::thread;
 
 use super::*;
 use cordon_tests::lab::{Guest, state};
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 const VERBS: [&str; 11] = [
@@ -153,6 +154,14 @@ impl Victim {
             Ok(ways.iter().all(is_it).then_some(()))
         };
         wait::until(&format!("the tree {way}"), LIMIT, as_wanted).unwrap();
+    }
+}
+
+impl Drop for Victim {
+    /// Before its node: whoever was frozen has stopped who waits for him outside, and the node ends only when he is reaped.
+    fn drop(&mut self) {
+        self.guest.signal(Signal::SIGKILL).ok();
+        self.guest.wait(LIMIT).ok();
     }
 }
 
