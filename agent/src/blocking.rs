@@ -220,6 +220,7 @@ impl Worker {
                     what,
                     repaired: true,
                     micros: 0,
+                    by: None,
                 }));
             }
             Ok(_) => {}

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod doctor;
+mod ending;
 mod hands_on;
 mod judge;
 mod lines;
@@ -27,6 +28,7 @@ pub use lines::MAX_LINE_BYTES;
 
 use crate::config::Config;
 use crate::daemon;
+use crate::engine::End;
 use crate::enroll::{self, Invitation};
 use crate::host::HostFacts;
 use crate::trust::Fingerprint;
@@ -40,6 +42,8 @@ pub const BAD_LINES: u8 = 3;
 pub const DEGRADED: u8 = 4;
 /// `status`: the daemon is not running.
 pub const NOT_RUNNING: u8 = 5;
+/// `run`: ended by `stop` or `uninstall`, and not to be started again by itself.
+pub const STOPPED: u8 = 6;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -48,7 +52,8 @@ Exit codes:
   2  wrong arguments
   3  judge, replay, respond, tune: some lines could not be read; each is reported with its number
   4  doctor: degraded
-  5  status: the daemon is not running";
+  5  status: the daemon is not running
+  6  run: stopped by leave (stop, uninstall), and not to be started again by itself";
 
 /// Watches this host, judges what it sees, and stops it or cuts the host off when the policy says so.
 #[derive(Debug, clap::Parser)]
@@ -164,6 +169,15 @@ enum Command {
         #[arg(long)]
         reason: String,
     },
+    /// Stop the daemon. What it did to the host stays in force.
+    ///
+    /// Where the policy takes a code for that, the challenge is shown that a code has to answer: `cordonctl stop-code`.
+    Stop(ending::Leave),
+    /// Undo what the agent did to this host, tell the controller, and stop. Works without a daemon.
+    ///
+    /// Needs what `stop` needs. A host that is isolated has to be released first. Files in quarantine stay unless they are
+    /// to be destroyed. What is left afterwards are files.
+    Uninstall(ending::Uninstall),
     /// Say what would be done about stories under the policy in force, and why. Does nothing.
     Respond(respond::Options),
     /// Put an isolation on disk back into the kernel; for the boot unit.
@@ -184,7 +198,10 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     match command {
         Command::Run => {
             log_to_stderr();
-            daemon::run(&load()?).map(|()| ExitCode::SUCCESS)
+            Ok(match daemon::run(&load()?)? {
+                End::Signalled => ExitCode::SUCCESS,
+                End::ByLeave => ExitCode::from(STOPPED),
+            })
         }
         Command::Enroll {
             controller,
@@ -227,6 +244,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::CutOff { pid, reason } => hands_on::cut_off(&load()?, pid, reason, &out),
         Command::Rejoin { reason } => hands_on::rejoin(&load()?, &reason, &out),
         Command::Unblock { address, reason } => hands_on::unblock(&load()?, address, &reason, &out),
+        Command::Stop(leave) => ending::stop(&load()?, &leave, &out),
+        Command::Uninstall(wanted) => ending::uninstall(&load()?, &wanted, &out),
         Command::Respond(options) => respond::run(&options, &load()?, &out),
         Command::Restore(options) => restore::run(&options, &load()?, &out),
         Command::Version => {

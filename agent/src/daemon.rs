@@ -18,19 +18,20 @@ use cordon_sensor::{Coverage, Mode, Sensor};
 use cordon_spool::{Options, Spool};
 use jiff::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
-use tokio::signal::unix::{SignalKind, signal};
+use nix::sys::signalfd::SignalFd;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::blocking::Blocker;
 use crate::config::Config;
 use crate::durable::{self, DiskError};
-use crate::engine::{Caps, Engine, Inbox, Parts};
+use crate::engine::{Caps, End, Engine, Inbox, Parts};
 use crate::filing::Filer;
 use crate::hands::Hands;
 use crate::host::HostFacts;
 use crate::identity::Identity;
 use crate::isolation::{Isolation, Lease, keep_time};
 use crate::judging::{self, Counts, Finding, Kin};
+use crate::last_word;
 use crate::local;
 use crate::model_trust;
 use crate::orders::Orders;
@@ -41,6 +42,8 @@ use crate::proposals::{Proposals, clocks};
 use crate::recorder::Recorder;
 use crate::release_codes::ReleaseCodes;
 use crate::rules::{self, Places};
+use crate::signals;
+use crate::stop_codes::StopCodes;
 use crate::stopping::Stopper;
 use crate::uplink::{Presence, Uplink};
 use crate::vitals::{Vitals, Watching};
@@ -49,19 +52,20 @@ const DOWNLINK: usize = 16;
 const REQUESTS: usize = 16;
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
-/// Runs the daemon until it is told to stop. An isolation in force stays in force when it stops.
-pub fn run(config: &Config) -> Result<()> {
+/// Runs the daemon until it is told to end. An isolation in force stays in force when it does.
+pub fn run(config: &Config) -> Result<End> {
     die_whole();
+    let signals = signals::block().context("cannot hold off signals")?;
     cordon_sensor::share_one_arena();
     let _lock = claim(&config.run_dir)?;
-    let ran = run_claimed(config);
+    let ran = run_claimed(config, signals);
     if ran.is_err() {
         open_when_over(&config.state_dir);
     }
     ran
 }
 
-fn run_claimed(config: &Config) -> Result<()> {
+fn run_claimed(config: &Config, signals: SignalFd) -> Result<End> {
     durable::make_folder(&config.state_dir)?;
     let containment = Containment::open(&config.state_dir, AGENT_SOCKET_MARK)?;
     let recovered = recover(&containment);
@@ -71,7 +75,7 @@ fn run_claimed(config: &Config) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let served = runtime.block_on(serve(config, identity, containment, recovered));
+    let served = runtime.block_on(serve(config, identity, containment, recovered, signals));
     runtime.shutdown_timeout(FLUSH_LIMIT);
     served
 }
@@ -141,7 +145,8 @@ async fn serve(
     identity: Identity,
     containment: Containment,
     found: Found,
-) -> Result<()> {
+    signals: SignalFd,
+) -> Result<End> {
     let facts = HostFacts::read().context("cannot read the boot id: mount /proc")?;
     let spool = Arc::new(open_spool(config, &facts)?);
     let written = Arc::new(Notify::new());
@@ -178,6 +183,7 @@ async fn serve(
         orders: Orders::load(&config.state_dir, identity.host, &identity.key)?,
         release_codes: ReleaseCodes::load(&config.state_dir, identity.host),
         isolation: Isolation::restart(found.spec.as_ref(), hands, Timestamp::now()),
+        stop_codes: StopCodes::load(&config.state_dir, identity.host),
         proposals: Proposals::load(&config.state_dir, &facts.boot_id, clocks(Timestamp::now())),
         stopper,
         blocker,
@@ -193,8 +199,9 @@ async fn serve(
         thresholds,
         vitals: Arc::clone(&vitals),
     };
-    let inbox = Inbox::new(outcomes, findings, downlink, requests, stop_signal()?);
-    let engine = Engine::new(parts, inbox, &found.recovered);
+    let signals = signals::watch(signals).context("cannot listen for signals")?;
+    let inbox = Inbox::new(outcomes, findings, downlink, requests, signals);
+    let mut engine = Engine::new(parts, inbox, &found.recovered);
     let uplink = Uplink {
         state_dir: config.state_dir.clone(),
         presence: presence_seen,
@@ -218,22 +225,27 @@ async fn serve(
         identity: uplink.identity.clone(),
     };
     let vitals = Arc::clone(&uplink.vitals);
-    let watching = tokio::task::spawn_blocking(move || vitals.watches(start.watching()));
+    let watched = Arc::clone(&vitals);
+    let watching = tokio::task::spawn_blocking(move || watched.watches(start.watching()));
     let uplink = tokio::spawn(async move {
         // It cannot fail but by a panic, which ends the daemon.
         drop(watching.await);
         uplink.run().await;
     });
-    engine.run().await;
-    uplink.abort();
+    let end = engine.run().await;
     if !recorder.flush(FLUSH_LIMIT) {
         tracing::error!("stopping with records that are not on disk");
     }
+    // The session with the controller ends with the engine.
+    last_word::wait_for_delivery(&vitals).await;
+    drop(engine);
+    uplink.abort();
     tracing::info!("stopped");
-    Ok(())
+    Ok(end)
 }
 
-fn open_spool(config: &Config, facts: &HostFacts) -> Result<Spool> {
+/// The outbox of this boot.
+pub(crate) fn open_spool(config: &Config, facts: &HostFacts) -> Result<Spool> {
     let options = Options {
         max_bytes: config.spool_max_bytes,
     };
@@ -355,8 +367,8 @@ fn load_judge(config: &Config, identity: &Identity) -> Result<Judge, String> {
     ))
 }
 
-/// One daemon a run directory.
-fn claim(run_dir: &Path) -> Result<Flock<File>> {
+/// One daemon a run directory, or one command that keeps others from starting.
+pub fn claim(run_dir: &Path) -> Result<Flock<File>> {
     durable::make_folder(run_dir)?;
     let path = run_dir.join("agent.lock");
     let file = File::options()
@@ -371,21 +383,4 @@ fn claim(run_dir: &Path) -> Result<Flock<File>> {
             path.display()
         )
     })
-}
-
-/// True from the first SIGTERM or SIGINT on.
-fn stop_signal() -> Result<watch::Receiver<bool>> {
-    let (stop, stopped) = watch::channel(false);
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        stop.send_replace(true);
-        // Held until the daemon ends: a second signal must not end it sooner.
-        std::future::pending::<()>().await;
-    });
-    Ok(stopped)
 }

@@ -9,6 +9,7 @@ mod approvals;
 mod asked;
 mod caps;
 mod detections;
+mod ending;
 mod obedience;
 mod peers;
 mod steps;
@@ -28,8 +29,12 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 pub(crate) use approvals::{in_words, withdrawn};
 pub use caps::Caps;
 use detections::{Reported, Unexplained};
+pub use ending::End;
+use ending::Undone;
+pub(crate) use ending::{ISOLATED, guess};
 use obedience::Waiter;
 
+use crate::attempts::Attempts;
 use crate::blocking::Blocker;
 use crate::filing::Filer;
 use crate::hands::Outcome;
@@ -46,6 +51,8 @@ use crate::prevention::Prevention;
 use crate::proposals::Proposals;
 use crate::recorder::Recorder;
 use crate::release_codes::ReleaseCodes;
+use crate::signals::Signalled;
+use crate::stop_codes::StopCodes;
 use crate::stopping::Stopper;
 use crate::uplink::{Downlink, Presence};
 use crate::vitals::Vitals;
@@ -65,8 +72,9 @@ enum Action {
     Ordered(Vec<u8>),
     Asked(Request),
     Settled(OrderId, Fate),
+    Undone(Undone),
     Tick,
-    Stop,
+    Signalled(Signalled),
 }
 
 /// Where actions come from. The first ones are the most urgent.
@@ -79,8 +87,8 @@ pub struct Inbox {
     pub downlink: mpsc::Receiver<Downlink>,
     /// From commands at this machine.
     pub requests: mpsc::Receiver<Request>,
-    /// The daemon is to stop.
-    pub stop: watch::Receiver<bool>,
+    /// The daemon is to end.
+    pub signals: mpsc::Receiver<Signalled>,
     ticks: Interval,
 }
 
@@ -98,6 +106,8 @@ pub struct Parts {
     pub isolation: Isolation,
     /// What opens it without the controller.
     pub release_codes: ReleaseCodes,
+    /// What stops the agent where the policy takes a code for it.
+    pub stop_codes: StopCodes,
     /// What waits for a yes.
     pub proposals: Proposals,
     /// The way to the thread that stops processes.
@@ -135,6 +145,11 @@ pub struct Engine {
     /// Where those who do what is not about the isolation say how it ended.
     settling: mpsc::Sender<(OrderId, Fate)>,
     ended: mpsc::Receiver<(OrderId, Fate)>,
+    /// Where removals come back to that are carried out.
+    undoing: mpsc::Sender<Undone>,
+    undone: mpsc::Receiver<Undone>,
+    attempts: Attempts,
+    ending: Option<End>,
     ticks: u32,
     began: Instant,
 }
@@ -146,7 +161,7 @@ impl Inbox {
         findings: mpsc::Receiver<Finding>,
         downlink: mpsc::Receiver<Downlink>,
         requests: mpsc::Receiver<Request>,
-        stop: watch::Receiver<bool>,
+        signals: mpsc::Receiver<Signalled>,
     ) -> Self {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -155,7 +170,7 @@ impl Inbox {
             findings,
             downlink,
             requests,
-            stop,
+            signals,
             ticks,
         }
     }
@@ -164,7 +179,7 @@ impl Inbox {
         tokio::select! {
             biased;
             Some(outcome) = self.outcomes.recv() => Action::CameBack(outcome),
-            _ = self.stop.wait_for(|stop| *stop) => Action::Stop,
+            Some(signalled) = self.signals.recv() => Action::Signalled(signalled),
             _ = self.ticks.tick() => Action::Tick,
             Some(request) = self.requests.recv() => Action::Asked(request),
             Some(down) = self.downlink.recv() => match down {
@@ -183,6 +198,7 @@ impl Engine {
     /// An engine that has not yet begun. `recovered` is what the start found of an isolation.
     pub fn new(parts: Parts, inbox: Inbox, recovered: &Recovered) -> Self {
         let (settling, ended) = mpsc::channel(SETTLED);
+        let (undoing, undone) = mpsc::channel(1);
         let mut engine = Self {
             parts,
             inbox,
@@ -193,6 +209,10 @@ impl Engine {
             waiters: Vec::new(),
             settling,
             ended,
+            undoing,
+            undone,
+            attempts: Attempts::default(),
+            ending: None,
             ticks: 0,
             began: Instant::now(),
         };
@@ -200,16 +220,18 @@ impl Engine {
         engine
     }
 
-    /// Runs until it is told to stop.
-    pub async fn run(mut self) {
+    /// Runs until it is told to end. The session with the controller goes on until it is dropped.
+    pub async fn run(&mut self) -> End {
         loop {
             let action = tokio::select! {
                 action = self.inbox.select() => action,
                 Some((order, fate)) = self.ended.recv() => Action::Settled(order, fate),
+                Some(undone) = self.undone.recv() => Action::Undone(undone),
             };
-            match action {
-                Action::Stop => return self.report_losses(),
-                action => self.apply(action, Timestamp::now()),
+            self.apply(action, Timestamp::now());
+            if let Some(end) = self.ending {
+                self.report_losses();
+                return end;
             }
         }
     }
@@ -229,8 +251,9 @@ impl Engine {
             Action::Ordered(json) => self.ordered(&json, now),
             Action::Asked(request) => self.asked(request, now),
             Action::Settled(order, fate) => self.settled(order, fate, now),
+            Action::Undone(undone) => self.undone(undone),
             Action::Tick => self.tick(now),
-            Action::Stop => {}
+            Action::Signalled(signalled) => self.signalled(signalled),
         }
     }
 
@@ -239,6 +262,7 @@ impl Engine {
         self.tell(news, now);
         self.renew_challenge(now);
         self.look_after_proposals(now);
+        self.tell_attempts();
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(TICKS_A_LOSS_REPORT) {
             self.report_losses();

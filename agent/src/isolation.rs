@@ -35,6 +35,7 @@ pub fn found_tampered(recovered: &Recovered) -> Option<TamperReport> {
         what,
         repaired,
         micros: 0,
+        by: None,
     })
 }
 
@@ -230,6 +231,7 @@ impl Isolation {
             what: what_happened(&health),
             repaired,
             micros: noticed.elapsed().as_micros() as u64,
+            by: None,
         })
     }
 

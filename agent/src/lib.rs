@@ -8,6 +8,7 @@
 //! - [`rules`]: rules, indicators and exceptions, read from disk.
 //! - [`recorder`]: what is reported goes to disk here, before anything is sent.
 //! - [`release_codes`]: the challenge that opens this host without the controller, and its answers.
+//! - [`signals`], [`power`], [`stop_codes`]: who asks the agent to end, and whose word counts; [`last_word`]: that the controller hears of it.
 //! - [`proposals`]: what waits for a yes, on disk.
 //! - [`engine`]: the one loop that owns policy, orders and isolation.
 //! - [`uplink`]: the session with the controller. The engine never waits for it.
@@ -17,8 +18,11 @@
 //! - [`cli`]: the commands.
 #![forbid(unsafe_code)]
 
+mod actor;
+mod attempts;
 pub mod blocking;
 pub mod cli;
+mod codes;
 pub mod config;
 pub mod daemon;
 mod durable;
@@ -30,6 +34,7 @@ pub mod host;
 pub mod identity;
 pub mod isolation;
 pub mod judging;
+pub mod last_word;
 pub mod local;
 pub mod losses;
 pub mod metrics;
@@ -38,6 +43,7 @@ pub mod ordered;
 pub mod orders;
 pub mod pins;
 pub mod policy_store;
+pub mod power;
 pub mod prevention;
 pub mod proposals;
 pub mod recent;
@@ -45,6 +51,8 @@ pub mod recorder;
 pub mod recording;
 pub mod release_codes;
 pub mod rules;
+pub mod signals;
+pub mod stop_codes;
 pub mod stopping;
 pub mod telling;
 pub mod trust;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cordon_contain::Block;
 use cordon_proto::id::{HostId, IsolationId};
-use cordon_proto::record::{IsolationReport, QuarantineReport};
+use cordon_proto::record::{IsolationReport, QuarantineReport, ReleaseChallenge};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
@@ -74,6 +74,15 @@ pub enum Question {
         /// What.
         report: Box<QuarantineReport>,
     },
+    /// Stop the agent.
+    Stop {
+        /// Why; needed where root may do it with no more than that.
+        reason: String,
+        /// A stop code, for the challenge of [`Answer::NeedsCode`].
+        code: Option<String>,
+        /// Undo first what the agent did to the host: it is taken off it.
+        removes: bool,
+    },
     /// Let a remote end be reached again.
     Unblock {
         /// Its address.
@@ -95,6 +104,13 @@ pub enum Answer {
         detail: String,
         /// The isolation that was made or ended.
         isolation: Option<IsolationId>,
+    },
+    /// It is not done: it takes a code.
+    NeedsCode {
+        /// What a code is to answer.
+        challenge: ReleaseChallenge,
+        /// Who makes it, and how.
+        detail: String,
     },
     /// It is not done.
     Failed {

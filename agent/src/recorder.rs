@@ -170,7 +170,8 @@ fn class_of(body: &RecordBody) -> Class {
         | RecordBody::Quarantine(_)
         | RecordBody::Approval(_)
         | RecordBody::Receipt(_)
-        | RecordBody::Tamper(_) => Class::Evidence,
+        | RecordBody::Tamper(_)
+        | RecordBody::Agent(_) => Class::Evidence,
         RecordBody::Policy(_) => Class::State,
         RecordBody::Loss(_) => Class::Notice,
     }

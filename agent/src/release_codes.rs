@@ -9,11 +9,13 @@ use cordon_proto::envelope::{Envelope, EnvelopeError};
 use cordon_proto::id::{HostId, IsolationId};
 use cordon_proto::policy::Policy;
 use cordon_proto::record::ReleaseChallenge;
-use cordon_proto::release::{Challenge, Code, ReleaseFile, ReleaseKey, TypedError};
+use cordon_proto::release::{Purpose, ReleaseFile, ReleaseKey, TypedError};
 use ed25519_dalek::VerifyingKey;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub use crate::codes::LONGEST_WAIT;
+use crate::codes::{Answer, Drawn, NotTaken};
 use crate::durable::{self, DiskError};
 
 const VERSION: u32 = 1;
@@ -22,11 +24,6 @@ const MAX_BYTES: u64 = 64 << 10;
 /// How long a challenge can be answered, by this host's wall clock. Long enough for a key that lies in another
 /// town's safe; a code that was made and not used is worth nothing afterwards. Then another challenge is shown.
 pub const VALID: SignedDuration = SignedDuration::from_hours(7 * 24);
-/// From so many wrong codes on the next one has to wait. Fewer cost nothing but a record: people mistype.
-const SLOW_FROM: u32 = 5;
-const FIRST_WAIT: SignedDuration = SignedDuration::from_secs(30);
-/// No wrong code keeps the owner waiting for longer.
-pub const LONGEST_WAIT: SignedDuration = SignedDuration::from_mins(15);
 
 /// What is shown instead of a release that the policy keeps from root.
 pub const NEEDS_PERMIT: &str = "the policy does not let root at the machine open it with a reason alone: `cordon-agent status` \
@@ -101,6 +98,16 @@ impl Refusal {
     }
 }
 
+impl From<NotTaken> for Refusal {
+    fn from(why: NotTaken) -> Self {
+        match why {
+            NotTaken::Typed(error) => Self::Typed(error),
+            NotTaken::TooSoon { wrong, wait } => Self::TooSoon { wrong, wait },
+            NotTaken::Wrong { wrong, holders } => Self::Wrong { wrong, holders },
+        }
+    }
+}
+
 /// Whether root at the machine may open the host with a reason alone. Without a policy, as before there was one.
 pub fn root_may_release(policy: Option<&Policy>) -> bool {
     policy.is_none_or(|policy| policy.isolation.local_release)
@@ -115,24 +122,11 @@ pub struct ReleaseCodes {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Kept {
     version: u32,
     isolation: IsolationId,
-    challenge: Challenge,
-    expires_at: Timestamp,
-    answers: Vec<Answer>,
-    /// Wrong codes since the host was isolated, over all its challenges.
-    wrong: u32,
-    last_wrong_at: Option<Timestamp>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Answer {
-    by: ReleaseKey,
-    /// [`Code::digest`].
-    digest: String,
+    #[serde(flatten)]
+    drawn: Drawn,
 }
 
 impl ReleaseCodes {
@@ -158,25 +152,26 @@ impl ReleaseCodes {
     ) -> Result<(), DiskError> {
         let before = self.kept.as_ref();
         let before = before.filter(|kept| kept.isolation == isolation);
-        let Some(keys) = keys.map_or_else(|| before.map(Kept::keys), |keys| Some(keys.to_vec()))
-        else {
+        let kept_keys = || before.map(|kept| kept.drawn.keys());
+        let Some(keys) = keys.map_or_else(kept_keys, |keys| Some(keys.to_vec())) else {
             return Ok(());
         };
-        let is_good = |kept: &Kept| {
-            kept.expires_at > now && kept.keys() == keys && kept.challenge.is_for(self.host)
-        };
+        let is_good = |kept: &Kept| kept.drawn.is_good(self.host, &keys, now);
         if before.is_some_and(is_good) || (keys.is_empty() && self.kept.is_none()) {
             return Ok(());
         }
         if keys.is_empty() {
             return self.forget();
         }
-        let mut fresh = draw(self.host, isolation, keys, now);
+        let mut drawn = Drawn::draw(Purpose::Release, self.host, keys, now, VALID);
         if let Some(before) = before {
-            fresh.wrong = before.wrong;
-            fresh.last_wrong_at = before.last_wrong_at;
+            drawn.count_on(&before.drawn);
         }
-        self.kept = Some(fresh);
+        self.kept = Some(Kept {
+            version: VERSION,
+            isolation,
+            drawn,
+        });
         self.save()
     }
 
@@ -184,8 +179,8 @@ impl ReleaseCodes {
     pub fn challenge(&self, isolation: IsolationId) -> Option<ReleaseChallenge> {
         let kept = self.of(isolation)?;
         Some(ReleaseChallenge {
-            challenge: kept.challenge.to_string(),
-            expires_at: kept.expires_at,
+            challenge: kept.drawn.challenge.to_string(),
+            expires_at: kept.drawn.expires_at,
         })
     }
 
@@ -227,28 +222,16 @@ impl ReleaseCodes {
         typed: &str,
         now: Timestamp,
     ) -> Result<String, Refusal> {
+        let path = &self.path;
         let kept = self.kept.as_mut();
         let kept = kept.filter(|kept| kept.isolation == isolation);
         let kept = kept.ok_or(Refusal::NoChallenge)?;
-        let code: Code = typed.parse().map_err(Refusal::Typed)?;
-        if let Some(wait) = kept.wait(now) {
-            let wrong = kept.wrong;
-            // A clock that was set back must not make the wait longer than it would have been.
-            if kept.last_wrong_at > Some(now) {
-                kept.last_wrong_at = Some(now);
-                self.save_tries();
-            }
-            return Err(Refusal::TooSoon { wrong, wait });
+        let before = kept.drawn.tries();
+        let tried = kept.drawn.try_code(typed, now);
+        if kept.drawn.tries() != before {
+            save_tries(path, kept);
         }
-        let digest = code.digest(&kept.challenge);
-        if let Some(answer) = kept.answers.iter().find(|answer| answer.digest == digest) {
-            return Ok(answer.by.name.clone());
-        }
-        kept.wrong = kept.wrong.saturating_add(1);
-        kept.last_wrong_at = Some(now);
-        let (wrong, holders) = (kept.wrong, kept.holders());
-        self.save_tries();
-        Err(Refusal::Wrong { wrong, holders })
+        Ok(tried?)
     }
 
     /// Who signed it, and why.
@@ -258,83 +241,39 @@ impl ReleaseCodes {
         envelope: &Envelope,
     ) -> Result<(String, String), Refusal> {
         let kept = self.of(isolation).ok_or(Refusal::NoChallenge)?;
-        let trusted: Vec<VerifyingKey> = kept.answers.iter().filter_map(|a| a.by.key()).collect();
+        let answers = kept.drawn.answers.iter();
+        let trusted: Vec<VerifyingKey> = answers.filter_map(|a| a.by.key()).collect();
         let file: ReleaseFile = envelope.open(&trusted).map_err(Refusal::File)?;
-        if file.challenge != kept.challenge {
+        if file.challenge != kept.drawn.challenge {
             return Err(Refusal::OtherChallenge);
         }
         let signed = |answer: &&Answer| {
             let key = answer.by.key();
             key.is_some_and(|key| envelope.open::<ReleaseFile>(&[key]).is_ok())
         };
-        let holder = kept.answers.iter().find(signed);
+        let holder = kept.drawn.answers.iter().find(signed);
         let holder = holder.map_or_else(String::new, |answer| answer.by.name.clone());
         Ok((holder, file.reason))
-    }
-
-    /// A count that is not on disk holds until a restart; a full disk must not keep the owner out.
-    fn save_tries(&self) {
-        if let Err(error) = self.save() {
-            tracing::error!(error = %crate::chain(&error), "wrong release codes are not counted on disk");
-        }
     }
 
     fn save(&self) -> Result<(), DiskError> {
         let Some(kept) = &self.kept else {
             return Ok(());
         };
-        let json = serde_json::to_vec_pretty(kept).expect("challenges have string keys only");
-        durable::replace(&self.path, &json)
+        save(&self.path, kept)
     }
 }
 
-impl Kept {
-    fn keys(&self) -> Vec<ReleaseKey> {
-        self.answers.iter().map(|a| a.by.clone()).collect()
-    }
-
-    fn holders(&self) -> String {
-        let names = self.answers.iter().map(|a| format!("{:?}", a.by.name));
-        names.collect::<Vec<_>>().join(" or ")
-    }
-
-    /// How long no code is looked at from now on, if so.
-    fn wait(&self, now: Timestamp) -> Option<SignedDuration> {
-        let last = self.last_wrong_at?.min(now);
-        let until = last.checked_add(pause(self.wrong)).unwrap_or(now);
-        (until > now).then(|| now.duration_until(until))
+/// A count that is not on disk holds until a restart; a full disk must not keep the owner out.
+fn save_tries(path: &Path, kept: &Kept) {
+    if let Err(error) = save(path, kept) {
+        tracing::error!(error = %crate::chain(&error), "wrong release codes are not counted on disk");
     }
 }
 
-/// After so many wrong codes.
-fn pause(wrong: u32) -> SignedDuration {
-    let Some(doublings) = wrong.checked_sub(SLOW_FROM) else {
-        return SignedDuration::ZERO;
-    };
-    FIRST_WAIT
-        .saturating_mul(1 << doublings.min(10))
-        .min(LONGEST_WAIT)
-}
-
-fn draw(host: HostId, isolation: IsolationId, keys: Vec<ReleaseKey>, now: Timestamp) -> Kept {
-    // Policies with a key that is none are refused, so none is left out.
-    let (by, public): (Vec<ReleaseKey>, Vec<VerifyingKey>) = keys
-        .into_iter()
-        .filter_map(|by| by.key().map(|key| (by, key)))
-        .unzip();
-    let (challenge, codes) = Challenge::draw(rand::random(), host, &public);
-    let digests = codes.iter().map(|code| code.digest(&challenge));
-    let answers = by.into_iter().zip(digests);
-    let answers = answers.map(|(by, digest)| Answer { by, digest }).collect();
-    Kept {
-        version: VERSION,
-        isolation,
-        expires_at: now.checked_add(VALID).unwrap_or(Timestamp::MAX),
-        challenge,
-        answers,
-        wrong: 0,
-        last_wrong_at: None,
-    }
+fn save(path: &Path, kept: &Kept) -> Result<(), DiskError> {
+    let json = serde_json::to_vec_pretty(kept).expect("challenges have string keys only");
+    durable::replace(path, &json)
 }
 
 fn read(path: &Path) -> Result<Option<Kept>, String> {

@@ -262,6 +262,7 @@ fn tamper(n: u64) -> RecordBody {
         what: format!("test {n}"),
         repaired: true,
         micros: n,
+        by: None,
     })
 }
 

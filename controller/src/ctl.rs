@@ -62,6 +62,7 @@ pub async fn run(cli: &Cli) -> Result<Answer, CtlError> {
         Command::Approve(answer) => approvals::approve(client, answer).await,
         Command::Refuse { reason, answer } => approvals::refuse(client, reason, answer).await,
         Command::ReleaseCode(wanted) => release::answer(client, wanted, &cli.connection.data).await,
+        Command::StopCode(wanted) => release::stop(wanted, &cli.connection.data),
         Command::ReleaseKey { file } => release::new_key(file),
         Command::Order { id } => orders::tell(client, id).await,
         Command::Orders => orders::list(client).await,

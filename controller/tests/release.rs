@@ -8,7 +8,7 @@ use std::process::Output;
 
 use cordon_proto::envelope::Envelope;
 use cordon_proto::id::{HostId, IsolationId};
-use cordon_proto::release::{Challenge, ReleaseFile, ReleaseKey};
+use cordon_proto::release::{Challenge, Purpose, ReleaseFile, ReleaseKey};
 use cordon_store::{
     CertificateFacts, IncomingRecord, NewHost, NewJoinToken, Reading, SecretHash, Store,
 };
@@ -101,6 +101,35 @@ fn what_is_mistyped_or_missing_is_named_and_nothing_is_answered() {
         .unwrap();
     assert_eq!(out.status.code(), Some(1));
     assert!(stderr(&out).contains("/nowhere/release.key"));
+}
+
+#[test]
+fn a_stop_code_is_made_from_a_stop_challenge_and_neither_command_answers_the_others() {
+    let site = Site::init();
+    let host: HostId = "01890000-0000-7000-8000-0000abcd1234".parse().unwrap();
+    let draw = |purpose| Challenge::draw_for(purpose, SEED, host, &[release_key(&site)]);
+    let (to_stop, codes) = draw(Purpose::Stop);
+    let (to_stop, to_release) = (to_stop.to_string(), draw(Purpose::Release).0.to_string());
+    let key = site.data().join("keys/release.key");
+    let stop_code = |challenge: &str| {
+        let mut command = program("cordonctl", &["--json", "stop-code", "--challenge"]);
+        command.arg(challenge).arg("--key").arg(&key);
+        command.output().unwrap()
+    };
+    let out = stop_code(&to_stop.to_lowercase());
+    assert!(out.status.success(), "{}", stderr(&out));
+    let said: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(said["code"], codes[0].to_string().as_str());
+    assert_eq!(said["host_ends_in"], "abcd1234");
+    for (out, wanted) in [
+        (stop_code(&to_release), "release-code"),
+        (stop_code("0000-0000"), "64 letters and digits"),
+        (offline(&site, &["--challenge", &to_stop]), "stop-code"),
+    ] {
+        assert_eq!(out.status.code(), Some(2), "{}", stderr(&out));
+        assert!(out.stdout.is_empty());
+        assert!(stderr(&out).contains(wanted), "{}", stderr(&out));
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! - [`envelope`]: DSSE, the only way a signed document is read or written.
 //! - [`policy`], [`order`]: the documents that flow down.
 //! - [`model`]: a site's word for a model.
-//! - [`release`]: challenge, code and signed file that open a host without the controller.
+//! - [`release`]: challenge, code and signed file that open a host without the controller; the code that stops its agent.
 //! - [`record`]: what flows up, kept on the agent's disk until the controller has committed it.
 //! - [`verdict`]: what the judge says of a story.
 //! - [`id`]: typed ids.

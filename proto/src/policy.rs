@@ -4,6 +4,7 @@ mod approval;
 mod blocks;
 mod ordered;
 mod programs;
+mod protection;
 mod quiet;
 
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ pub(crate) use programs::is_plain;
 pub use programs::{
     BlockedFile, BlockedPrograms, MAX_PROGRAM_FILES, MAX_PROGRAM_PATH_BYTES, MAX_PROGRAM_PATHS,
 };
+pub use protection::{MayStop, Protection};
 pub use quiet::{Day, MOST_QUIET_HOURS, QuietHours, TimeOfDay};
 
 /// How far a verdict may go without a person.
@@ -194,6 +196,9 @@ pub struct Policy {
     /// [`Approve::default`] holds in mode `approve` when it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approve: Option<Approve>,
+    /// What the agent does for itself. Written only when it is more than ever.
+    #[serde(default, skip_serializing_if = "Protection::is_default")]
+    pub protection: Protection,
     /// Brakes.
     pub caps: Caps,
     /// Executables that no automatic action may touch, by absolute path.
@@ -204,7 +209,8 @@ pub struct Policy {
     pub protected_addresses: Vec<IpAddr>,
     /// Who may sign orders.
     pub order_keys: Vec<OrderKey>,
-    /// Who may open isolated hosts without the controller; at most [`MAX_RELEASE_KEYS`].
+    /// Who may open isolated hosts without the controller, and stop agents where that takes a code; at most
+    /// [`MAX_RELEASE_KEYS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub release_keys: Vec<ReleaseKey>,
 }
@@ -312,6 +318,7 @@ impl Policy {
         self.check_blocks().map_err(PolicyError::Invalid)?;
         self.check_approve().map_err(PolicyError::Invalid)?;
         self.check_ordered().map_err(PolicyError::Invalid)?;
+        self.check_protection().map_err(PolicyError::Invalid)?;
         quiet::check(&self.caps.quiet_hours).map_err(PolicyError::Invalid)?;
         self.check_release()
     }

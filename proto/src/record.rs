@@ -1,6 +1,7 @@
 //! What an agent reports. A record is on the agent's disk before it is sent, and leaves it only
 //! when the controller has committed it under (host, boot, sequence).
 
+mod agent;
 mod approval;
 
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::envelope::Envelope;
 use crate::id::{HostId, IsolationId, OrderId};
 use crate::verdict::Verdict;
+pub use agent::{Actor, AgentAct, AgentReport};
 pub use approval::{ApprovalOutcome, ApprovalReport, Proposal, Steps};
 
 /// One reported fact.
@@ -46,6 +48,8 @@ pub enum RecordBody {
     Policy(PolicyReport),
     /// Somebody interfered with the agent's work.
     Tamper(TamperReport),
+    /// The agent ends, by leave.
+    Agent(AgentReport),
     /// Telemetry that is known to be missing.
     Loss(LossReport),
 }
@@ -342,6 +346,9 @@ pub struct TamperReport {
     pub repaired: bool,
     /// From notice to repair, microseconds.
     pub micros: u64,
+    /// Who it was, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Actor>,
 }
 
 /// A hole in what the agent saw or kept.

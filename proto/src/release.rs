@@ -1,5 +1,6 @@
 //! The way back without the controller: what an isolated host shows, and the two answers that open it,
-//! a short code to type and a signed file on a stick.
+//! a short code to type and a signed file on a stick. A code for another [`Purpose`], to stop the agent, is made in the
+//! same way.
 //!
 //! ```text
 //!   host                                             holder of a release key r, with R = r·B in the policy
@@ -16,6 +17,8 @@
 //! - **`e` and the code are forgotten at once.** Whoever reads all that the host stores finds public keys and a hash over
 //!   80 random bits, too many to be guessed without the host's slow answer. It is no wall against root, who can remove the
 //!   rules by hand, but the agent never takes that for a release by somebody who holds a key.
+//! - **The purpose** is the first byte of a challenge and the label of the key derivation: a code that stops the agent
+//!   opens no host, and the other way round, even when the same `e` were drawn for both.
 //! - **The end of the host's id** shows people which host they are about to open. It is part of what the code is derived
 //!   from: changed on the way, it leads to a code that opens nothing.
 //! - **The check letters** tell a mistyped challenge at once, not by a code that does not work.
@@ -41,14 +44,11 @@ use crate::policy::parse_public_key;
 pub const MAX_RELEASE_KEYS: usize = 4;
 
 const MAX_NAME_CHARS: usize = 64;
-const VERSION: u8 = 1;
 const TAIL_BYTES: usize = 4;
 const CHECK_BYTES: usize = 3;
 const BODY_BYTES: usize = 1 + TAIL_BYTES + 32;
 const CHALLENGE_BYTES: usize = BODY_BYTES + CHECK_BYTES;
 const CODE_BYTES: usize = 10;
-const CODE_LABEL: &[u8] = b"cordon.release-code.v1";
-const DIGEST_LABEL: &[u8] = b"cordon.release-code.v1 kept";
 const GROUP: usize = 4;
 
 /// Crockford's base 32: no I, L, O or U; they are read as the digits that they look like, and case does not matter.
@@ -65,6 +65,41 @@ static LETTERS: LazyLock<Encoding> = LazyLock::new(|| {
         .push_str("ABCDEFGHJKMNPQRSTVWXYZ111100");
     letters.encoding().expect("32 letters, none of them twice")
 });
+
+/// What an answer to a challenge is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To open an isolated host.
+    Release,
+    /// To stop the agent, or to take it off the host.
+    Stop,
+}
+
+impl Purpose {
+    const ALL: [Self; 2] = [Self::Release, Self::Stop];
+
+    /// First byte of a challenge: which purpose, and which version of it. A number is never used for another one.
+    fn number(self) -> u8 {
+        match self {
+            Self::Release => 1,
+            Self::Stop => 2,
+        }
+    }
+
+    fn code_label(self) -> &'static [u8] {
+        match self {
+            Self::Release => b"cordon.release-code.v1",
+            Self::Stop => b"cordon.stop-code.v1",
+        }
+    }
+
+    fn digest_label(self) -> &'static [u8] {
+        match self {
+            Self::Release => b"cordon.release-code.v1 kept",
+            Self::Stop => b"cordon.stop-code.v1 kept",
+        }
+    }
+}
 
 /// A key whose holder may open isolated hosts without the controller.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,20 +132,32 @@ impl ReleaseKey {
     }
 }
 
-/// What an isolated host shows: 64 letters and digits in groups of four.
+/// What a host shows: 64 letters and digits in groups of four.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Challenge {
+    purpose: Purpose,
     host: [u8; TAIL_BYTES],
     point: VerifyingKey,
 }
 
 impl Challenge {
+    /// [`Self::draw_for`] a release.
+    pub fn draw(seed: [u8; 32], host: HostId, keys: &[VerifyingKey]) -> (Self, Vec<Code>) {
+        Self::draw_for(Purpose::Release, seed, host, keys)
+    }
+
     /// A challenge and, in the order of `keys`, the codes that answer it. `seed` is 32 fresh random bytes, used for
     /// nothing else and kept nowhere.
-    pub fn draw(seed: [u8; 32], host: HostId, keys: &[VerifyingKey]) -> (Self, Vec<Code>) {
+    pub fn draw_for(
+        purpose: Purpose,
+        seed: [u8; 32],
+        host: HostId,
+        keys: &[VerifyingKey],
+    ) -> (Self, Vec<Code>) {
         let secret = SigningKey::from_bytes(&seed);
         let challenge = Self {
+            purpose,
             host: tail(host),
             point: secret.verifying_key(),
         };
@@ -122,6 +169,11 @@ impl Challenge {
     /// The code that answers it, by the holder of a release key.
     pub fn answer(&self, key: &SigningKey) -> Code {
         self.code(key, &self.point, &key.verifying_key())
+    }
+
+    /// What an answer to it is good for.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
     }
 
     /// Whether it can be this host's.
@@ -137,14 +189,14 @@ impl Challenge {
     fn code(&self, own: &SigningKey, other: &VerifyingKey, release: &VerifyingKey) -> Code {
         let shared = other.to_montgomery().mul_clamped(own.to_scalar_bytes());
         let mut code = [0; CODE_BYTES];
-        Hkdf::<Sha256>::new(Some(CODE_LABEL), shared.as_bytes())
+        Hkdf::<Sha256>::new(Some(self.purpose.code_label()), shared.as_bytes())
             .expand_multi_info(&[&self.body(), release.as_bytes()], &mut code)
             .expect("HKDF gives ten bytes");
         Code(code)
     }
 
     fn body(&self) -> [u8; BODY_BYTES] {
-        let mut body = [VERSION; BODY_BYTES];
+        let mut body = [self.purpose.number(); BODY_BYTES];
         body[1..=TAIL_BYTES].copy_from_slice(&self.host);
         body[1 + TAIL_BYTES..].copy_from_slice(self.point.as_bytes());
         body
@@ -167,13 +219,14 @@ impl FromStr for Challenge {
         if found != check(body) {
             return Err(TypedError::Check);
         }
-        if body[0] != VERSION {
-            return Err(TypedError::Version(body[0]));
-        }
+        let mut purposes = Purpose::ALL.into_iter();
+        let purpose = purposes.find(|purpose| purpose.number() == body[0]);
+        let purpose = purpose.ok_or(TypedError::Version(body[0]))?;
         let (host, point) = body[1..].split_at(TAIL_BYTES);
         let point = point.try_into().ok();
         let point = point.and_then(|point| VerifyingKey::from_bytes(point).ok());
         Ok(Self {
+            purpose,
             host: host.try_into().map_err(|_| TypedError::Check)?,
             // By a weak point the code would not depend on the key.
             point: point
@@ -204,7 +257,7 @@ pub struct Code([u8; CODE_BYTES]);
 impl Code {
     /// What the host keeps of it, hex. The challenge is its salt.
     pub fn digest(&self, challenge: &Challenge) -> String {
-        let mut hash = Sha256::new_with_prefix(DIGEST_LABEL);
+        let mut hash = Sha256::new_with_prefix(challenge.purpose.digest_label());
         hash.update(challenge.body());
         hash.update(self.0);
         hex::encode(hash.finalize())
@@ -267,7 +320,7 @@ pub enum TypedError {
     Check,
     /// Of another version.
     #[error(
-        "it is of version {0} and this program knows version {VERSION}: use one as new as the host's agent"
+        "it is of version {0}, which this program does not know: use one as new as the host's agent"
     )]
     Version(u8),
     /// Made to be answered by anybody.

@@ -11,15 +11,15 @@ use cordon_proto::id::{HostId, IsolationId};
 use cordon_proto::order::{Order, OrderState, Receipt, Verb};
 use cordon_proto::pb;
 use cordon_proto::policy::{
-    AfterTime, AllowRule, Audience, BlockRemote, BlockedPrograms, Caps, IsolationPolicy, Mode,
-    OrderKey, Policy, Stop, Thresholds, Transport, WithoutProof,
+    AfterTime, AllowRule, Audience, BlockRemote, BlockedPrograms, Caps, IsolationPolicy, MayStop,
+    Mode, OrderKey, Policy, Protection, Stop, Thresholds, Transport, WithoutProof,
 };
 use cordon_proto::record::{
-    ApprovalOutcome, ApprovalReport, BlockAct, BlockReport, Detection, IsolationReport,
-    IsolationState, LossReport, PolicyReport, Probe, Proposal, QuarantineAct, QuarantineReport,
+    Actor, AgentAct, AgentReport, ApprovalOutcome, ApprovalReport, BlockAct, BlockReport, Detection,
+    IsolationReport, IsolationState, LossReport, PolicyReport, Probe, Proposal, QuarantineAct, QuarantineReport,
     Record, RecordBody, SparedRemote, Steps, StopAct, StopReport, StoppedProcess, TamperReport,
 };
-use cordon_proto::release::{Challenge, Code, ReleaseFile, ReleaseKey};
+use cordon_proto::release::{Challenge, Code, Purpose, ReleaseFile, ReleaseKey};
 use cordon_proto::verdict::{Reason, Stage, Verdict, VerdictKind};
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
@@ -63,6 +63,9 @@ fn policy() -> Policy {
         blocked_programs: BlockedPrograms::default(),
         protected_addresses: vec!["192.0.2.80".parse().unwrap()],
         approve: None,
+        protection: Protection {
+            stop: MayStop::Code,
+        },
         caps: Caps {
             isolations_per_hour: 2,
             ordered_per_hour: None,
@@ -267,6 +270,7 @@ fn records() -> Vec<Record> {
             what: "nftables table inet cordon was gone".into(),
             repaired: true,
             micros: 21_000,
+            by: None,
         }),
         RecordBody::Loss(LossReport {
             source: "spool".into(),
@@ -278,6 +282,21 @@ fn records() -> Vec<Record> {
         RecordBody::Quarantine(Box::new(quarantine())),
         RecordBody::Detection(Box::new(proposed)),
         RecordBody::Approval(Box::new(approval())),
+        RecordBody::Agent(AgentReport {
+            act: AgentAct::Stopped,
+            reason: "by stop code of \"night desk\": a new kernel".into(),
+            policy_version: 3,
+        }),
+        RecordBody::Tamper(TamperReport {
+            what: "SIGTERM to the agent was refused".into(),
+            repaired: true,
+            micros: 0,
+            by: Some(Actor {
+                pid: 7,
+                uid: Some(0),
+                exe: "/usr/bin/kill".into(),
+            }),
+        }),
     ];
     let record = |body| Record {
         at: AT.parse().unwrap(),
@@ -344,6 +363,10 @@ fn challenge() -> Challenge {
     Challenge::draw([8; 32], ID.parse().unwrap(), &[]).0
 }
 
+fn to_stop() -> Challenge {
+    Challenge::draw_for(Purpose::Stop, [8; 32], ID.parse().unwrap(), &[]).0
+}
+
 fn release_file() -> ReleaseFile {
     ReleaseFile {
         challenge: challenge(),
@@ -370,6 +393,7 @@ fn documents() -> Vec<Vec<u8>> {
         sign(&receipt(), &key()).to_json(),
         sign(&release_file(), &key()).to_json(),
         challenge().to_string().into_bytes(),
+        to_stop().to_string().into_bytes(),
         challenge().answer(&key()).to_string().into_bytes(),
     ];
     documents.extend(
@@ -435,7 +459,7 @@ proptest! {
     fn one_field_of_a_policy_replaced_by_anything_is_never_taken_for_sense(
         field in prop::sample::select(vec![
             "version", "site", "group", "issued_at", "expires_at", "mode", "thresholds", "isolation",
-            "caps", "protected_processes", "order_keys",
+            "caps", "protected_processes", "order_keys", "protection",
         ]),
         value in any_json(),
     ) {

@@ -5,7 +5,7 @@ use cordon_proto::envelope::{Envelope, sign};
 use cordon_proto::id::HostId;
 use cordon_proto::policy::{Audience, Policy, PolicyError};
 use cordon_proto::release::{
-    Challenge, Code, MAX_RELEASE_KEYS, ReleaseFile, ReleaseKey, TypedError,
+    Challenge, Code, MAX_RELEASE_KEYS, Purpose, ReleaseFile, ReleaseKey, TypedError,
 };
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use proptest::prelude::*;
@@ -92,11 +92,34 @@ fn a_challenge_that_anybody_could_answer_is_none() {
         with_check(&neutral).parse::<Challenge>(),
         Err(TypedError::Forged)
     );
-    let newer = [&[2, 0xab, 0xcd, 0x12, 0x34][..], &[9; 32]].concat();
+    for unknown in [0, 3, 255] {
+        let newer = [&[unknown, 0xab, 0xcd, 0x12, 0x34][..], &[9; 32]].concat();
+        assert_eq!(
+            with_check(&newer).parse::<Challenge>(),
+            Err(TypedError::Version(unknown))
+        );
+    }
+}
+
+/// Of one draw, so that nothing but the purpose tells them apart.
+#[test]
+fn a_code_for_one_purpose_is_none_for_the_other() {
+    let draw = |purpose| Challenge::draw_for(purpose, [8; 32], host(), &public(&[1]));
+    let (release, opens) = draw(Purpose::Release);
+    let (stop, stops) = draw(Purpose::Stop);
+    assert_ne!(release.to_string(), stop.to_string());
     assert_eq!(
-        with_check(&newer).parse::<Challenge>(),
-        Err(TypedError::Version(2))
+        (release.purpose(), stop.purpose()),
+        (Purpose::Release, Purpose::Stop)
     );
+    assert_ne!(opens, stops);
+    assert_eq!(stops, [stop.answer(&key(1))]);
+    assert_ne!(opens[0].digest(&release), stops[0].digest(&release));
+    // Even the same letters would be kept as something else.
+    assert_ne!(opens[0].digest(&release), opens[0].digest(&stop));
+    let read: Challenge = stop.to_string().parse().unwrap();
+    assert_eq!(read, stop);
+    insta::assert_snapshot!("golden_stop_challenge_and_code_v1", format!("{stop}\n{}", stops[0]));
 }
 
 /// Such bytes as a challenge is written, by nothing but the specification.

@@ -21,6 +21,8 @@ mod devices;
 mod disk;
 #[path = "fleet/encryption.rs"]
 mod encryption;
+#[path = "fleet/ending.rs"]
+mod ending;
 #[path = "fleet/enrolment.rs"]
 mod enrolment;
 #[path = "fleet/peers.rs"]

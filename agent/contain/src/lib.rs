@@ -6,6 +6,7 @@
 //! - [`Trees`]: a process and everything that descends from it, frozen, thawed or killed.
 //! - [`Cuts`]: the same, cut off the network while the rest of the host is not.
 //! - [`Quarantine`]: files taken out of reach, sealed, and put back as they were.
+//! - [`leftovers`]: what of all that is in the kernel.
 //! - [`ProbeTarget`] and [`Containment::prove`]: the evidence.
 //!
 //! What passes and what does not is written in `rules.rs`, and for people in `docs/containment.md`.
@@ -18,6 +19,7 @@ mod containment;
 mod error;
 mod flows;
 mod hold;
+mod leftovers;
 mod listing;
 mod netlink;
 mod nft;
@@ -35,6 +37,7 @@ pub use blocks::{Block, Blocked, Blocks, MOST_BLOCKS, Peer};
 pub use clock::{Moment, boottime_ns, monotonic_ns};
 pub use containment::{Containment, supported};
 pub use error::ContainError;
+pub use leftovers::{is_isolated_in_kernel, leftovers};
 pub use outcome::{Applied, Health, Opened, Recovered};
 pub use probe::ProbeTarget;
 pub use quarantine::{

@@ -23,6 +23,7 @@ use cordon_proto::record::StoppedProcess;
 
 use crate::error::ContainError;
 pub use cut::{CutOff, Cuts};
+pub(crate) use cut::{CUT_NAME, cut_cgroup};
 pub use held::HeldProcess;
 use ledger::{Entry, Ledger};
 use plan::{Name, Table};

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
 use cordon_proto::policy::{
-    BlockRemote, BlockedPrograms, Caps, IsolationPolicy, Mode, Policy, Stop, Thresholds,
+    BlockRemote, BlockedPrograms, Caps, IsolationPolicy, Mode, Policy, Protection, Stop, Thresholds,
     WithoutProof,
 };
 use cordon_proto::verdict::{Stage, Verdict, VerdictKind};
@@ -61,6 +61,7 @@ fn policy(mode: Mode) -> Policy {
         blocked_programs: BlockedPrograms::default(),
         protected_addresses: Vec::new(),
         approve: None,
+        protection: Protection::default(),
         caps: Caps {
             isolations_per_hour: 2,
             ordered_per_hour: None,

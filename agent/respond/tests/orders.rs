@@ -5,7 +5,7 @@ use cordon_proto::envelope::{Envelope, sign};
 use cordon_proto::id::{HostId, OrderId};
 use cordon_proto::order::{Order, Verb};
 use cordon_proto::policy::{
-    BlockedPrograms, Caps, IsolationPolicy, Mode, OrderKey, Policy, Stop, WithoutProof,
+    BlockedPrograms, Caps, IsolationPolicy, Mode, OrderKey, Policy, Protection, Stop, WithoutProof,
 };
 use cordon_respond::order::{Refusal, admit};
 use ed25519_dalek::SigningKey;
@@ -66,6 +66,7 @@ fn policy() -> Policy {
         blocked_programs: BlockedPrograms::default(),
         protected_addresses: Vec::new(),
         approve: None,
+        protection: Protection::default(),
         caps: Caps {
             isolations_per_hour: 0,
             ordered_per_hour: None,

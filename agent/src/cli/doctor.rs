@@ -20,6 +20,7 @@ use crate::identity::Identity;
 use crate::local::{self, Answer, LocalError, Question};
 use crate::model_trust::{self, Untrusted};
 use crate::policy_store::PolicyStore;
+use crate::{power, stop_codes};
 
 /// One thing that the agent needs.
 #[derive(Serialize)]
@@ -181,6 +182,27 @@ fn identity(config: &Config) -> Vec<Check> {
         },
         policy(config, &identity),
     ]
+    .into_iter()
+    .chain(protection(config, &identity))
+    .collect()
+}
+
+/// A code for a stop is worth nothing where `systemctl stop` needs none.
+fn protection(config: &Config, identity: &Identity) -> Option<Check> {
+    let store = PolicyStore::load(&config.state_dir, identity);
+    stop_codes::keys(store.policy())?;
+    let is_open = power::systemd_stops_without_asking();
+    let detail = if is_open {
+        "a stop takes a code, but `systemctl stop` does without: install packaging/cordon-agent-protect.conf as \
+         /etc/systemd/system/cordon-agent.service.d/protect.conf and run `systemctl daemon-reload`"
+    } else {
+        "a stop takes a code"
+    };
+    Some(Check {
+        name: "protection",
+        ok: !is_open,
+        detail: detail.to_owned(),
+    })
 }
 
 fn policy(config: &Config, identity: &Identity) -> Check {

@@ -86,12 +86,12 @@ pub(super) fn thaw(config: &Config, reason: &str, out: &Output) -> Result<ExitCo
         reason: reason.to_owned(),
     };
     match local::ask(&config.socket(), &question) {
-        Err(LocalError::NotRunning(_)) => thaw_directly(config, reason, out),
+        Err(LocalError::NotRunning(_)) => tell(&thaw_directly(config, reason)?, out),
         answer => tell(&answer?, out),
     }
 }
 
-fn thaw_directly(config: &Config, reason: &str, out: &Output) -> Result<ExitCode> {
+pub(super) fn thaw_directly(config: &Config, reason: &str) -> Result<Answer> {
     let thawed = stopping::trees(&config.state_dir).thaw();
     let thawed = thawed.context("cannot tell who is frozen: run as root")?;
     let report = stopping::report(StopAct::Thawed, &thawed, without_agent(reason));
@@ -102,7 +102,7 @@ fn thaw_directly(config: &Config, reason: &str, out: &Output) -> Result<ExitCode
         let why = crate::chain(error.as_ref());
         eprintln!("warning: they go on, but that could not be recorded: {why}");
     }
-    tell(&answer, out)
+    Ok(answer)
 }
 
 pub(super) fn cut_off(config: &Config, pid: u32, reason: String, out: &Output) -> Result<ExitCode> {
@@ -115,12 +115,12 @@ pub(super) fn rejoin(config: &Config, reason: &str, out: &Output) -> Result<Exit
         reason: reason.to_owned(),
     };
     match local::ask(&config.socket(), &question) {
-        Err(LocalError::NotRunning(_)) => rejoin_directly(config, reason, out),
+        Err(LocalError::NotRunning(_)) => tell(&rejoin_directly(config, reason)?, out),
         answer => tell(&answer?, out),
     }
 }
 
-fn rejoin_directly(config: &Config, reason: &str, out: &Output) -> Result<ExitCode> {
+pub(super) fn rejoin_directly(config: &Config, reason: &str) -> Result<Answer> {
     let back = stopping::cuts(&config.state_dir)?.rejoin();
     let back = back.context("cannot tell who is cut off: run as root")?;
     let report = stopping::report(StopAct::Rejoined, &back, without_agent(reason));
@@ -131,7 +131,7 @@ fn rejoin_directly(config: &Config, reason: &str, out: &Output) -> Result<ExitCo
         let why = crate::chain(error.as_ref());
         eprintln!("warning: they are back on the network, but that could not be recorded: {why}");
     }
-    tell(&answer, out)
+    Ok(answer)
 }
 
 pub(super) fn unblock(
@@ -145,17 +145,12 @@ pub(super) fn unblock(
         reason: reason.to_owned(),
     };
     match local::ask(&config.socket(), &question) {
-        Err(LocalError::NotRunning(_)) => unblock_directly(config, address, reason, out),
+        Err(LocalError::NotRunning(_)) => tell(&unblock_directly(config, address, reason)?, out),
         answer => tell(&answer?, out),
     }
 }
 
-fn unblock_directly(
-    config: &Config,
-    address: IpAddr,
-    reason: &str,
-    out: &Output,
-) -> Result<ExitCode> {
+pub(super) fn unblock_directly(config: &Config, address: IpAddr, reason: &str) -> Result<Answer> {
     let blocks = Blocks::open(&config.state_dir)?;
     let (answer, report) = blocking::unblock(&blocks, address, &without_agent(reason));
     if let Some(report) = report
@@ -164,14 +159,14 @@ fn unblock_directly(
         let why = crate::chain(error.as_ref());
         eprintln!("warning: it can be reached, but that could not be recorded: {why}");
     }
-    tell(&answer, out)
+    Ok(answer)
 }
 
 pub(super) fn without_agent(reason: &str) -> String {
     format!("at the machine, the agent was not running: {reason}")
 }
 
-fn tell(answer: &Answer, out: &Output) -> Result<ExitCode> {
+pub(super) fn tell(answer: &Answer, out: &Output) -> Result<ExitCode> {
     match answer {
         Answer::Done { detail, isolation } => {
             let object = json!({ "done": true, "detail": detail, "isolation": isolation });
@@ -184,7 +179,9 @@ fn tell(answer: &Answer, out: &Output) -> Result<ExitCode> {
             })?;
             Ok(ExitCode::from(FAILED))
         }
-        Answer::Status(_) => anyhow::bail!("the agent answered another question"),
+        Answer::Status(_) | Answer::NeedsCode { .. } => {
+            anyhow::bail!("the agent answered another question")
+        }
     }
 }
 
@@ -201,6 +198,7 @@ fn release_directly(config: &Config, question: &Question) -> Result<Answer> {
         | Question::CutOff { .. }
         | Question::Rejoin { .. }
         | Question::Quarantined { .. }
+        | Question::Stop { .. }
         | Question::Unblock { .. } => {
             anyhow::bail!("not a release")
         }
@@ -280,6 +278,7 @@ fn admit(
             what,
             repaired: true,
             micros: 0,
+            by: None,
         };
         record(config, RecordBody::Tamper(guess))?;
     }

@@ -101,7 +101,7 @@ fn list(held: &[Held], out: &Output) -> Result<ExitCode> {
 }
 
 /// It is done by now, whatever becomes of the report.
-fn tell(config: &Config, held: &Held, act: QuarantineAct, reason: &str) {
+pub(super) fn tell(config: &Config, held: &Held, act: QuarantineAct, reason: &str) {
     let report = |reason: String| Box::new(filing::told(held, act, &reason));
     let question = Question::Quarantined {
         report: report(format!("at the machine: {reason}")),

@@ -203,6 +203,7 @@ impl Engine {
                     .to_owned(),
                 repaired: false,
                 micros: 0,
+                by: None,
             }));
         }
         let carrying: Vec<Kept> = self.parts.proposals.carrying().cloned().collect();

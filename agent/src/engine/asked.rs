@@ -43,6 +43,11 @@ impl Engine {
                 let reason = format!("at the machine: {reason}");
                 self.parts.stopper.rejoin(reason, request.answer);
             }
+            Question::Stop {
+                reason,
+                code,
+                removes,
+            } => self.stop_asked(&reason, code.as_deref(), removes, request.answer, now),
             Question::Unblock { address, reason } => {
                 let reason = format!("at the machine: {reason}");
                 self.parts.blocker.unblock(address, reason, request.answer);

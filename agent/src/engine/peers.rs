@@ -65,7 +65,9 @@ impl Engine {
             let fate = match answered.await {
                 Ok(Answer::Done { detail, .. }) => Fate::Done(detail),
                 Ok(Answer::Failed { detail }) => Fate::Failed(detail),
-                Ok(Answer::Status(_)) | Err(_) => Fate::Failed("nobody did it".to_owned()),
+                Ok(Answer::Status(_) | Answer::NeedsCode { .. }) | Err(_) => {
+                    Fate::Failed("nobody did it".to_owned())
+                }
             };
             // Fails only when the engine is gone: then the next start settles it.
             settled.send((order, fate)).await.ok();

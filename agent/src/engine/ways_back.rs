@@ -74,6 +74,7 @@ impl Engine {
                         what,
                         repaired: true,
                         micros: 0,
+                        by: None,
                     }));
                 }
                 refuse(to, crate::chain(&refusal));

@@ -99,6 +99,7 @@ impl Worker {
                 what: "what cuts processes off the network was altered".to_owned(),
                 repaired: true,
                 micros: 0,
+                by: None,
             })),
             Ok(_) => {}
             Err(error) => {

@@ -139,6 +139,11 @@ pub enum Command {
     /// With HOST from what the host reported; with --challenge from what `cordon-agent status` shows on it: that needs no
     /// controller and no network, only the release key.
     ReleaseCode(ReleaseCodeArgs),
+    /// Make the code that stops an agent, or takes it off its host, where the policy wants one for that.
+    ///
+    /// From the challenge that `cordon-agent stop` shows. Needs no controller and no network, only the release key. A stop
+    /// code opens no isolated host.
+    StopCode(StopCodeArgs),
     /// Make a release key and print its public half, for `release_keys` in policies. Needs no controller.
     ReleaseKey {
         /// Where the private half goes; a new file.
@@ -228,6 +233,17 @@ pub struct ReleaseCodeArgs {
     /// Print a signed release file for a stick, in place of a code.
     #[arg(long, requires = "reason")]
     pub file: bool,
+}
+
+/// Which challenge to answer, and by which key.
+#[derive(Debug, Args)]
+pub struct StopCodeArgs {
+    /// As the host shows it; case, dashes and spaces do not matter.
+    #[arg(long, value_name = "TEXT")]
+    pub challenge: Challenge,
+    /// The release key; that of --data unless said.
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
 }
 
 /// Join tokens.

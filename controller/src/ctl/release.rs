@@ -1,17 +1,17 @@
-//! Answers to an isolated host's challenge, by a release key that lies on this machine: a code to type, or a
-//! signed file for a stick.
+//! Answers to a host's challenge, by a release key that lies on this machine: a code to type that opens it or stops its
+//! agent, or a signed file for a stick that opens it.
 
 use std::path::Path;
 
 use cordon_analyst::clean::plain;
 use cordon_proto::envelope::{key_id, sign};
 use cordon_proto::id::IsolationId;
-use cordon_proto::release::{Challenge, ReleaseFile};
+use cordon_proto::release::{Challenge, Purpose, ReleaseFile};
 use ed25519_dalek::SigningKey;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::args::ReleaseCodeArgs;
+use super::args::{ReleaseCodeArgs, StopCodeArgs};
 use super::client::{Client, read};
 use super::hosts::find;
 use super::policy::{document, read_key};
@@ -34,6 +34,9 @@ pub(super) async fn answer(
     data: &Path,
 ) -> Result<Answer, CtlError> {
     let reason = wanted.reason.as_deref().unwrap_or_default();
+    if let Some(challenge) = &wanted.challenge {
+        check_purpose(challenge, Purpose::Release)?;
+    }
     // First, so that nothing is taken down as taken when there is no key to answer with.
     let default = Layout::of(data).release_key();
     let key = read_key(wanted.key.as_ref().unwrap_or(&default))?;
@@ -55,6 +58,37 @@ pub(super) async fn answer(
     })
 }
 
+/// The code that stops an agent.
+pub(super) fn stop(wanted: &StopCodeArgs, data: &Path) -> Result<Answer, CtlError> {
+    let challenge = &wanted.challenge;
+    check_purpose(challenge, Purpose::Stop)?;
+    let default = Layout::of(data).release_key();
+    let key = read_key(wanted.key.as_ref().unwrap_or(&default))?;
+    let code = challenge.answer(&key).to_string();
+    let tail = challenge.host_ends_in();
+    let key = key_id(&key.verifying_key());
+    let text = format!(
+        "code   {code}\nstops  the agent of the host whose id ends in {tail}: compare it with the host you mean\n       \
+         good once, for as long as the host shows this challenge\nkey    {key}\n\n\
+         On the host: cordon-agent stop --reason TEXT --code {code}\n"
+    );
+    let json = json!({ "code": code, "host_ends_in": tail, "key_id": key });
+    Ok(Answer { json, text })
+}
+
+/// Who answers a challenge is to know what he lets happen by it.
+fn check_purpose(challenge: &Challenge, wanted: Purpose) -> Result<(), CtlError> {
+    let found = challenge.purpose();
+    if found == wanted {
+        return Ok(());
+    }
+    let said = match found {
+        Purpose::Release => "an answer to this challenge opens an isolated host: `cordonctl release-code` makes it",
+        Purpose::Stop => "an answer to this challenge stops a host's agent: `cordonctl stop-code` makes it",
+    };
+    Err(CtlError::Usage(said.to_owned()))
+}
+
 /// From the controller. A host could report what another one shows: then its own people would be sent to open that one.
 async fn ask(client: &Client<'_>, host: &str, reason: &str) -> Result<Asked, CtlError> {
     let host = find(client, host).await?;
@@ -66,6 +100,9 @@ async fn ask(client: &Client<'_>, host: &str, reason: &str) -> Result<Asked, Ctl
         .challenge
         .parse()
         .map_err(|error| bad(format!("no challenge that can be answered: {error}")))?;
+    if challenge.purpose() != Purpose::Release {
+        return Err(bad("a challenge that opens nothing".to_owned()));
+    }
     if !challenge.is_for(host.id) {
         return Err(bad(format!(
             "the challenge of another host, whose id ends in {}: do not answer it, and look into both",

@@ -206,6 +206,7 @@ fn kind(body: &RecordBody) -> &'static str {
         RecordBody::Receipt(_) => "receipt",
         RecordBody::Policy(_) => "policy",
         RecordBody::Tamper(_) => "tamper",
+        RecordBody::Agent(_) => "agent",
         RecordBody::Loss(_) => "loss",
     }
 }

@@ -6,7 +6,7 @@ mod support;
 
 use cordon_proto::envelope::sign;
 use cordon_proto::policy::{
-    BlockedPrograms, Caps, IsolationPolicy, Mode, Policy, Stop, WithoutProof,
+    BlockedPrograms, Caps, IsolationPolicy, Mode, Policy, Protection, Stop, WithoutProof,
 };
 use cordon_store::{
     CertificateFacts, HelloFacts, NewApiToken, NewSession, NewUser, Role, SecretHash, Store,
@@ -134,6 +134,7 @@ fn policy(version: u64, group: &str) -> Policy {
         blocked_programs: BlockedPrograms::default(),
         protected_addresses: Vec::new(),
         approve: None,
+        protection: Protection::default(),
         caps: Caps {
             isolations_per_hour: 1,
             ordered_per_hour: None,

@@ -41,6 +41,7 @@ fn policy(version: u64) -> Policy {
         blocked_programs: BlockedPrograms::default(),
         protected_addresses: Vec::new(),
         approve: None,
+        protection: Protection::default(),
         caps: Caps {
             isolations_per_hour: 2,
             ordered_per_hour: None,
@@ -381,5 +382,35 @@ fn who_may_order_steps_has_a_cap_and_can_undo_them() {
     for (step, undo) in crate::order::UNDOS {
         let refused = with(&[step], Some(4)).unwrap_err();
         assert!(refused.contains(undo), "{refused}");
+    }
+}
+
+#[test]
+fn a_stop_takes_a_code_only_where_somebody_can_make_one() {
+    let mut policy = policy(1);
+    let json = serde_json::to_value(&policy).unwrap();
+    assert!(json.get("protection").is_none());
+    policy.protection.stop = MayStop::Code;
+    let refused = accept(&policy, None).unwrap_err().to_string();
+    assert!(refused.contains("release_keys"), "{refused}");
+    policy.release_keys.push(ReleaseKey {
+        name: "night desk".into(),
+        public_key: hex::encode(key().verifying_key().as_bytes()),
+    });
+    let written = serde_json::to_value(&policy).unwrap();
+    assert_eq!(written["protection"], serde_json::json!({"stop": "code"}));
+    assert_eq!(serde_json::from_value::<Policy>(written).unwrap(), policy);
+    assert_eq!(accept(&policy, None).unwrap(), policy);
+    for senseless in [
+        serde_json::json!({}),
+        serde_json::json!({"stop": "never"}),
+        serde_json::json!({"stop": true}),
+        serde_json::json!({"stop": "code", "kill": "code"}),
+        serde_json::json!("code"),
+    ] {
+        let mut json = json.clone();
+        json["protection"] = senseless.clone();
+        let read = serde_json::from_value::<Policy>(json);
+        assert!(read.is_err(), "{senseless}");
     }
 }

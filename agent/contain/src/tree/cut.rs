@@ -24,6 +24,7 @@ use crate::error::ContainError;
 use crate::flows;
 use crate::state::StateDir;
 use place::Place;
+pub(crate) use place::{NAME as CUT_NAME, cgroup as cut_cgroup};
 
 const FILE: &str = "cut_off.json";
 

@@ -111,6 +111,7 @@ function What({ event }: { event: EventRow }) {
       return <ReceiptWhat body={event.body} />;
     case "policy":
     case "tamper":
+    case "agent":
     case "loss":
       return <ReportWhat kind={event.kind} body={(event.body ?? {}) as Partial<Told>} />;
     default:
@@ -155,7 +156,7 @@ function ReceiptWhat({ body }: { body: unknown }) {
   return <Hostile text={text} limit={MAX_IN_ROW} />;
 }
 
-/** The fields of policy, tamper and loss reports. */
+/** The fields of policy, tamper, agent and loss reports. */
 interface Told {
   version: number;
   applied: boolean;
@@ -166,9 +167,10 @@ interface Told {
   source: string;
   count: number;
   reason: string;
+  act: string;
 }
 
-function ReportWhat({ kind, body }: { kind: "policy" | "tamper" | "loss"; body: Partial<Told> }) {
+function ReportWhat({ kind, body }: { kind: "policy" | "tamper" | "agent" | "loss"; body: Partial<Told> }) {
   const { t } = useLanguage();
   const { version = 0, detail: why = "", what = "", count = 0, source = "" } = body;
   const words = {
@@ -177,6 +179,7 @@ function ReportWhat({ kind, body }: { kind: "policy" | "tamper" | "loss"; body: 
       body.repaired
         ? t("event.repaired", { what, time: micros(body.micros ?? 0) })
         : t("event.notRepaired", { what }),
+    agent: () => t(body.act === "removed" ? "event.agentRemoved" : "event.agentStopped", { why: body.reason ?? "" }),
     loss: () => t("event.lost", { count, source, why: body.reason ?? "" }),
   };
   return <Hostile text={words[kind]()} limit={MAX_IN_ROW} />;

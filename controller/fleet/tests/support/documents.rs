@@ -1,7 +1,7 @@
 //! What flows: keys, a policy, a detection.
 
 use cordon_proto::policy::{
-    BlockedPrograms, Caps, IsolationPolicy, Mode, OrderKey, Policy, Stop, WithoutProof,
+    BlockedPrograms, Caps, IsolationPolicy, Mode, OrderKey, Policy, Protection, Stop, WithoutProof,
 };
 use ed25519_dalek::SigningKey;
 use jiff::{SignedDuration, Timestamp};
@@ -40,6 +40,7 @@ pub fn policy(version: u64) -> Policy {
         blocked_programs: BlockedPrograms::default(),
         protected_addresses: Vec::new(),
         approve: None,
+        protection: Protection::default(),
         caps: Caps {
             isolations_per_hour: 4,
             ordered_per_hour: Some(4),

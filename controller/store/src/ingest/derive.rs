@@ -55,6 +55,7 @@ impl Batch<'_> {
             | RecordBody::Block(_)
             | RecordBody::Quarantine(_)
             | RecordBody::Tamper(_)
+            | RecordBody::Agent(_)
             | RecordBody::Loss(_) => None,
         };
         if let Some(incident) = touched

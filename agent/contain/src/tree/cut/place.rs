@@ -11,7 +11,7 @@ use crate::nft;
 use crate::rules::{EARLY, LAST};
 
 /// Name of the cgroup, and of the table.
-const NAME: &str = "cordon_cut";
+pub(crate) const NAME: &str = "cordon_cut";
 /// What `nft` takes paths of cgroups to be below of.
 const NFT_ROOT: &str = "/sys/fs/cgroup";
 
@@ -23,6 +23,12 @@ pub(super) struct Place {
     cut: PathBuf,
     /// Where cgroup2 is mounted.
     mount: PathBuf,
+}
+
+/// The cgroup of the cut-off, where there is one.
+pub(crate) fn cgroup() -> Option<PathBuf> {
+    let place = Place::find().ok()?;
+    place.cut.exists().then_some(place.cut)
 }
 
 impl Place {
