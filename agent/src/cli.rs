@@ -15,7 +15,7 @@ mod status;
 mod tune;
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -26,7 +26,7 @@ use serde_json::json;
 pub use judge::judge_lines;
 pub use lines::MAX_LINE_BYTES;
 
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_PATH};
 use crate::daemon;
 use crate::engine::End;
 use crate::enroll::{self, Invitation};
@@ -198,7 +198,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     match command {
         Command::Run => {
             log_to_stderr();
-            Ok(match daemon::run(&load()?)? {
+            let config_file = config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
+            Ok(match daemon::run(&load()?, config_file)? {
                 End::Signalled => ExitCode::SUCCESS,
                 End::ByLeave => ExitCode::from(STOPPED),
             })

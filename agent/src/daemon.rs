@@ -13,7 +13,9 @@ use anyhow::{Context as _, Result};
 use cordon_contain::{Blocks, Containment, IsolationSpec, Recovered};
 use cordon_judge::{Cascade, Judge};
 use cordon_proto::AGENT_SOCKET_MARK;
+use cordon_proto::id::HostId;
 use cordon_proto::policy::Thresholds;
+use cordon_proto::record::RecordBody;
 use cordon_sensor::{Coverage, Mode, Sensor};
 use cordon_spool::{Options, Spool};
 use jiff::Timestamp;
@@ -26,6 +28,7 @@ use crate::config::Config;
 use crate::durable::{self, DiskError};
 use crate::engine::{Caps, End, Engine, Inbox, Parts};
 use crate::filing::Filer;
+use crate::guard::{self, Guard, Life, OwnFiles};
 use crate::hands::Hands;
 use crate::host::HostFacts;
 use crate::identity::Identity;
@@ -53,7 +56,9 @@ const REQUESTS: usize = 16;
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
 /// Runs the daemon until it is told to end. An isolation in force stays in force when it does.
-pub fn run(config: &Config) -> Result<End> {
+///
+/// `config_file` is where the configuration was read: whoever changes it changes the agent.
+pub fn run(config: &Config, config_file: &Path) -> Result<End> {
     die_whole();
     let signals = signals::block().context("cannot hold off signals")?;
     cordon_sensor::share_one_arena();
@@ -70,12 +75,14 @@ fn run_claimed(config: &Config, signals: SignalFd) -> Result<End> {
     let containment = Containment::open(&config.state_dir, AGENT_SOCKET_MARK)?;
     let recovered = recover(&containment);
     let identity = Identity::load(&config.state_dir)?;
+    let program = std::env::current_exe().context("cannot tell what this process runs")?;
+    let own = OwnFiles::of(&program, config_file, config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let served = runtime.block_on(serve(config, identity, containment, recovered, signals));
+    let served = runtime.block_on(serve(config, identity, containment, recovered, signals, own));
     runtime.shutdown_timeout(FLUSH_LIMIT);
     served
 }
@@ -146,11 +153,14 @@ async fn serve(
     containment: Containment,
     found: Found,
     signals: SignalFd,
+    own: OwnFiles,
 ) -> Result<End> {
     let facts = HostFacts::read().context("cannot read the boot id: mount /proc")?;
     let spool = Arc::new(open_spool(config, &facts)?);
     let written = Arc::new(Notify::new());
     let recorder = Recorder::start(Arc::clone(&spool), &config.state_dir, Arc::clone(&written))?;
+    let life = begin(config, &facts, identity.host, &recorder);
+    let guard = Guard::start(own.clone(), identity.host, recorder.clone())?;
     let policy = PolicyStore::load(&config.state_dir, &identity);
     let (thresholds, judge_by) = watch::channel(policy.policy().and_then(|p| p.thresholds));
     let (out, findings) = judging::channel();
@@ -189,6 +199,7 @@ async fn serve(
         blocker,
         filer: Filer::new(&config.state_dir, recorder.clone()),
         prevention: prevention.clone(),
+        guard: guard.clone(),
         caps: Caps::load(&config.state_dir),
         facts: facts.clone(),
         identity: identity.clone(),
@@ -215,8 +226,11 @@ async fn serve(
         vitals,
     };
     tokio::spawn(local::serve(local::bind(&config.socket())?, asking));
+    let mut watched = config.clone();
+    watched.sensor.files.watched.extend(own.watched());
     let start = Start {
-        config: config.clone(),
+        config: watched,
+        guard: guard.clone(),
         judge_by,
         counts,
         out,
@@ -233,6 +247,8 @@ async fn serve(
         uplink.run().await;
     });
     let end = engine.run().await;
+    guard.forget();
+    life.end();
     if !recorder.flush(FLUSH_LIMIT) {
         tracing::error!("stopping with records that are not on disk");
     }
@@ -242,6 +258,18 @@ async fn serve(
     uplink.abort();
     tracing::info!("stopped");
     Ok(end)
+}
+
+/// From here on a start sees whether this daemon was cut short, as this one sees it of the one before.
+fn begin(config: &Config, facts: &HostFacts, host: HostId, recorder: &Recorder) -> Life {
+    let (life, was_cut_short) = Life::begin(&config.state_dir, &facts.boot_id);
+    let left = cordon_sensor::signals_left_at(&guard::pin_of(host));
+    if was_cut_short {
+        let report = guard::cut_short(&left);
+        tracing::warn!(what = report.what, "the agent before this one");
+        recorder.record(RecordBody::Tamper(report));
+    }
+    life
 }
 
 /// The outbox of this boot.
@@ -268,6 +296,7 @@ struct Start {
     /// Where the graph can be asked, from when there is one.
     kin: Arc<OnceLock<Kin>>,
     prevention: Prevention,
+    guard: Guard,
     /// Exceptions may be for this host or its group.
     identity: Identity,
 }
@@ -329,14 +358,16 @@ impl Start {
         let intake = Arc::new(intake);
         self.kin.get_or_init(|| intake.kin());
         let resting = Arc::clone(&intake);
-        let prevention = self.prevention.clone();
+        let (prevention, guard) = (self.prevention.clone(), self.guard.clone());
         let take = move |event| {
+            guard.note(&event);
             prevention.note(&event);
             intake.take(event);
         };
         let sensor = Sensor::start_with_rest(self.config.sensor, take, move || resting.rest());
         let mut sensor = sensor.map_err(|error| error.chain())?;
         self.prevention.gate(sensor.take_exec_gate());
+        self.guard.watch(sensor.take_guard());
         Ok(sensor)
     }
 }

@@ -37,6 +37,7 @@ use obedience::Waiter;
 use crate::attempts::Attempts;
 use crate::blocking::Blocker;
 use crate::filing::Filer;
+use crate::guard::Guard;
 use crate::hands::Outcome;
 use crate::host::HostFacts;
 use crate::identity::Identity;
@@ -118,6 +119,8 @@ pub struct Parts {
     pub filer: Filer,
     /// The way to the thread that keeps programs from running.
     pub prevention: Prevention,
+    /// The way to the thread that watches over the agent itself.
+    pub guard: Guard,
     /// What this agent did by itself in the last hour.
     pub caps: Caps,
     /// The way to the outbox.

@@ -10,6 +10,7 @@
 //! - [`release_codes`]: the challenge that opens this host without the controller, and its answers.
 //! - [`signals`], [`power`], [`stop_codes`]: who asks the agent to end, and whose word counts; [`last_word`]: that the controller hears of it.
 //! - [`proposals`]: what waits for a yes, on disk.
+//! - [`guard`]: what is done to the agent itself, and whether the last one was cut short.
 //! - [`engine`]: the one loop that owns policy, orders and isolation.
 //! - [`uplink`]: the session with the controller. The engine never waits for it.
 //! - [`metrics`], [`vitals`]: what the agent measures of itself, and who may read it.
@@ -29,6 +30,7 @@ mod durable;
 pub mod engine;
 pub mod enroll;
 pub mod filing;
+pub mod guard;
 pub mod hands;
 pub mod host;
 pub mod identity;

@@ -8,13 +8,14 @@
 //! Nobody is asked in the kernel's way, by fanotify's permission events: an agent that hangs would hang every start of
 //! every program, and its owner with it.
 
+mod altered;
 mod detection;
 mod listed;
 mod told;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use cordon_behavior::event::{FileIdentity, Listed};
@@ -160,7 +161,15 @@ struct Worker {
 impl Worker {
     fn run(&mut self, queue: &Receiver<Job>) {
         let mut has_started = false;
-        for job in queue {
+        loop {
+            let job = match queue.recv_timeout(altered::LOOK_EVERY) {
+                Ok(job) => job,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.look_after_list();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             match job {
                 Job::Gate(gate) => {
                     has_started = true;

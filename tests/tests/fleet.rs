@@ -25,6 +25,8 @@ mod encryption;
 mod ending;
 #[path = "fleet/enrolment.rs"]
 mod enrolment;
+#[path = "fleet/meddling.rs"]
+mod meddling;
 #[path = "fleet/peers.rs"]
 mod peers;
 #[path = "fleet/policy.rs"]
@@ -146,4 +148,15 @@ fn of_kind<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
         .iter()
         .filter(|event| event["kind"] == kind)
         .collect()
+}
+
+/// Reports of tampering with these words in them.
+fn tampering<'a>(events: &'a [Value], words: &str) -> Vec<&'a Value> {
+    let has = |event: &&Value| {
+        let what = event["body"]["what"].as_str();
+        what.is_some_and(|what| what.contains(words))
+    };
+    let mut found = of_kind(events, "tamper");
+    found.retain(has);
+    found
 }

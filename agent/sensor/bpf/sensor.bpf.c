@@ -11,5 +11,6 @@
 #include "setid.h"
 #include "snapshot.h"
 #include "sockets.h"
+#include "guard.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

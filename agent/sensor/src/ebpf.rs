@@ -1,6 +1,7 @@
 //! Watching by eBPF programs.
 
 mod cgroups;
+mod guard;
 mod heirs;
 mod hooks;
 mod listed;
@@ -27,6 +28,8 @@ use crate::out::Out;
 use crate::pace::{NAP, Pace};
 use crate::sensor::{Ready, Started, tell};
 use crate::{Coverage, Mode, SensorConfig, SensorError, clock, coverage, task};
+use guard::Altered;
+pub use guard::{Guard, SignalNote, Tampering, signals_left_at};
 use heirs::Heirs;
 pub use listed::{ExecGate, ExecList, ListedAct, MOST_PATH_BYTES, MOST_PATHS, MOST_SIZES};
 use losses::Losses;
@@ -53,6 +56,9 @@ const IDLE: Duration = Duration::from_millis(50);
 /// How often packet sockets are looked for where no tracepoint tells of them.
 const PACKET_SOCKETS: Duration = Duration::from_secs(2);
 
+/// How often it is looked whether what was loaded is still in place.
+const GUARD: Duration = Duration::from_secs(5);
+
 /// Watches until `stopped` closes; runs `rest` whenever it has handed over what there was. An error
 /// means that nothing was attached.
 pub(crate) fn watch(
@@ -66,17 +72,20 @@ pub(crate) fn watch(
     let (mut skel, left_out, refused) = load(config, &mut storage)?;
     let attached_ns = clock::mono_ns();
     attach(&mut skel)?;
-    let network = network::attach(&skel, refused);
+    let mut network = network::attach(&skel, refused);
     let ring = Ring::new(&skel)?;
     let shared = Shared::of(&skel)?;
     let coverage = network.coverage.clone();
     let set_ids = SetIds::of(&skel);
+    let altered = Altered::default();
     let attached = Attached {
         left_out,
         coverage,
         set_ids,
         exec_gate: ExecGate::of(&skel),
+        guard: Guard::of(&skel, &altered),
     };
+    let guard = guard::Watch::new(shared, altered);
     tell(ready, Started::Ebpf(Box::new(attached)));
     let mut losses = Losses::new(skel.object());
     let mut throttles = Throttles::new(out);
@@ -90,7 +99,7 @@ pub(crate) fn watch(
     rest();
     let mut checked = Instant::now();
     let mut pace = Pace::new(checked);
-    let mut looked = checked;
+    let (mut looked, mut guarded) = (checked, checked);
     loop {
         let stop = sleep(&ring, shared, &mut pace, stopped);
         // One batch at a time: a storm that never lets the ring run empty must not hide a stop, nor
@@ -105,6 +114,10 @@ pub(crate) fn watch(
         if network.looks_for_packets && looked.elapsed() >= PACKET_SOCKETS {
             out.events(sockets::packet_sockets(&skel));
             looked = Instant::now();
+        }
+        if guarded.elapsed() >= GUARD {
+            guard.check(&skel, &mut network, shared);
+            guarded = Instant::now();
         }
         rest();
         if stop {
@@ -149,6 +162,7 @@ pub(crate) fn probe() -> Result<Attached, SensorError> {
         coverage,
         set_ids: SetIds::of(&skel),
         exec_gate: None,
+        guard: None,
     })
 }
 
@@ -162,6 +176,8 @@ pub(crate) struct Attached {
     pub set_ids: Option<SetIds>,
     /// While the programs are attached; `None` where nobody asked.
     pub exec_gate: Option<ExecGate>,
+    /// While the programs are attached; `None` where nobody asked, or the kernel does not let them.
+    pub guard: Option<Guard>,
 }
 
 impl Attached {

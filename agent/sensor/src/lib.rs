@@ -10,6 +10,7 @@
 //! | `tp_btf/sched_process_fork` | `(struct task_struct *parent, struct task_struct *child)` | 5.5 | fork |
 //! | `tp_btf/sched_process_exit` | `(struct task_struct *p[, bool group_dead])` | 5.5 | exit |
 //! | `tp_btf/signal_generate` | `(int sig, struct kernel_siginfo *info, struct task_struct *task, ..)` | 5.5 | stops of traced processes |
+//! | `tp_btf/signal_generate` | the same | 5.5 | who sends the agent a signal |
 //! | `tp_btf/module_load` | `(struct module *mod)` | 5.5 | modules |
 //! | `tp_btf/inet_sock_set_state` | `(const struct sock *sk, const int oldstate, const int newstate)` | 5.5 | TCP: connect, listen, accept, close |
 //! | `cgroup/sendmsg4`, `sendmsg6`, `connect4`, `connect6` | `(struct bpf_sock_addr *)` | 4.18 | UDP peers |
@@ -23,7 +24,7 @@
 //! | `tp_btf/cgroup_mkdir`, `_rmdir` | `(struct cgroup *cgrp, const char *path)` | 5.5 | cgroups |
 //! | `iter/task` | `(struct bpf_iter_meta *meta, struct task_struct *task)` | 5.8 | processes already there |
 //! | BPF ring buffer | | 5.8 | transport |
-//! | program type `syscall` | | 5.14 | the end of a throttle |
+//! | program type `syscall` | | 5.14 | the end of a throttle, who the agent is |
 //! | `bpf_loop` | | 5.17 | walking paths |
 //! | perf side band | `PERF_RECORD_MMAP2`, `_NAMESPACES`, `_BPF_EVENT` | 5.1 | code made in memory, namespaces, BPF loads |
 //! | fanotify | `FAN_MARK_MNTNS` | 6.15 | mounts |
@@ -69,6 +70,7 @@ pub use coverage::{CLASSES, Coverage};
 pub use digests::{DigestLimits, Digests, NoDigest};
 pub use dns::read as read_dns;
 pub use ebpf::{ExecGate, ExecList, ListedAct, MOST_PATH_BYTES, MOST_PATHS, MOST_SIZES};
+pub use ebpf::{Guard, SignalNote, Tampering, signals_left_at};
 pub use error::SensorError;
 pub use facts::owner_of;
 pub use facts::{

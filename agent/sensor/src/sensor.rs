@@ -7,7 +7,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use cordon_behavior::event::Event;
 
 use crate::coverage::{self, CLASSES, Coverage};
-use crate::ebpf::{Attached, ExecGate};
+use crate::ebpf::{Attached, ExecGate, Guard};
 use crate::facts::Facts;
 use crate::out::Out;
 use crate::task::Task;
@@ -138,6 +138,7 @@ pub struct Sensor {
     fallback_reason: Option<String>,
     coverage: Vec<Coverage>,
     exec_gate: Option<ExecGate>,
+    guard: Option<Guard>,
     out: Out,
     /// The sources beside the main one go first.
     _tasks: Vec<Task>,
@@ -178,13 +179,14 @@ impl Sensor {
             watch(&main_config, &main_out, stopped, &ready, &mut rest);
         })
         .map_err(SensorError::Thread)?;
-        let (mut set_ids, mut exec_gate) = (None, None);
+        let (mut set_ids, mut exec_gate, mut guard) = (None, None, None);
         let (mode, fallback_reason, mut coverage) =
             match is_ready.recv().map_err(|_| SensorError::Died)? {
                 Started::Failed(error) => return Err(error),
                 Started::Ebpf(mut attached) => {
                     set_ids = attached.set_ids.take();
                     exec_gate = attached.exec_gate.take();
+                    guard = attached.guard.take();
                     (Mode::Ebpf, None, attached.rows())
                 }
                 Started::Proc { reason } => {
@@ -212,6 +214,7 @@ impl Sensor {
             fallback_reason,
             coverage,
             exec_gate,
+            guard,
             out,
             _tasks: tasks,
             _main: main,
@@ -231,6 +234,12 @@ impl Sensor {
     /// Where programs are kept from running, once; `None` where only `/proc` is watched, and the next times.
     pub fn take_exec_gate(&mut self) -> Option<ExecGate> {
         self.exec_gate.take()
+    }
+
+    /// What tells who meddles with this process and its programs, once; `None` where only `/proc` is watched, and the next
+    /// times.
+    pub fn take_guard(&mut self) -> Option<Guard> {
+        self.guard.take()
     }
 
     /// How many events went through so far.

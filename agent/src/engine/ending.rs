@@ -40,9 +40,12 @@ impl Engine {
     pub(super) fn signalled(&mut self, signalled: Signalled) {
         let Signalled {
             signal,
-            by,
+            mut by,
             going_down,
         } = signalled;
+        if let Some(by) = &mut by {
+            self.parts.guard.complete(by);
+        }
         let who = by.as_ref().map_or("the kernel".to_owned(), actor::in_words);
         if !going_down && stop_codes::keys(self.parts.policy.policy()).is_some() {
             tracing::warn!(%signal, %who, "refused: the policy takes a stop code");

@@ -100,10 +100,8 @@ fn a_code_opens_the_host_once_after_a_restart_and_the_controller_hears_by_whom()
     let reason = "by release code of \"night desk\": the line is down";
     assert_eq!(host["isolation"]["reason"], reason);
     let events = events(&fleet, "ep1");
-    let guesses = of_kind(&events, "tamper");
+    let guesses = tampering(&events, "wrong release code");
     assert_eq!(guesses.len(), 1, "{guesses:?}");
-    let what = guesses[0]["body"]["what"].as_str().unwrap();
-    assert!(what.contains("wrong release code"), "{what}");
 }
 
 #[test]
@@ -147,7 +145,8 @@ fn a_file_opens_the_host_after_a_reboot_with_neither_agent_nor_controller() {
         .unwrap();
     let reason = "by release file of \"night desk\": carried by Ada";
     assert_eq!(host["isolation"]["reason"], reason);
-    assert_eq!(of_kind(&events(&fleet, "ep1"), "tamper").len(), 1);
+    let guesses = events(&fleet, "ep1");
+    assert_eq!(tampering(&guesses, "wrong release code").len(), 1);
 }
 
 #[test]

@@ -33,6 +33,18 @@ pub struct ExecList {
     pub act: ListedAct,
 }
 
+impl ExecList {
+    fn path_keys(&self) -> BTreeSet<Vec<u8>> {
+        let keys = self.paths.iter().filter_map(|path| path_key(path));
+        keys.collect()
+    }
+
+    fn size_keys(&self) -> BTreeSet<Vec<u8>> {
+        let keys = self.sizes.iter().map(|size| size.to_ne_bytes().to_vec());
+        keys.collect()
+    }
+}
+
 const BYTES: usize = 256;
 /// Longest path that can be listed: each of its names ends with a NUL in the kernel's table.
 pub const MOST_PATH_BYTES: usize = BYTES - 1;
@@ -70,15 +82,27 @@ impl ExecGate {
             act: "list programs that must not run",
             source,
         };
-        let paths = list.paths.iter().filter_map(|path| path_key(path));
-        replace(&self.paths, &paths.collect()).map_err(fail)?;
-        let sizes = list.sizes.iter().map(|size| size.to_ne_bytes().to_vec());
-        replace(&self.sizes, &sizes.collect()).map_err(fail)?;
+        replace(&self.paths, &list.path_keys()).map_err(fail)?;
+        replace(&self.sizes, &list.size_keys()).map_err(fail)?;
         replace(&self.images, &BTreeSet::new()).map_err(fail)?;
         replace(&self.cleared, &BTreeSet::new()).map_err(fail)?;
         let act = (list.act as u32).to_ne_bytes();
         let first = 0_u32.to_ne_bytes();
         self.acts.update(&first, &act, MapFlags::ANY).map_err(fail)
+    }
+
+    /// Whether the kernel still has this list, that was set. Root may have altered it.
+    pub fn holds(&self, list: &ExecList) -> Result<bool, SensorError> {
+        let first = 0_u32.to_ne_bytes();
+        let act = self.acts.lookup(&first, MapFlags::ANY);
+        let act = act.map_err(|source| SensorError::Ebpf {
+            act: "look at the list of programs that must not run",
+            source,
+        })?;
+        let keys = |table: &MapHandle| -> BTreeSet<Vec<u8>> { table.keys().collect() };
+        Ok(act.as_deref() == Some(&(list.act as u32).to_ne_bytes()[..])
+            && keys(&self.paths) == list.path_keys()
+            && keys(&self.sizes) == list.size_keys())
     }
 
     /// The content of this file is listed, or is not.

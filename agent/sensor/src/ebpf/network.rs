@@ -7,7 +7,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use libbpf_rs::{ErrorKind, Link, OpenProgramMut, ProgramMut};
 
-use super::skel::SensorSkel;
+use super::guard;
+use super::skel::{SensorProgs, SensorSkel};
 use crate::{Coverage, SensorError, cgroup_root};
 
 const MOUNT_CGROUP2: &str = "run as root where cgroup2 is mounted or can be, without another's exclusive program on its root";
@@ -39,7 +40,10 @@ const OPTIONAL: [&str; 2] = ["iter/task_file", "tp_btf/cap_capable"];
 
 /// What is attached for sockets, and what it sees.
 pub(super) struct Network {
-    _links: Vec<Link>,
+    /// Each with its hook.
+    links: Vec<(Link, &'static str)>,
+    /// Of the cgroup2 tree; `None` where nothing is attached.
+    root: Option<OwnedFd>,
     pub coverage: Vec<Coverage>,
     /// No tracepoint tells of packet sockets: they have to be looked for, and can be.
     pub looks_for_packets: bool,
@@ -83,30 +87,18 @@ pub(super) fn attach(skel: &SensorSkel<'_>, refused: Option<Refusal>) -> Network
             .map_err(|error| not_attached(format!("cannot open cgroup2: {error}"))),
     };
     let mut links = Vec::new();
-    let mut all = |programs: &[(&ProgramMut<'_>, &str)]| -> Result<(), Refusal> {
+    let mut all = |hooks: &[&'static str]| -> Result<(), Refusal> {
         let root = root.as_ref().map_err(Clone::clone)?;
-        for (program, hook) in programs {
-            links.push(attach_one(program, hook, root)?);
+        for hook in hooks {
+            links.push((attach_one(program_of(progs, hook), hook, root)?, *hook));
         }
         Ok(())
     };
-    let binds = all(&[
-        (&progs.on_bind4, "cgroup/post_bind4"),
-        (&progs.on_bind6, "cgroup/post_bind6"),
-    ]);
-    let sends = all(&[
-        (&progs.on_send4, "cgroup/sendmsg4"),
-        (&progs.on_send6, "cgroup/sendmsg6"),
-    ]);
-    let packets = all(&[
-        (&progs.on_egress, "cgroup_skb/egress"),
-        (&progs.on_ingress, "cgroup_skb/ingress"),
-    ]);
-    let connects = all(&[
-        (&progs.on_connect4, "cgroup/connect4"),
-        (&progs.on_connect6, "cgroup/connect6"),
-    ]);
-    let sockets = all(&[(&progs.on_socket, "cgroup/sock_create")]);
+    let binds = all(&["cgroup/post_bind4", "cgroup/post_bind6"]);
+    let sends = all(&["cgroup/sendmsg4", "cgroup/sendmsg6"]);
+    let packets = all(&["cgroup_skb/egress", "cgroup_skb/ingress"]);
+    let connects = all(&["cgroup/connect4", "cgroup/connect6"]);
+    let sockets = all(&["cgroup/sock_create"]);
     let packet_sockets = match (&skel.links.on_capable, &skel.links.on_packet_socket) {
         (Some(_), _) => PacketSockets::Told,
         (None, Some(_)) => PacketSockets::LookedFor,
@@ -122,9 +114,45 @@ pub(super) fn attach(skel: &SensorSkel<'_>, refused: Option<Refusal>) -> Network
         raw_row(sockets, packet_sockets),
     ];
     Network {
-        _links: links,
+        links,
+        root: root.ok(),
         coverage,
         looks_for_packets: packet_sockets == PacketSockets::LookedFor,
+    }
+}
+
+impl Network {
+    /// Hangs up again what somebody has taken off. Answers the hooks, and whether it could be done.
+    pub(super) fn mend(&mut self, skel: &SensorSkel<'_>) -> Vec<(&'static str, bool)> {
+        let Some(root) = &self.root else {
+            return Vec::new();
+        };
+        let mut mended = Vec::new();
+        for (link, hook) in &mut self.links {
+            if !guard::is_detached(link) {
+                continue;
+            }
+            let again = attach_one(program_of(&skel.progs, hook), hook, root);
+            mended.push((*hook, again.is_ok()));
+            if let Ok(again) = again {
+                *link = again;
+            }
+        }
+        mended
+    }
+}
+
+fn program_of<'a, 'o>(progs: &'a SensorProgs<'o>, hook: &str) -> &'a ProgramMut<'o> {
+    match hook {
+        "cgroup/post_bind4" => &progs.on_bind4,
+        "cgroup/post_bind6" => &progs.on_bind6,
+        "cgroup/sendmsg4" => &progs.on_send4,
+        "cgroup/sendmsg6" => &progs.on_send6,
+        "cgroup_skb/egress" => &progs.on_egress,
+        "cgroup_skb/ingress" => &progs.on_ingress,
+        "cgroup/connect4" => &progs.on_connect4,
+        "cgroup/connect6" => &progs.on_connect6,
+        _ => &progs.on_socket,
     }
 }
 

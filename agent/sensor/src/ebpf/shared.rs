@@ -52,6 +52,16 @@ impl<'a> Shared<'a> {
         self.count(offset_of!(types::bss, throttles), kind)
     }
 
+    /// Thread group whose signals are noted; 0 before anybody said so.
+    pub(super) fn agent(self) -> u32 {
+        // SAFETY: inside the mapping by `of`, aligned as the compiler of the object laid it out.
+        let agent = unsafe {
+            let at = self.bss.add(offset_of!(types::bss, agent_tgid));
+            AtomicU32::from_ptr(at.as_ptr().cast())
+        };
+        agent.load(Ordering::Relaxed)
+    }
+
     /// From here on a program that submits something urgent wakes the reader. Full barrier: what the
     /// caller reads of the ring after this is no older than the flag.
     pub(super) fn fall_asleep(self) {
