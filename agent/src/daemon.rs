@@ -4,11 +4,14 @@
 //! take seconds on a busy host. The sensor is attached before the controller hears of this host, so a host that is
 //! online is a host that is watched.
 
+mod alone;
+
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use alone::{Own, limited};
 use anyhow::{Context as _, Result};
 use cordon_contain::{Blocks, Containment, IsolationSpec, Recovered};
 use cordon_judge::{Cascade, Judge};
@@ -20,7 +23,6 @@ use cordon_sensor::{Coverage, Mode, Sensor};
 use cordon_spool::{Options, Spool};
 use jiff::Timestamp;
 use nix::fcntl::{Flock, FlockArg};
-use nix::sys::signalfd::SignalFd;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::blocking::Blocker;
@@ -28,7 +30,7 @@ use crate::config::Config;
 use crate::durable::{self, DiskError};
 use crate::engine::{Caps, End, Engine, Inbox, Parts};
 use crate::filing::Filer;
-use crate::guard::{self, Guard, Life, OwnFiles};
+use crate::guard::{self, Guard, Life};
 use crate::hands::Hands;
 use crate::host::HostFacts;
 use crate::identity::Identity;
@@ -41,6 +43,7 @@ use crate::orders::Orders;
 use crate::pins::Pins;
 use crate::policy_store::PolicyStore;
 use crate::prevention::Prevention;
+use crate::privileges;
 use crate::proposals::{Proposals, clocks};
 use crate::recorder::Recorder;
 use crate::release_codes::ReleaseCodes;
@@ -59,30 +62,26 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 ///
 /// `config_file` is where the configuration was read: whoever changes it changes the agent.
 pub fn run(config: &Config, config_file: &Path) -> Result<End> {
-    die_whole();
-    let signals = signals::block().context("cannot hold off signals")?;
-    cordon_sensor::share_one_arena();
+    let own = alone::begin(config, config_file)?;
     let _lock = claim(&config.run_dir)?;
-    let ran = run_claimed(config, signals);
+    let ran = run_claimed(config, own);
     if ran.is_err() {
         open_when_over(&config.state_dir);
     }
     ran
 }
 
-fn run_claimed(config: &Config, signals: SignalFd) -> Result<End> {
+fn run_claimed(config: &Config, own: Own) -> Result<End> {
     durable::make_folder(&config.state_dir)?;
     let containment = Containment::open(&config.state_dir, AGENT_SOCKET_MARK)?;
     let recovered = recover(&containment);
     let identity = Identity::load(&config.state_dir)?;
-    let program = std::env::current_exe().context("cannot tell what this process runs")?;
-    let own = OwnFiles::of(&program, config_file, config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let served = runtime.block_on(serve(config, identity, containment, recovered, signals, own));
+    let served = runtime.block_on(serve(config, identity, containment, recovered, own));
     runtime.shutdown_timeout(FLUSH_LIMIT);
     served
 }
@@ -104,16 +103,6 @@ fn open_when_over(state_dir: &Path) {
             tracing::error!(error = %crate::chain(&error), "the host could not be opened");
         }
     }
-}
-
-/// A thread that panics takes the daemon along: half an agent would look like a whole one. It is started again,
-/// and an isolation stays in force meanwhile.
-fn die_whole() {
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        report(panic);
-        std::process::abort();
-    }));
 }
 
 /// What there was of an isolation at the start.
@@ -152,15 +141,14 @@ async fn serve(
     identity: Identity,
     containment: Containment,
     found: Found,
-    signals: SignalFd,
-    own: OwnFiles,
+    own: Own,
 ) -> Result<End> {
     let facts = HostFacts::read().context("cannot read the boot id: mount /proc")?;
     let spool = Arc::new(open_spool(config, &facts)?);
     let written = Arc::new(Notify::new());
     let recorder = Recorder::start(Arc::clone(&spool), &config.state_dir, Arc::clone(&written))?;
     let life = begin(config, &facts, identity.host, &recorder);
-    let guard = Guard::start(own.clone(), identity.host, recorder.clone())?;
+    let guard = Guard::start(own.files.clone(), identity.host, recorder.clone())?;
     let policy = PolicyStore::load(&config.state_dir, &identity);
     let (thresholds, judge_by) = watch::channel(policy.policy().and_then(|p| p.thresholds));
     let (out, findings) = judging::channel();
@@ -210,7 +198,7 @@ async fn serve(
         thresholds,
         vitals: Arc::clone(&vitals),
     };
-    let signals = signals::watch(signals).context("cannot listen for signals")?;
+    let signals = signals::watch(own.signals).context("cannot listen for signals")?;
     let inbox = Inbox::new(outcomes, findings, downlink, requests, signals);
     let mut engine = Engine::new(parts, inbox, &found.recovered);
     let uplink = Uplink {
@@ -227,10 +215,11 @@ async fn serve(
     };
     tokio::spawn(local::serve(local::bind(&config.socket())?, asking));
     let mut watched = config.clone();
-    watched.sensor.files.watched.extend(own.watched());
+    watched.sensor.files.watched.extend(own.files.watched());
     let start = Start {
         config: watched,
         guard: guard.clone(),
+        degraded: own.degraded,
         judge_by,
         counts,
         out,
@@ -297,6 +286,8 @@ struct Start {
     kin: Arc<OnceLock<Kin>>,
     prevention: Prevention,
     guard: Guard,
+    /// What is known so far not to work.
+    degraded: Vec<String>,
     /// Exceptions may be for this host or its group.
     identity: Identity,
 }
@@ -304,8 +295,11 @@ struct Start {
 impl Start {
     /// Loads the model, starts the judge and attaches the sensor. What is missing is named and the rest goes on: an
     /// agent without a model still isolates when it is ordered to.
-    fn watching(self) -> Watching {
-        let mut degraded = Vec::new();
+    fn watching(mut self) -> Watching {
+        let mut degraded = std::mem::take(&mut self.degraded);
+        let missing = privileges::missing().into_iter();
+        degraded
+            .extend(missing.map(|(capability, lost)| format!("{capability} is missing: {lost}")));
         let judge = load_judge(&self.config, &self.identity)
             .map_err(|why| degraded.push(why))
             .ok();
@@ -322,6 +316,7 @@ impl Start {
             .sensor(Cascade::new(judge, Some(floor)))
             .map_err(|why| degraded.push(why))
             .ok();
+        degraded.extend(limited(privileges::deny_calls()));
         if let Some(sensor) = sensor.as_ref().filter(|sensor| sensor.mode() != Mode::Ebpf) {
             degraded.extend(sensor.coverage().iter().filter_map(lacks));
         }

@@ -34,7 +34,11 @@ pub fn deliver(config: &Config, limit: Duration) -> Result<u64> {
     let facts = HostFacts::read().context("cannot read the boot id: mount /proc")?;
     let spool = Arc::new(daemon::open_spool(config, &facts)?);
     let counts = Arc::default();
-    let vitals = Arc::new(Vitals::new(counts, Arc::clone(&spool), config.spool_max_bytes));
+    let vitals = Arc::new(Vitals::new(
+        counts,
+        Arc::clone(&spool),
+        config.spool_max_bytes,
+    ));
     let policy = PolicyStore::load(&config.state_dir, &identity);
     let (presence, presence_seen) = watch::channel(Presence {
         policy_version: policy.version(),

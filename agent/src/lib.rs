@@ -13,6 +13,7 @@
 //! - [`guard`]: what is done to the agent itself, and whether the last one was cut short.
 //! - [`engine`]: the one loop that owns policy, orders and isolation.
 //! - [`uplink`]: the session with the controller. The engine never waits for it.
+//! - [`privileges`]: what the daemon may do.
 //! - [`metrics`], [`vitals`]: what the agent measures of itself, and who may read it.
 //! - [`local`]: the socket by which root at the machine talks to the daemon.
 //! - [`telling`], [`recording`]: stories as events make them, and files of them, for `replay` and `record`.
@@ -47,6 +48,7 @@ pub mod pins;
 pub mod policy_store;
 pub mod power;
 pub mod prevention;
+pub mod privileges;
 pub mod proposals;
 pub mod recent;
 pub mod recorder;

@@ -25,10 +25,7 @@ pub fn is_going_down() -> bool {
         return systemd_says(&["is-system-running"]) == Some("stopping".to_owned());
     }
     let utmp = crate::durable::read(Path::new(UTMP), MOST_UTMP_BYTES);
-    let level = utmp
-        .ok()
-        .flatten()
-        .and_then(|records| run_level(&records));
+    let level = utmp.ok().flatten().and_then(|records| run_level(&records));
     matches!(level, Some('0' | '6'))
 }
 

@@ -15,9 +15,10 @@ use cordon_proto::policy::{
     Mode, OrderKey, Policy, Protection, Stop, Thresholds, Transport, WithoutProof,
 };
 use cordon_proto::record::{
-    Actor, AgentAct, AgentReport, ApprovalOutcome, ApprovalReport, BlockAct, BlockReport, Detection,
-    IsolationReport, IsolationState, LossReport, PolicyReport, Probe, Proposal, QuarantineAct, QuarantineReport,
-    Record, RecordBody, SparedRemote, Steps, StopAct, StopReport, StoppedProcess, TamperReport,
+    Actor, AgentAct, AgentReport, ApprovalOutcome, ApprovalReport, BlockAct, BlockReport,
+    Detection, IsolationReport, IsolationState, LossReport, PolicyReport, Probe, Proposal,
+    QuarantineAct, QuarantineReport, Record, RecordBody, SparedRemote, Steps, StopAct, StopReport,
+    StoppedProcess, TamperReport,
 };
 use cordon_proto::release::{Challenge, Code, Purpose, ReleaseFile, ReleaseKey};
 use cordon_proto::verdict::{Reason, Stage, Verdict, VerdictKind};

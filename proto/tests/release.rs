@@ -119,7 +119,10 @@ fn a_code_for_one_purpose_is_none_for_the_other() {
     assert_ne!(opens[0].digest(&release), opens[0].digest(&stop));
     let read: Challenge = stop.to_string().parse().unwrap();
     assert_eq!(read, stop);
-    insta::assert_snapshot!("golden_stop_challenge_and_code_v1", format!("{stop}\n{}", stops[0]));
+    insta::assert_snapshot!(
+        "golden_stop_challenge_and_code_v1",
+        format!("{stop}\n{}", stops[0])
+    );
 }
 
 /// Such bytes as a challenge is written, by nothing but the specification.

@@ -25,6 +25,8 @@ mod encryption;
 mod ending;
 #[path = "fleet/enrolment.rs"]
 mod enrolment;
+#[path = "fleet/least_rights.rs"]
+mod least_rights;
 #[path = "fleet/meddling.rs"]
 mod meddling;
 #[path = "fleet/peers.rs"]

@@ -22,8 +22,8 @@ use cordon_behavior::event::ProcessKey;
 use cordon_proto::record::StoppedProcess;
 
 use crate::error::ContainError;
-pub use cut::{CutOff, Cuts};
 pub(crate) use cut::{CUT_NAME, cut_cgroup};
+pub use cut::{CutOff, Cuts};
 pub use held::HeldProcess;
 use ledger::{Entry, Ledger};
 use plan::{Name, Table};

@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
 use cordon_proto::policy::{
-    BlockRemote, BlockedPrograms, Caps, IsolationPolicy, Mode, Policy, Protection, Stop, Thresholds,
-    WithoutProof,
+    BlockRemote, BlockedPrograms, Caps, IsolationPolicy, Mode, Policy, Protection, Stop,
+    Thresholds, WithoutProof,
 };
 use cordon_proto::verdict::{Stage, Verdict, VerdictKind};
 use cordon_respond::{Action, Standing, Subject, decide};

@@ -154,7 +154,8 @@ fn map(name: &str) -> MapHandle {
         id.trim().parse().ok()
     });
     let mut maps = ids.map(|id| MapHandle::from_map_id(id).unwrap());
-    maps.find(|map| map.name().to_string_lossy() == name).unwrap()
+    maps.find(|map| map.name().to_string_lossy() == name)
+        .unwrap()
 }
 
 #[test]
@@ -169,7 +170,9 @@ fn an_altered_list_of_programs_is_noticed_until_it_is_set_again() {
     gate.set(&list).unwrap();
     assert!(gate.holds(&list).unwrap());
     let nothing = 0_u32.to_ne_bytes();
-    map("listed_acts").update(&nothing, &nothing, MapFlags::ANY).unwrap();
+    map("listed_acts")
+        .update(&nothing, &nothing, MapFlags::ANY)
+        .unwrap();
     assert!(!gate.holds(&list).unwrap());
     gate.set(&list).unwrap();
     assert!(gate.holds(&list).unwrap());
@@ -193,7 +196,10 @@ fn a_program_that_is_taken_off_a_cgroup_is_put_back_and_told() {
         (told.len() >= 2).then_some(())
     });
     for one in &told {
-        assert!(one.repaired && one.what.contains("was taken off"), "{one:?}");
+        assert!(
+            one.repaired && one.what.contains("was taken off"),
+            "{one:?}"
+        );
     }
     assert_eq!(cgroup_links().len(), 9);
     // Not told again: they are in place.

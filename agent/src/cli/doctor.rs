@@ -20,7 +20,7 @@ use crate::identity::Identity;
 use crate::local::{self, Answer, LocalError, Question};
 use crate::model_trust::{self, Untrusted};
 use crate::policy_store::PolicyStore;
-use crate::{power, stop_codes};
+use crate::{power, privileges, stop_codes};
 
 /// One thing that the agent needs.
 #[derive(Serialize)]
@@ -60,6 +60,7 @@ pub(super) fn run(path: Option<&Path>, out: &Output) -> Result<ExitCode> {
         ),
         model(&config),
     ];
+    checks.extend(capabilities());
     checks.push(rules(&config));
     checks.extend(identity(&config));
     checks.push(outbox_or_daemon(&config));
@@ -118,6 +119,16 @@ fn isolation(missing: &[String]) -> String {
         detail += what;
     }
     detail
+}
+
+/// One for each that is missing here.
+fn capabilities() -> impl Iterator<Item = Check> {
+    let missing = privileges::missing().into_iter();
+    missing.map(|(capability, lost)| Check {
+        name: "capability",
+        ok: false,
+        detail: format!("{capability} is missing: {lost}; run as root, or list it in the unit"),
+    })
 }
 
 /// The eBPF mode sees all connections; without them most of what the model looks for is missing.

@@ -18,6 +18,7 @@ use super::{FAILED, quarantine, status};
 use crate::config::Config;
 use crate::daemon;
 use crate::engine::{ISOLATED, guess};
+use crate::guard;
 use crate::identity::Identity;
 use crate::last_word;
 use crate::local::{self, Answer, LocalError, Question};
@@ -129,14 +130,19 @@ fn in_words(
 ) -> String {
     let state_dir = config.state_dir.display();
     let mut lines = vec![plain(detail)];
-    lines.extend(left.iter().map(|what| format!("still in the kernel: {what}")));
+    lines.extend(
+        left.iter()
+            .map(|what| format!("still in the kernel: {what}")),
+    );
     lines.extend(held.iter().map(|held| {
         let path = plain(&held.path.display().to_string());
         format!("still held: {} {path}", held.id)
     }));
     lines.push(match unsent {
         Ok(0) => "the controller knows".to_owned(),
-        Ok(count) => format!("{count} records wait in {state_dir} that the controller did not take"),
+        Ok(count) => {
+            format!("{count} records wait in {state_dir} that the controller did not take")
+        }
         Err(why) => format!("the controller could not be told: {}", plain(why)),
     });
     lines.push(format!(
@@ -229,8 +235,13 @@ fn undo_directly(config: &Config, leave: &Leave) -> Result<Answer> {
     for block in blocks.in_force(Timestamp::now())? {
         keep(unblock_directly(config, block.address, &by)?);
     }
-    // A table that nobody has on disk goes too.
+    // A table that nobody has on disk goes too, and what a daemon that was killed kept for the next one.
     blocks.repair(Timestamp::now())?;
+    if let Some(identity) = &identity {
+        drop(cordon_sensor::signals_left_at(&guard::pin_of(
+            identity.host,
+        )));
+    }
     let mut detail = "nothing that the agent did is in force".to_owned();
     let mut reason = by;
     if !left.is_empty() {

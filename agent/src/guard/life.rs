@@ -133,11 +133,7 @@ mod tests {
             "the agent was ended by SIGKILL of /bin/b (pid 7, uid 0); it runs again"
         );
         assert!(said(&[note(kill, "")]).contains("want of memory"));
-        for unknown in [
-            &[][..],
-            &[note(term, "/bin/a")],
-            &[note(stop, "/bin/a")],
-        ] {
+        for unknown in [&[][..], &[note(term, "/bin/a")], &[note(stop, "/bin/a")]] {
             assert!(said(unknown).contains("unknown sender"));
         }
         assert!(said(&[note(34, "/bin/a")]).contains("signal 34 of /bin/a"));

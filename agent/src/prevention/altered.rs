@@ -22,7 +22,9 @@ impl Worker {
         match holds() {
             Ok(true) => return,
             Ok(false) => self.list(),
-            Err(why) => return tracing::error!(%why, "the list in the kernel cannot be looked after"),
+            Err(why) => {
+                return tracing::error!(%why, "the list in the kernel cannot be looked after");
+            }
         }
         self.recorder.record(RecordBody::Tamper(TamperReport {
             what: "the list of programs that must not run was altered in the kernel".to_owned(),

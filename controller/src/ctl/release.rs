@@ -83,8 +83,12 @@ fn check_purpose(challenge: &Challenge, wanted: Purpose) -> Result<(), CtlError>
         return Ok(());
     }
     let said = match found {
-        Purpose::Release => "an answer to this challenge opens an isolated host: `cordonctl release-code` makes it",
-        Purpose::Stop => "an answer to this challenge stops a host's agent: `cordonctl stop-code` makes it",
+        Purpose::Release => {
+            "an answer to this challenge opens an isolated host: `cordonctl release-code` makes it"
+        }
+        Purpose::Stop => {
+            "an answer to this challenge stops a host's agent: `cordonctl stop-code` makes it"
+        }
     };
     Err(CtlError::Usage(said.to_owned()))
 }

@@ -35,7 +35,10 @@ fn shell(node: &Node, line: &str) {
 fn an_agent_that_is_killed_or_halted_says_by_whom_and_one_that_is_stopped_says_nothing() {
     let mut fleet = fleet_of_one();
     let node = fleet.node("ep1").unwrap().clone();
-    shell(&node, "kill -STOP $(pgrep -x cordon-agent); sleep 1; kill -CONT $(pgrep -x cordon-agent)");
+    shell(
+        &node,
+        "kill -STOP $(pgrep -x cordon-agent); sleep 1; kill -CONT $(pgrep -x cordon-agent)",
+    );
     let told = wait_told(&fleet, "sent the agent SIGSTOP");
     assert_eq!(told["by"]["exe"], "/usr/bin/dash", "{told}");
     assert_eq!(told["by"]["uid"], 0, "{told}");
@@ -81,7 +84,12 @@ fn whoever_changes_its_program_settings_state_or_units_is_named_and_its_own_comm
     let node = fleet.node("ep1").unwrap();
     node.write("/root/dropper", "dropped").unwrap();
     let add = [
-        "cordon-agent", "quarantine", "add", "/root/dropper", "--reason", "drill",
+        "cordon-agent",
+        "quarantine",
+        "add",
+        "/root/dropper",
+        "--reason",
+        "drill",
     ];
     node.succeed(&add).unwrap();
     let state = "/var/lib/cordon";
