@@ -48,12 +48,12 @@ impl Attempts {
 mod tests {
     use super::*;
 
-    fn by(pid: u32) -> Option<Actor> {
-        Some(Actor {
+    fn by(pid: u32) -> Actor {
+        Actor {
             pid,
             uid: Some(0),
             exe: "/usr/bin/kill".into(),
-        })
+        }
     }
 
     #[test]
@@ -61,16 +61,16 @@ mod tests {
         let start = Instant::now();
         let mut attempts = Attempts::default();
         assert_eq!(attempts.due(start), None);
-        attempts.add("SIGTERM".to_owned(), by(7));
+        attempts.add("SIGTERM".to_owned(), Some(by(7)));
         let first = attempts.due(start).unwrap();
-        assert_eq!((first.what.as_str(), first.by), ("SIGTERM", by(7)));
+        assert_eq!((first.what.as_str(), first.by), ("SIGTERM", Some(by(7))));
         for pid in 8..108 {
-            attempts.add("SIGHUP".to_owned(), by(pid));
+            attempts.add("SIGHUP".to_owned(), Some(by(pid)));
             assert_eq!(attempts.due(start + Duration::from_secs(30)), None);
         }
         let later = attempts.due(start + REPORT_EVERY).unwrap();
         assert_eq!(later.what, "SIGHUP, and 99 more before it");
-        assert_eq!(later.by, by(107));
+        assert_eq!(later.by, Some(by(107)));
         assert_eq!(attempts.due(start + 2 * REPORT_EVERY), None);
     }
 }

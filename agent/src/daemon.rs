@@ -5,6 +5,7 @@
 //! online is a host that is watched.
 
 mod alone;
+mod overdue;
 
 use std::fs::File;
 use std::path::Path;
@@ -34,7 +35,7 @@ use crate::guard::{self, Guard, Life};
 use crate::hands::Hands;
 use crate::host::HostFacts;
 use crate::identity::Identity;
-use crate::isolation::{Isolation, Lease, keep_time};
+use crate::isolation::{Isolation, keep_time};
 use crate::judging::{self, Counts, Finding, Kin};
 use crate::last_word;
 use crate::local;
@@ -66,7 +67,7 @@ pub fn run(config: &Config, config_file: &Path) -> Result<End> {
     let _lock = claim(&config.run_dir)?;
     let ran = run_claimed(config, own);
     if ran.is_err() {
-        open_when_over(&config.state_dir);
+        overdue::open(&config.state_dir);
     }
     ran
 }
@@ -84,25 +85,6 @@ fn run_claimed(config: &Config, own: Own) -> Result<End> {
     let served = runtime.block_on(serve(config, identity, containment, recovered, own));
     runtime.shutdown_timeout(FLUSH_LIMIT);
     served
-}
-
-/// A start that fails, for a disk that takes no outbox or whatever else, keeps no host shut beyond its lease: systemd
-/// starts again and again, and nobody else counts it meanwhile.
-fn open_when_over(state_dir: &Path) {
-    let opened = Containment::open(state_dir, AGENT_SOCKET_MARK).and_then(|containment| {
-        let spec = containment.current();
-        let over = spec.filter(|spec| Lease::of(spec).is_over());
-        over.map(|_| containment.release()).transpose()
-    });
-    match opened {
-        Ok(None) => {}
-        Ok(Some(opened)) => {
-            tracing::warn!(?opened, "the isolation's lease was over, the host is open");
-        }
-        Err(error) => {
-            tracing::error!(error = %crate::chain(&error), "the host could not be opened");
-        }
-    }
 }
 
 /// What there was of an isolation at the start.
@@ -160,18 +142,10 @@ async fn serve(
     ));
     let (hands, outcomes) = Hands::start(containment)?;
     let kin = Arc::new(OnceLock::new());
-    let stopper = Stopper::start(
-        &config.state_dir,
-        facts.clone(),
-        recorder.clone(),
-        Arc::clone(&kin),
-    )?;
-    let prevention = Prevention::start(
-        recorder.clone(),
-        stopper.clone(),
-        Arc::clone(&counts),
-        facts.clone(),
-    )?;
+    let (told, known) = (recorder.clone(), facts.clone());
+    let stopper = Stopper::start(&config.state_dir, known, told, Arc::clone(&kin))?;
+    let (told, known) = (recorder.clone(), facts.clone());
+    let prevention = Prevention::start(told, stopper.clone(), Arc::clone(&counts), known)?;
     let blocker = Blocker::start(Blocks::open(&config.state_dir)?, recorder.clone())?;
     let pins = Arc::new(Pins::load(&config.state_dir, &identity.controller));
     let (presence, presence_seen) = watch::channel(Presence::default());
@@ -238,15 +212,20 @@ async fn serve(
     let end = engine.run().await;
     guard.forget();
     life.end();
-    if !recorder.flush(FLUSH_LIMIT) {
-        tracing::error!("stopping with records that are not on disk");
-    }
+    last_words(&recorder, &vitals).await;
     // The session with the controller ends with the engine.
-    last_word::wait_for_delivery(&vitals).await;
     drop(engine);
     uplink.abort();
     tracing::info!("stopped");
     Ok(end)
+}
+
+/// What is still to be told is on disk, and with the controller if that takes no time.
+async fn last_words(recorder: &Recorder, vitals: &Vitals) {
+    if !recorder.flush(FLUSH_LIMIT) {
+        tracing::error!("stopping with records that are not on disk");
+    }
+    last_word::wait_for_delivery(vitals).await;
 }
 
 /// From here on a start sees whether this daemon was cut short, as this one sees it of the one before.

@@ -90,9 +90,10 @@ impl Guard {
 
     /// The sensor has started; without a guard of its own signals and programs are not watched.
     pub fn watch(&self, sensor: Option<cordon_sensor::Guard>) {
-        match sensor {
-            Some(sensor) => self.send(Job::Sensor(Box::new(sensor))),
-            None => tracing::warn!("who sends the agent signals is not seen here"),
+        if let Some(sensor) = sensor {
+            self.send(Job::Sensor(Box::new(sensor)));
+        } else {
+            tracing::warn!("who sends the agent signals is not seen here");
         }
     }
 

@@ -220,6 +220,7 @@ impl Isolation {
                 what,
                 repaired: false,
                 micros: 0,
+                by: None,
             }),
             ..News::default()
         }

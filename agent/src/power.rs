@@ -69,12 +69,12 @@ fn systemd_says(question: &[&str]) -> Option<String> {
 /// The newest run level in records of utmp(5).
 fn run_level(records: &[u8]) -> Option<char> {
     let (records, _) = records.as_chunks::<UTMP_BYTES>();
-    let levels = records.iter().filter_map(|record| {
+    let mut levels = records.iter().filter_map(|record| {
         let kind = i16::from_ne_bytes([record[0], record[1]]);
         // The pid of such a record: the level, and 256 times the one before.
         (kind == RUN_LEVEL).then_some(char::from(record[4]))
     });
-    levels.last()
+    levels.next_back()
 }
 
 #[cfg(test)]

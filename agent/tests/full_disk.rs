@@ -51,6 +51,7 @@ fn evidence(n: usize) -> RecordBody {
         what: format!("interference {n} {}", "x".repeat(4096)),
         repaired: true,
         micros: 0,
+        by: None,
     })
 }
 

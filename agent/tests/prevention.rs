@@ -102,7 +102,7 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn policy(version: u64, mode: &str, programs: Value) -> Policy {
+fn policy(version: u64, mode: &str, programs: &Value) -> Policy {
     let policy = json!({
         "version": version, "site": "hq", "group": "servers", "mode": mode,
         "issued_at": "2026-11-01T00:00:00Z", "expires_at": "2027-11-01T00:00:00Z",
@@ -122,7 +122,7 @@ fn lists(version: u64, mode: &str, is_listed: bool) -> Policy {
         hex::encode([7; 32])
     };
     let files = json!([{"sha256": digest, "bytes": content.len()}]);
-    policy(version, mode, json!({ "files": files }))
+    policy(version, mode, &json!({ "files": files }))
 }
 
 struct Bench {
@@ -235,7 +235,7 @@ fn each_listed_program_is_one_incident_however_often_it_is_started() {
     let bench = Bench::new();
     bench
         .prevention
-        .rule(Some(&policy(4, "autonomous", json!({"paths": [SLEEP]}))));
+        .rule(Some(&policy(4, "autonomous", &json!({"paths": [SLEEP]}))));
     let processes = [Held::new(), Held::new()];
     for held in &processes {
         held.signal("-KILL");

@@ -1,4 +1,6 @@
 //! What must outlive a restart: policy, orders, outbox, journal.
+
+// Long because each of these is written, lost and read back in its own way.
 #![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
 mod support;

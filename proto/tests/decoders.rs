@@ -194,6 +194,34 @@ fn approval() -> ApprovalReport {
     }
 }
 
+fn block() -> BlockReport {
+    BlockReport {
+        tree: Some("b00t:7:9".into()),
+        peer: None,
+        act: BlockAct::Blocked,
+        reason: "/bin/sh judged malicious".into(),
+        addresses: vec![
+            "203.0.113.9".parse().unwrap(),
+            "2001:db8::9".parse().unwrap(),
+        ],
+        until: Some(AT.parse().unwrap()),
+        spared: vec![SparedRemote {
+            address: "198.51.100.1".parse().unwrap(),
+            why: "the controller's".into(),
+        }],
+        cut: 1,
+        probes: vec![Probe {
+            target: "tcp 203.0.113.9:4444 unmarked".into(),
+            reached: false,
+            expected: false,
+        }],
+        proved: true,
+        event_to_block_micros: Some(9000),
+        policy_version: 3,
+        ordered: None,
+    }
+}
+
 /// One record of every kind.
 fn records() -> Vec<Record> {
     let detection = detection();
@@ -232,31 +260,6 @@ fn records() -> Vec<Record> {
         policy_version: 3,
         ordered: None,
     };
-    let block = BlockReport {
-        tree: Some("b00t:7:9".into()),
-        peer: None,
-        act: BlockAct::Blocked,
-        reason: "/bin/sh judged malicious".into(),
-        addresses: vec![
-            "203.0.113.9".parse().unwrap(),
-            "2001:db8::9".parse().unwrap(),
-        ],
-        until: Some(AT.parse().unwrap()),
-        spared: vec![SparedRemote {
-            address: "198.51.100.1".parse().unwrap(),
-            why: "the controller's".into(),
-        }],
-        cut: 1,
-        probes: vec![Probe {
-            target: "tcp 203.0.113.9:4444 unmarked".into(),
-            reached: false,
-            expected: false,
-        }],
-        proved: true,
-        event_to_block_micros: Some(9000),
-        policy_version: 3,
-        ordered: None,
-    };
     let proposed = proposing(&detection);
     let bodies = [
         RecordBody::Detection(Box::new(detection)),
@@ -279,7 +282,7 @@ fn records() -> Vec<Record> {
             reason: "over quota".into(),
         }),
         RecordBody::Stop(Box::new(stop)),
-        RecordBody::Block(Box::new(block)),
+        RecordBody::Block(Box::new(block())),
         RecordBody::Quarantine(Box::new(quarantine())),
         RecordBody::Detection(Box::new(proposed)),
         RecordBody::Approval(Box::new(approval())),

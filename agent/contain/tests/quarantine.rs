@@ -345,8 +345,8 @@ fn a_file_that_is_not_what_was_meant_stays() {
     assert!(stage.left_over().is_empty(), "{:?}", stage.left_over());
     let held = take_as(&stage, &path, Some(b"new")).unwrap();
     assert_eq!((held.id.as_str(), path.exists()), (ID, false));
-    let state = stage.dir.path().join("state");
-    assert_eq!(Quarantine::held(&state, ID).unwrap(), held);
+    let kept = stage.dir.path().join("state");
+    assert_eq!(Quarantine::held(&kept, ID).unwrap(), held);
 }
 
 /// What a file of the same name is by then is nobody's business.

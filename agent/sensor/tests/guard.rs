@@ -81,7 +81,9 @@ fn of_a_storm_the_last_ones_are_told() {
     assert_eq!(notes.len(), 16);
     let (last, before) = notes.split_last().unwrap();
     is_from(late, last);
-    before.iter().for_each(|note| is_from(early, note));
+    for note in before {
+        is_from(early, note);
+    }
 }
 
 /// A BPF file system of this test's own, gone with it.

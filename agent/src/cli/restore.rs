@@ -134,6 +134,7 @@ fn was_mended(config: &Config, health: &Health) {
         what,
         repaired: true,
         micros: 0,
+        by: None,
     });
     if let Err(error) = hands_on::record(config, report) {
         let why = crate::chain(error.as_ref());

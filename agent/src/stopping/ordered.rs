@@ -268,7 +268,7 @@ mod tests {
         match answer {
             Answer::Done { detail, .. } => (true, detail),
             Answer::Failed { detail } => (false, detail),
-            Answer::Status(_) => panic!("no order asks for the status"),
+            other => panic!("no order is answered so: {other:?}"),
         }
     }
 

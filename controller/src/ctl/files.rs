@@ -157,12 +157,12 @@ mod tests {
         }
         let named = folder.path().join("readme.md");
         let found = files(&[folder.path().to_owned(), named], is_rule).unwrap();
-        let names: Vec<&Path> = found
+        let below: Vec<&Path> = found
             .iter()
             .map(|path| path.strip_prefix(folder.path()).unwrap())
             .collect();
         assert_eq!(
-            names,
+            below,
             ["a/1/2/3/z.yaml", "b.yml", "readme.md"].map(Path::new)
         );
         let lists = indicators(&[folder.path().join("indicators")]).unwrap();

@@ -1,5 +1,7 @@
 //! What a policy says, and which ones are refused.
 
+// Long because each section of a policy is accepted and refused here.
+
 use super::*;
 use crate::envelope::sign;
 use ed25519_dalek::SigningKey;

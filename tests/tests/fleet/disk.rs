@@ -39,11 +39,11 @@ fn orders_shut_and_open_a_host_whose_disk_is_full_and_what_it_reports_comes_late
         .wait_host("ep1", "told as open", LIMIT * 2, released)
         .unwrap();
     let events = events(&fleet, "ep1");
-    let states: Vec<_> = of_kind(&events, "isolation")
+    let seen: Vec<_> = of_kind(&events, "isolation")
         .iter()
         .map(|event| event["body"]["state"].as_str().unwrap().to_owned())
         .collect();
     for state in ["applied", "released"] {
-        assert!(states.iter().any(|told| told == state), "{states:?}");
+        assert!(seen.iter().any(|told| told == state), "{seen:?}");
     }
 }

@@ -126,8 +126,7 @@ impl Item {
     }
 }
 
-/// What a run of a recorded family is reported as, when the report alone sees it: `recorded:FAMILY` where the whole
-/// family is left out, `runs:FAMILY` where other runs of it are fitted. `None` when something is fitted or calibrated on it.
+/// What a run that the report alone sees is reported as: `recorded:FAMILY`, or `runs:FAMILY` where others are fitted.
 pub fn reported_as(family: &str, variant: u32) -> Option<String> {
     let (side, name) = recorded_side(family, variant);
     (side == Side::Test).then_some(name)
