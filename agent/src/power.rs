@@ -19,9 +19,14 @@ const UTMP_BYTES: usize = 384;
 /// `RUN_LVL`, utmp(5).
 const RUN_LEVEL: i16 = 1;
 
+/// Whether systemd starts what this system runs.
+pub fn is_systemd_first() -> bool {
+    Path::new(SYSTEMD).exists()
+}
+
 /// Asks systemd, or looks at the run level where another init runs.
 pub fn is_going_down() -> bool {
-    if Path::new(SYSTEMD).exists() {
+    if is_systemd_first() {
         return systemd_says(&["is-system-running"]) == Some("stopping".to_owned());
     }
     let utmp = crate::durable::read(Path::new(UTMP), MOST_UTMP_BYTES);
@@ -37,7 +42,7 @@ pub fn systemd_stops_without_asking() -> bool {
         "--property=RefuseManualStop",
         "cordon-agent.service",
     ];
-    Path::new(SYSTEMD).exists() && systemd_says(&asked) == Some("no".to_owned())
+    is_systemd_first() && systemd_says(&asked) == Some("no".to_owned())
 }
 
 /// `is-system-running` is `stopping` as soon as a shutdown is asked for.

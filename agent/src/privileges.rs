@@ -48,6 +48,15 @@ pub const NEEDED: [(Capability, &str); 9] = [
     ),
 ];
 
+/// What it takes beside to put a file of somebody's back with owner, set-id bits and attributes, for an order. Under systemd
+/// another process has them, for one file at a time; elsewhere the daemon keeps them.
+pub const FOR_FILES: [Capability; 4] = [
+    Capability::CAP_CHOWN,
+    Capability::CAP_FSETID,
+    Capability::CAP_SETFCAP,
+    Capability::CAP_MAC_ADMIN,
+];
+
 /// Calls that neither the daemon, once its sensor has started, nor a program that it runs (`nft`, `systemctl`) makes, and
 /// that would be of use to whoever took it over. They answer EPERM.
 pub const DENIED: &[libc::c_long] = &[
@@ -120,10 +129,11 @@ pub enum Unlimited {
     Architecture(#[from] seccompiler::BackendError),
 }
 
-/// Drops all other capabilities, for this thread and those that it makes: to be called before there are others. No program
-/// that it runs gets any back.
-pub fn drop_capabilities() -> Result<(), Unlimited> {
-    let needed: caps::CapsHashSet = NEEDED.iter().map(|(capability, _)| *capability).collect();
+/// Drops all capabilities but [`NEEDED`] and `beside`, for this thread and those that it makes: to be called before there
+/// are others. No program that it runs gets any back.
+pub fn drop_capabilities(beside: &[Capability]) -> Result<(), Unlimited> {
+    let needed = NEEDED.iter().map(|(capability, _)| capability);
+    let needed: caps::CapsHashSet = needed.chain(beside).copied().collect();
     let has = |set| caps::read(None, set);
     // Only who has this one may drop others from the bound; where systemd did it that is done.
     if has(CapSet::Effective)?.contains(&Capability::CAP_SETPCAP) {

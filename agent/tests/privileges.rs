@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
 
-use cordon_agent::privileges::{DENIED, NEEDED, deny_calls, drop_capabilities};
+use caps::Capability;
+use cordon_agent::privileges::{DENIED, FOR_FILES, NEEDED, deny_calls, drop_capabilities};
 
 /// One that a denied call may be tried by without knowing what it is for.
 const EPERM: i32 = 1;
@@ -61,8 +62,12 @@ fn denied_calls_are_refused_to_all_threads_and_to_what_is_run() {
 
 #[test]
 fn other_capabilities_are_dropped_and_no_program_gets_them_back() {
-    drop_capabilities().unwrap();
+    drop_capabilities(&FOR_FILES).unwrap();
     let kept: u64 = NEEDED.iter().map(|(one, _)| one.bitmask()).sum();
+    let beside: u64 = FOR_FILES.iter().map(Capability::bitmask).sum();
+    let hex = format!("{:016x}", kept | beside);
+    assert_eq!(status_of("/proc/thread-self", "CapEff:"), hex);
+    drop_capabilities(&[]).unwrap();
     let hex = format!("{kept:016x}");
     for (field, wanted) in [
         ("CapEff:", &hex),
@@ -79,7 +84,7 @@ fn other_capabilities_are_dropped_and_no_program_gets_them_back() {
     let said = String::from_utf8(said.unwrap().stdout).unwrap();
     assert!(said.contains(&hex), "{said}");
     // Again is harmless, as under a unit that has dropped them before.
-    drop_capabilities().unwrap();
+    drop_capabilities(&[]).unwrap();
 }
 
 /// What the package's unit leaves the daemon is what the daemon says that it needs.

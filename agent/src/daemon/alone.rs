@@ -8,6 +8,7 @@ use nix::sys::stat::{Mode, umask};
 
 use crate::config::Config;
 use crate::guard::OwnFiles;
+use crate::power;
 use crate::privileges::{self, Unlimited};
 use crate::signals;
 
@@ -32,10 +33,15 @@ pub(super) fn begin(config: &Config, config_file: &Path) -> Result<Own> {
     die_whole();
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
     cordon_sensor::share_one_arena();
+    let beside: &[_] = if power::is_systemd_first() {
+        &[]
+    } else {
+        &privileges::FOR_FILES
+    };
     let program = std::env::current_exe().context("cannot tell what this process runs")?;
     Ok(Own {
         files: OwnFiles::of(&program, config_file, config),
-        degraded: limited(privileges::drop_capabilities()),
+        degraded: limited(privileges::drop_capabilities(beside)),
         signals: signals::block().context("cannot hold off signals")?,
     })
 }
