@@ -35,14 +35,79 @@ pub(crate) struct Answer {
 }
 
 /// Why a typed code is not taken.
-#[derive(Debug)]
-pub(crate) enum NotTaken {
+#[derive(Debug, thiserror::Error)]
+pub enum NotTaken {
     /// Not a code at all; it does not count as a guess.
-    Typed(TypedError),
+    #[error("not a {} code", Words::of(*purpose).name)]
+    Typed {
+        /// What for.
+        purpose: Purpose,
+        /// What it is not.
+        #[source]
+        error: TypedError,
+    },
     /// Wrong before, too often.
-    TooSoon { wrong: u32, wait: SignedDuration },
-    /// A guess, or a code for a challenge of before; this one is counted.
-    Wrong { wrong: u32, holders: String },
+    #[error(
+        "{wrong} wrong codes were typed: the next one is looked at in {} s", wait.as_secs().max(1)
+    )]
+    TooSoon {
+        /// So far.
+        wrong: u32,
+        /// From now on.
+        wait: SignedDuration,
+    },
+    /// A guess, or a code for a challenge of before.
+    #[error(
+        "wrong {} code ({}; {wrong} so far): have the challenge that `{}` shows now answered with the key of {holders}",
+        Words::of(*purpose).name, Words::of(*purpose).meanwhile, Words::of(*purpose).shown_by
+    )]
+    Wrong {
+        /// What for.
+        purpose: Purpose,
+        /// So far, this one counted.
+        wrong: u32,
+        /// Who could have made the right one.
+        holders: String,
+    },
+}
+
+impl NotTaken {
+    /// What is reported of it, if it was a guess.
+    pub fn report(&self) -> Option<String> {
+        let Self::Wrong { purpose, wrong, .. } = self else {
+            return None;
+        };
+        let name = Words::of(*purpose).name;
+        Some(format!(
+            "a wrong {name} code was typed at the machine ({wrong} so far)"
+        ))
+    }
+}
+
+/// How codes of a purpose are spoken of.
+struct Words {
+    name: &'static str,
+    /// What is so for as long as the right one was not typed.
+    meanwhile: &'static str,
+    /// The command that shows the challenge.
+    shown_by: &'static str,
+}
+
+impl Words {
+    fn of(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Release => Self {
+                name: "release",
+                meanwhile: "the host stays shut",
+                shown_by: "cordon-agent status",
+            },
+            Purpose::Stop => Self {
+                name: "stop",
+                meanwhile: "the agent runs on",
+                shown_by: "cordon-agent stop",
+            },
+        }
+    }
 }
 
 impl Drawn {
@@ -95,7 +160,10 @@ impl Drawn {
 
     /// Whose code it is. When [`Self::tries`] are others afterwards, they are to be on disk.
     pub fn try_code(&mut self, typed: &str, now: Timestamp) -> Result<String, NotTaken> {
-        let code: Code = typed.parse().map_err(NotTaken::Typed)?;
+        let purpose = self.challenge.purpose();
+        let code: Code = typed
+            .parse()
+            .map_err(|error| NotTaken::Typed { purpose, error })?;
         if let Some(wait) = self.wait(now) {
             let wrong = self.wrong;
             // A clock that was set back must not make the wait longer than it would have been.
@@ -109,6 +177,7 @@ impl Drawn {
         self.wrong = self.wrong.saturating_add(1);
         self.last_wrong_at = Some(now);
         Err(NotTaken::Wrong {
+            purpose,
             wrong: self.wrong,
             holders: self.holders(),
         })

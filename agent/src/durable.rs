@@ -5,6 +5,9 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
 /// A failed act on a file.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {act} {path}{remedy}", path = path.display(), remedy = remedy(source))]
@@ -84,6 +87,27 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<Option<Vec<u8>>, DiskError>
         return Err(DiskError::of("read", path)(why));
     }
     Ok(Some(bytes))
+}
+
+/// The file's JSON, when it is of this `version`; what is wrong with it, in words, when it is not.
+pub(crate) fn read_json<T: DeserializeOwned>(
+    path: &Path,
+    most: u64,
+    version: u32,
+) -> Result<Option<T>, String> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    let Some(json) = read(path, most).map_err(|error| crate::chain(&error))? else {
+        return Ok(None);
+    };
+    let found: Versioned = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
+    if found.version != version {
+        return Err(format!("version {} is not {version}", found.version));
+    }
+    let content = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
+    Ok(Some(content))
 }
 
 /// Removes a file; one that is not there is fine.

@@ -225,15 +225,7 @@ impl Orders {
         now: Timestamp,
     ) -> Result<Envelope, DiskError> {
         let detail = format!("{} began", order.verb.name());
-        let receipt = self.receipt(order.id, OrderState::Started, detail, isolation, now);
-        self.taken.retain(|taken| is_kept(taken, now));
-        self.taken.push(Taken {
-            id: order.id,
-            expires_at: order.expires_at,
-            goal: Some(goal),
-            receipts: vec![receipt.clone()],
-            capped_at: order.verb.is_step().then_some(now),
-        });
+        let receipt = self.take(order, goal, isolation, detail, now);
         let saved = self.save();
         if saved.is_err() {
             self.taken.pop();
@@ -256,7 +248,19 @@ impl Orders {
             order.verb.name(),
             crate::chain(why)
         );
+        self.take(order, goal, isolation, detail, now)
+    }
+
+    fn take(
+        &mut self,
+        order: &Order,
+        goal: Goal,
+        isolation: Option<IsolationId>,
+        detail: String,
+        now: Timestamp,
+    ) -> Envelope {
         let receipt = self.receipt(order.id, OrderState::Started, detail, isolation, now);
+        self.taken.retain(|taken| is_kept(taken, now));
         self.taken.push(Taken {
             id: order.id,
             expires_at: order.expires_at,

@@ -9,13 +9,13 @@ use cordon_proto::envelope::{Envelope, EnvelopeError};
 use cordon_proto::id::{HostId, IsolationId};
 use cordon_proto::policy::Policy;
 use cordon_proto::record::ReleaseChallenge;
-use cordon_proto::release::{Purpose, ReleaseFile, ReleaseKey, TypedError};
+use cordon_proto::release::{Purpose, ReleaseFile, ReleaseKey};
 use ed25519_dalek::VerifyingKey;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub use crate::codes::LONGEST_WAIT;
-use crate::codes::{Answer, Drawn, NotTaken};
+use crate::codes::{Answer, Drawn};
+pub use crate::codes::{LONGEST_WAIT, NotTaken};
 use crate::durable::{self, DiskError};
 
 const VERSION: u32 = 1;
@@ -51,30 +51,9 @@ pub enum Refusal {
     /// There is nothing to answer.
     #[error("this isolation has no release challenge: the policy in force names no release key")]
     NoChallenge,
-    /// Not a code at all; it does not count as a guess.
-    #[error("not a release code")]
-    Typed(#[source] TypedError),
-    /// Wrong before, too often.
-    #[error(
-        "{wrong} wrong codes were typed: the next one is looked at in {} s", wait.as_secs().max(1)
-    )]
-    TooSoon {
-        /// So far.
-        wrong: u32,
-        /// From now on.
-        wait: SignedDuration,
-    },
-    /// A guess, or a code for a challenge of before.
-    #[error(
-        "wrong release code (the host stays shut; {wrong} so far): have the challenge that \
-         `cordon-agent status` shows now answered with the key of {holders}"
-    )]
-    Wrong {
-        /// So far, this one counted.
-        wrong: u32,
-        /// Who could have made the right one.
-        holders: String,
-    },
+    /// What was typed is not taken.
+    #[error(transparent)]
+    Code(#[from] NotTaken),
     /// Not signed by a release key, or not a release file.
     #[error("release file refused")]
     File(#[source] EnvelopeError),
@@ -89,21 +68,9 @@ pub enum Refusal {
 impl Refusal {
     /// What is reported of it, if it was a guess.
     pub fn report(&self) -> Option<String> {
-        let Self::Wrong { wrong, .. } = self else {
-            return None;
-        };
-        Some(format!(
-            "a wrong release code was typed at the machine ({wrong} for this isolation so far)"
-        ))
-    }
-}
-
-impl From<NotTaken> for Refusal {
-    fn from(why: NotTaken) -> Self {
-        match why {
-            NotTaken::Typed(error) => Self::Typed(error),
-            NotTaken::TooSoon { wrong, wait } => Self::TooSoon { wrong, wait },
-            NotTaken::Wrong { wrong, holders } => Self::Wrong { wrong, holders },
+        match self {
+            Self::Code(why) => why.report(),
+            _ => None,
         }
     }
 }
@@ -133,7 +100,7 @@ impl ReleaseCodes {
     /// Takes up what is on disk. What cannot be read is as good as gone: another challenge is drawn.
     pub fn load(state_dir: &Path, host: HostId) -> Self {
         let path = state_dir.join(FILE);
-        let kept = read(&path).unwrap_or_else(|why| {
+        let kept = durable::read_json(&path, MAX_BYTES, VERSION).unwrap_or_else(|why| {
             tracing::error!(%why, path = %path.display(), "the release challenge on disk is damaged, drawing another");
             None
         });
@@ -274,15 +241,4 @@ fn save_tries(path: &Path, kept: &Kept) {
 fn save(path: &Path, kept: &Kept) -> Result<(), DiskError> {
     let json = serde_json::to_vec_pretty(kept).expect("challenges have string keys only");
     durable::replace(path, &json)
-}
-
-fn read(path: &Path) -> Result<Option<Kept>, String> {
-    let Some(json) = durable::read(path, MAX_BYTES).map_err(|error| crate::chain(&error))? else {
-        return Ok(None);
-    };
-    let kept: Kept = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
-    if kept.version != VERSION {
-        return Err(format!("version {} is not {VERSION}", kept.version));
-    }
-    Ok(Some(kept))
 }

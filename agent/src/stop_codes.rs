@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use cordon_proto::id::HostId;
 use cordon_proto::policy::{MayStop, Policy};
 use cordon_proto::record::ReleaseChallenge;
-use cordon_proto::release::{Purpose, ReleaseKey, TypedError};
+use cordon_proto::release::{Purpose, ReleaseKey};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::codes::{Drawn, NotTaken};
+use crate::codes::Drawn;
+pub use crate::codes::NotTaken;
 use crate::durable;
 
 const VERSION: u32 = 1;
@@ -26,57 +27,6 @@ pub const VALID: SignedDuration = SignedDuration::from_hours(24);
 /// What is said instead of a stop that the policy keeps from root.
 pub const NEEDS_CODE: &str = "the policy lets nobody stop this agent without a stop code: have the holder of a release key answer the \
      challenge with `cordonctl stop-code --challenge TEXT`, and type the answer with --code";
-
-/// Why a code does not stop the agent.
-#[derive(Debug, thiserror::Error)]
-pub enum StopRefusal {
-    /// Not a code at all; it does not count as a guess.
-    #[error("not a stop code")]
-    Typed(#[source] TypedError),
-    /// Wrong before, too often.
-    #[error(
-        "{wrong} wrong codes were typed: the next one is looked at in {} s", wait.as_secs().max(1)
-    )]
-    TooSoon {
-        /// So far.
-        wrong: u32,
-        /// From now on.
-        wait: SignedDuration,
-    },
-    /// A guess, or a code for a challenge of before.
-    #[error(
-        "wrong stop code (the agent runs on; {wrong} so far): have the challenge that `cordon-agent stop` shows now \
-         answered with the key of {holders}"
-    )]
-    Wrong {
-        /// So far, this one counted.
-        wrong: u32,
-        /// Who could have made the right one.
-        holders: String,
-    },
-}
-
-impl StopRefusal {
-    /// What is reported of it, if it was a guess.
-    pub fn report(&self) -> Option<String> {
-        let Self::Wrong { wrong, .. } = self else {
-            return None;
-        };
-        Some(format!(
-            "a wrong stop code was typed at the machine ({wrong} so far)"
-        ))
-    }
-}
-
-impl From<NotTaken> for StopRefusal {
-    fn from(why: NotTaken) -> Self {
-        match why {
-            NotTaken::Typed(error) => Self::Typed(error),
-            NotTaken::TooSoon { wrong, wait } => Self::TooSoon { wrong, wait },
-            NotTaken::Wrong { wrong, holders } => Self::Wrong { wrong, holders },
-        }
-    }
-}
 
 /// Whose codes stop the agent; `None` where root does so with a reason alone. Without a policy root does.
 pub fn keys(policy: Option<&Policy>) -> Option<&[ReleaseKey]> {
@@ -113,7 +63,7 @@ impl StopCodes {
     /// Takes up what is on disk. What cannot be read is as good as gone: another challenge is drawn.
     pub fn load(state_dir: &Path, host: HostId) -> Self {
         let path = state_dir.join(FILE);
-        let kept = read(&path).unwrap_or_else(|why| {
+        let kept = durable::read_json(&path, MAX_BYTES, VERSION).unwrap_or_else(|why| {
             tracing::error!(%why, path = %path.display(), "the stop challenge on disk is damaged, drawing another");
             None
         });
@@ -136,7 +86,7 @@ impl StopCodes {
         typed: &str,
         keys: &[ReleaseKey],
         now: Timestamp,
-    ) -> Result<String, StopRefusal> {
+    ) -> Result<String, NotTaken> {
         let drawn = self.keep(keys, now);
         let before = drawn.tries();
         let tried = drawn.try_code(typed, now);
@@ -179,15 +129,4 @@ impl StopCodes {
 
 fn is_recent(wrong_at: Option<Timestamp>, now: Timestamp) -> bool {
     wrong_at.is_some_and(|at| now.duration_since(at) < VALID)
-}
-
-fn read(path: &Path) -> Result<Option<Kept>, String> {
-    let Some(json) = durable::read(path, MAX_BYTES).map_err(|error| crate::chain(&error))? else {
-        return Ok(None);
-    };
-    let kept: Kept = serde_json::from_slice(&json).map_err(|error| error.to_string())?;
-    if kept.version != VERSION {
-        return Err(format!("version {} is not {VERSION}", kept.version));
-    }
-    Ok(Some(kept))
 }

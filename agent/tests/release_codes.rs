@@ -6,7 +6,7 @@ mod support;
 use std::path::Path;
 
 use cordon_agent::release_codes::{
-    LONGEST_WAIT, Permit, Refusal, ReleaseCodes, VALID, root_may_release,
+    LONGEST_WAIT, NotTaken, Permit, Refusal, ReleaseCodes, VALID, root_may_release,
 };
 use cordon_proto::envelope::{Envelope, sign};
 use cordon_proto::id::{HostId, IsolationId};
@@ -154,7 +154,7 @@ fn answers_of_other_keys_hosts_and_isolations_do_not_open_it() {
         let answer = challenge.answer(&key(HOLDER));
         assert!(matches!(
             cut.admit(&code(&answer)),
-            Err(Refusal::Wrong { .. })
+            Err(Refusal::Code(NotTaken::Wrong { .. }))
         ));
         let refused = cut.admit(&file(challenge, HOLDER));
         assert!(matches!(refused, Err(Refusal::OtherChallenge)));
@@ -162,7 +162,7 @@ fn answers_of_other_keys_hosts_and_isolations_do_not_open_it() {
     let stranger = cut.challenge().answer(&key(9));
     assert!(matches!(
         cut.admit(&code(&stranger)),
-        Err(Refusal::Wrong { .. })
+        Err(Refusal::Code(NotTaken::Wrong { .. }))
     ));
     let forged = cut.admit(&file(cut.challenge(), 9));
     assert!(matches!(forged, Err(Refusal::File(_))));
@@ -183,7 +183,10 @@ fn a_code_is_used_up_with_its_isolation() {
     let next = IsolationId::generate();
     let mut codes = cut.codes_of(next, &[holder("night desk", HOLDER)]);
     let again = codes.admit(next, &code(&answer), cut.now);
-    assert!(matches!(again, Err(Refusal::Wrong { wrong: 1, .. })));
+    assert!(matches!(
+        again,
+        Err(Refusal::Code(NotTaken::Wrong { wrong: 1, .. }))
+    ));
 }
 
 #[test]
@@ -197,7 +200,10 @@ fn a_challenge_ends_and_the_next_one_is_there_at_once() {
     cut.now += SignedDuration::from_secs(1);
     let second = cut.challenge();
     assert_ne!(first, second);
-    assert!(matches!(cut.admit(&late), Err(Refusal::Wrong { .. })));
+    assert!(matches!(
+        cut.admit(&late),
+        Err(Refusal::Code(NotTaken::Wrong { .. }))
+    ));
     assert!(matches!(
         cut.admit(&late_file),
         Err(Refusal::OtherChallenge)
@@ -242,12 +248,12 @@ fn guessing_is_slowed_over_restarts_and_renewals_and_each_guess_is_reported() {
     for n in 1..=5 {
         let refused = cut.admit(&wrong()).unwrap_err();
         let told = refused.report().unwrap();
-        assert!(told.contains(&format!("({n} for")), "{told}");
+        assert!(told.contains(&format!("({n} so far)")), "{told}");
     }
     let right = code(&cut.challenge().answer(&key(HOLDER)));
     let too_soon = cut.admit(&right).unwrap_err();
     assert!(
-        matches!(&too_soon, Refusal::TooSoon { wrong: 5, .. }),
+        matches!(&too_soon, Refusal::Code(NotTaken::TooSoon { wrong: 5, .. })),
         "{too_soon}"
     );
     assert!(too_soon.to_string().contains("30 s") && too_soon.report().is_none());
@@ -255,13 +261,19 @@ fn guessing_is_slowed_over_restarts_and_renewals_and_each_guess_is_reported() {
     cut.now += SignedDuration::from_secs(30);
     assert!(matches!(
         cut.admit(&wrong()),
-        Err(Refusal::Wrong { wrong: 6, .. })
+        Err(Refusal::Code(NotTaken::Wrong { wrong: 6, .. }))
     ));
     cut.now += SignedDuration::from_secs(30);
-    assert!(matches!(cut.admit(&right), Err(Refusal::TooSoon { .. })));
+    assert!(matches!(
+        cut.admit(&right),
+        Err(Refusal::Code(NotTaken::TooSoon { .. }))
+    ));
     // Another challenge is no new chance.
     cut.codes_of(cut.isolation, &[holder("day desk", HOLDER)]);
-    assert!(matches!(cut.admit(&wrong()), Err(Refusal::TooSoon { .. })));
+    assert!(matches!(
+        cut.admit(&wrong()),
+        Err(Refusal::Code(NotTaken::TooSoon { .. }))
+    ));
     cut.now += SignedDuration::from_secs(30);
     let right = code(&cut.challenge().answer(&key(HOLDER)));
     assert!(cut.admit(&right).is_ok());
@@ -271,7 +283,10 @@ fn guessing_is_slowed_over_restarts_and_renewals_and_each_guess_is_reported() {
 fn however_many_guesses_the_owner_waits_a_quarter_of_an_hour_at_most() {
     let mut cut = Cut::off();
     for _ in 0..40 {
-        assert!(matches!(cut.admit(&wrong()), Err(Refusal::Wrong { .. })));
+        assert!(matches!(
+            cut.admit(&wrong()),
+            Err(Refusal::Code(NotTaken::Wrong { .. }))
+        ));
         cut.now += LONGEST_WAIT;
     }
     let right = code(&cut.challenge().answer(&key(HOLDER)));
@@ -286,7 +301,10 @@ fn a_clock_that_jumps_back_keeps_nobody_out() {
     }
     cut.now -= SignedDuration::from_hours(24 * 365);
     let right = code(&cut.challenge().answer(&key(HOLDER)));
-    assert!(matches!(cut.admit(&right), Err(Refusal::TooSoon { .. })));
+    assert!(matches!(
+        cut.admit(&right),
+        Err(Refusal::Code(NotTaken::TooSoon { .. }))
+    ));
     cut.now += SignedDuration::from_secs(30);
     assert!(cut.admit(&right).is_ok());
 }
@@ -301,11 +319,13 @@ fn what_is_not_a_code_is_no_guess() {
         "0000 0000 0000 0000 0000",
     ] {
         let refused = cut.admit(&code(text)).unwrap_err();
-        assert!(matches!(refused, Refusal::Typed(_)) && refused.report().is_none());
+        assert!(
+            matches!(refused, Refusal::Code(NotTaken::Typed { .. })) && refused.report().is_none()
+        );
     }
     assert!(matches!(
         cut.admit(&wrong()),
-        Err(Refusal::Wrong { wrong: 1, .. })
+        Err(Refusal::Code(NotTaken::Wrong { wrong: 1, .. }))
     ));
 }
 
@@ -340,7 +360,7 @@ fn a_disk_that_takes_no_writes_does_not_keep_the_owner_out() {
     let shown = codes.challenge(cut.isolation).unwrap().challenge;
     let challenge: Challenge = shown.parse().unwrap();
     let guess = codes.admit(cut.isolation, &wrong(), cut.now);
-    assert!(matches!(guess, Err(Refusal::Wrong { .. })));
+    assert!(matches!(guess, Err(Refusal::Code(NotTaken::Wrong { .. }))));
     let answer = code(&challenge.answer(&key(HOLDER)));
     assert!(codes.admit(cut.isolation, &answer, cut.now).is_ok());
 }

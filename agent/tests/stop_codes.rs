@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use cordon_agent::release_codes::{Permit, Refusal, ReleaseCodes};
-use cordon_agent::stop_codes::{self, StopCodes, StopRefusal, VALID};
+use cordon_agent::stop_codes::{self, NotTaken, StopCodes, VALID};
 use cordon_proto::id::{HostId, IsolationId};
 use cordon_proto::policy::Policy;
 use cordon_proto::release::{Challenge, Purpose, ReleaseKey};
@@ -45,7 +45,7 @@ impl Asked {
         shown.challenge.parse().unwrap()
     }
 
-    fn admit(&self, code: &str) -> Result<String, StopRefusal> {
+    fn admit(&self, code: &str) -> Result<String, NotTaken> {
         self.codes().admit(code, &keys(), self.now)
     }
 
@@ -77,7 +77,7 @@ fn a_code_made_from_what_is_shown_is_taken_after_a_restart_and_once() {
     assert_eq!(asked.admit(&code.to_lowercase()).unwrap(), "night desk");
     assert!(!asked.path().join("stop.json").exists());
     let again = asked.admit(&code);
-    assert!(matches!(again, Err(StopRefusal::Wrong { wrong: 1, .. })));
+    assert!(matches!(again, Err(NotTaken::Wrong { wrong: 1, .. })));
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn codes_of_other_keys_hosts_times_and_purposes_stop_nothing() {
         opens.answer(&key(HOLDER)).to_string(),
     ] {
         let refused = asked.admit(&code).unwrap_err();
-        assert!(matches!(refused, StopRefusal::Wrong { .. }), "{refused}");
+        assert!(matches!(refused, NotTaken::Wrong { .. }), "{refused}");
     }
     // And a code that stops opens nothing.
     let permit = Permit::Code {
@@ -104,10 +104,13 @@ fn codes_of_other_keys_hosts_times_and_purposes_stop_nothing() {
         reason: "the line is down".into(),
     };
     let refused = release.admit(isolation, &permit, asked.now);
-    assert!(matches!(refused, Err(Refusal::Wrong { .. })));
+    assert!(matches!(
+        refused,
+        Err(Refusal::Code(NotTaken::Wrong { .. }))
+    ));
     asked.now += VALID;
     let late = asked.admit(&mine);
-    assert!(matches!(late, Err(StopRefusal::Wrong { .. })));
+    assert!(matches!(late, Err(NotTaken::Wrong { .. })));
 }
 
 #[test]
@@ -125,7 +128,7 @@ fn nothing_on_disk_is_the_code_or_makes_it_and_only_its_owner_reads_it() {
 fn guessing_is_slowed_over_restarts_and_renewals_and_each_guess_is_reported() {
     let mut asked = Asked::new();
     let typo = asked.admit("hello").unwrap_err();
-    assert!(matches!(typo, StopRefusal::Typed(_)) && typo.report().is_none());
+    assert!(matches!(typo, NotTaken::Typed { .. }) && typo.report().is_none());
     for n in 1..=5 {
         let told = asked.admit(WRONG).unwrap_err().report().unwrap();
         assert!(told.contains(&format!("({n} so far)")), "{told}");
@@ -133,7 +136,7 @@ fn guessing_is_slowed_over_restarts_and_renewals_and_each_guess_is_reported() {
     let right = asked.answer(HOLDER);
     let too_soon = asked.admit(&right).unwrap_err();
     assert!(
-        matches!(too_soon, StopRefusal::TooSoon { wrong: 5, .. }),
+        matches!(too_soon, NotTaken::TooSoon { wrong: 5, .. }),
         "{too_soon}"
     );
     assert!(too_soon.report().is_none());
@@ -141,7 +144,7 @@ fn guessing_is_slowed_over_restarts_and_renewals_and_each_guess_is_reported() {
     let mut others = keys();
     others[0].name = "day desk".into();
     let refused = asked.codes().admit(WRONG, &others, asked.now);
-    assert!(matches!(refused, Err(StopRefusal::TooSoon { .. })));
+    assert!(matches!(refused, Err(NotTaken::TooSoon { .. })));
     asked.now += SignedDuration::from_secs(30);
     let right = asked.answer(HOLDER);
     assert!(asked.admit(&right).is_ok());
@@ -155,7 +158,7 @@ fn guesses_of_another_day_are_forgotten() {
     }
     asked.now += VALID;
     let refused = asked.admit(WRONG);
-    assert!(matches!(refused, Err(StopRefusal::Wrong { wrong: 1, .. })));
+    assert!(matches!(refused, Err(NotTaken::Wrong { wrong: 1, .. })));
 }
 
 #[test]

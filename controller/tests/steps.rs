@@ -7,25 +7,13 @@ mod site;
 use std::fs;
 
 use cordon_proto::id::HostId;
+use cordon_proto::order::{STEPS, UNDOS};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use site::{Site, add_hosts, policy, problem, program, signed, stderr};
 
 const PROCESS: &str = "0f3c9a1e:412:3210000000";
 const HELD: &str = "01890000000070008000000000000001";
-const VERBS: [&str; 11] = [
-    "isolate",
-    "release",
-    "kill_tree",
-    "freeze_tree",
-    "thaw_tree",
-    "cut_off",
-    "rejoin",
-    "block_remote",
-    "unblock_remote",
-    "quarantine_file",
-    "restore_file",
-];
 
 /// A site with one host, whose policy lets the controller order everything.
 async fn site() -> (Site, HostId) {
@@ -33,9 +21,15 @@ async fn site() -> (Site, HostId) {
     let host = add_hosts(&site, &["web"]).await[0];
     site.serve();
     let order_key = fs::read_to_string(site.data().join("keys/order.pub")).unwrap();
+    let verbs = [
+        &["isolate", "release"],
+        &STEPS[..],
+        &UNDOS.map(|(_, undo)| undo),
+    ]
+    .concat();
     let mut allowing = policy(1);
     allowing["caps"]["ordered_per_hour"] = json!(8);
-    allowing["order_keys"] = json!([{ "public_key": order_key.trim(), "verbs": VERBS }]);
+    allowing["order_keys"] = json!([{ "public_key": order_key.trim(), "verbs": verbs }]);
     let file = signed(&site, &site, &allowing);
     site.ctl(&["policy", "push", file.to_str().unwrap()]);
     (site, host)

@@ -92,6 +92,13 @@ fn kill_and_stay_open(fleet: &Fleet) {
         .unwrap();
 }
 
+/// Has the node's agent hold a file in quarantine.
+fn hold_a_file(node: &Node) {
+    node.write("/root/dropper", "dropped").unwrap();
+    let add = "cordon-agent quarantine add /root/dropper --reason drill";
+    node.succeed(&["sh", "-c", add]).unwrap();
+}
+
 /// Doors on the victim and on those that it could reach, all open now.
 struct Doors(Reach, Vec<Reach>);
 

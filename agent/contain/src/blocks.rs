@@ -110,29 +110,7 @@ impl Blocks {
         until: Timestamp,
         now: Timestamp,
     ) -> Result<Blocked, ContainError> {
-        let _lock = self.state.lock()?;
-        let before = self.read(now)?;
-        let mut state = before.clone();
-        let mut blocked = Blocked::default();
-        for address in addresses.iter().map(IpAddr::to_canonical) {
-            let is_known = |block: &Block| block.peer.is_none() && block.address == address;
-            if state.blocks.iter().any(is_known) {
-                continue;
-            }
-            if state.blocks.len() == MOST_BLOCKS {
-                blocked.beyond.push(address);
-                continue;
-            }
-            let block = Block {
-                address,
-                until,
-                peer: None,
-            };
-            state.blocks.push(block.clone());
-            blocked.fresh.push(block);
-        }
-        self.enforce(&before, &mut state, &mut blocked, now)?;
-        Ok(blocked)
+        self.block_until(addresses, until, now, false)
     }
 
     /// The same for one address that somebody asks for: one that is blocked already goes on being so until the later of the
@@ -143,29 +121,38 @@ impl Blocks {
         until: Timestamp,
         now: Timestamp,
     ) -> Result<Blocked, ContainError> {
+        self.block_until(&[address], until, now, true)
+    }
+
+    fn block_until(
+        &self,
+        addresses: &[IpAddr],
+        until: Timestamp,
+        now: Timestamp,
+        lengthens: bool,
+    ) -> Result<Blocked, ContainError> {
         let _lock = self.state.lock()?;
         let before = self.read(now)?;
         let mut state = before.clone();
         let mut blocked = Blocked::default();
-        let address = address.to_canonical();
-        let is_it = |block: &&mut Block| block.peer.is_none() && block.address == address;
-        let is_full = state.blocks.len() == MOST_BLOCKS;
-        let block = Block {
-            address,
-            until,
-            peer: None,
-        };
-        match state.blocks.iter_mut().find(is_it) {
-            Some(known) if known.until >= until => {}
-            Some(known) => {
-                known.until = until;
-                blocked.fresh.push(block);
+        for address in addresses.iter().map(IpAddr::to_canonical) {
+            let block = Block {
+                address,
+                until,
+                peer: None,
+            };
+            let is_full = state.blocks.len() == MOST_BLOCKS;
+            let is_it = |known: &&mut Block| known.peer.is_none() && known.address == address;
+            match state.blocks.iter_mut().find(is_it) {
+                Some(known) if lengthens && known.until < until => known.until = until,
+                Some(_) => continue,
+                None if is_full => {
+                    blocked.beyond.push(address);
+                    continue;
+                }
+                None => state.blocks.push(block.clone()),
             }
-            None if is_full => blocked.beyond.push(address),
-            None => {
-                state.blocks.push(block.clone());
-                blocked.fresh.push(block);
-            }
+            blocked.fresh.push(block);
         }
         self.enforce(&before, &mut state, &mut blocked, now)?;
         Ok(blocked)

@@ -31,7 +31,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long the controller may take to have what waits in the outbox of a host that the agent leaves.
 const DELIVERY_LIMIT: Duration = Duration::from_secs(10);
 const SYSTEMD: &str = "/run/systemd/system";
-const UNITS: [&str; 2] = ["cordon-agent.service", "cordon-agent-restore.service"];
+/// Those of the package that can be enabled.
+const UNITS: [&str; 3] = [
+    "cordon-agent.service",
+    "cordon-agent-restore.service",
+    "cordon-agent-quarantine.socket",
+];
 
 /// By whose leave.
 #[derive(Debug, clap::Args)]

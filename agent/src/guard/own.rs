@@ -14,7 +14,12 @@ const UNIT_FOLDERS: [&str; 4] = [
     "/usr/lib/systemd/system",
     "/lib/systemd/system",
 ];
-const UNITS: [&str; 2] = ["cordon-agent.service", "cordon-agent-restore.service"];
+const UNITS: [&str; 4] = [
+    "cordon-agent.service",
+    "cordon-agent-restore.service",
+    "cordon-agent-quarantine.socket",
+    "cordon-agent-quarantine@.service",
+];
 
 /// The agent's program, configuration, units and state. Whoever changes them changes the agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +95,7 @@ mod tests {
             "/var/lib/cordon/spool/records.redb",
             "/etc/systemd/system/cordon-agent.service.d/x.conf",
             "/lib/systemd/system/cordon-agent-restore.service",
+            "/etc/systemd/system/cordon-agent-quarantine@.service.d/x.conf",
         ] {
             assert!(own.has(&change(FileOp::Write, path, None)), "{path}");
             assert!(!own.has(&change(FileOp::Read, path, None)), "{path}");

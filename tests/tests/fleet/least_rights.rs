@@ -26,16 +26,7 @@ fn a_running_agent_has_few_rights_in_every_thread_and_others_read_nothing_of_its
     assert_eq!(fleet.ctl(&order).unwrap()["state"], "done");
     wait_confirmed(&fleet);
     let node = fleet.node("ep1").unwrap().clone();
-    node.write("/root/dropper", "dropped").unwrap();
-    let add = [
-        "cordon-agent",
-        "quarantine",
-        "add",
-        "/root/dropper",
-        "--reason",
-        "drill",
-    ];
-    node.succeed(&add).unwrap();
+    hold_a_file(&node);
 
     let agent = fleet.take_agent("ep1").unwrap();
     let threads = fs::read_dir(format!("/proc/{}/task", agent.pid())).unwrap();

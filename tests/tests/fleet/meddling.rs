@@ -82,16 +82,7 @@ fn an_agent_that_is_killed_or_halted_says_by_whom_and_one_that_is_stopped_says_n
 fn whoever_changes_its_program_settings_state_or_units_is_named_and_its_own_commands_are_not() {
     let fleet = fleet_of_one();
     let node = fleet.node("ep1").unwrap();
-    node.write("/root/dropper", "dropped").unwrap();
-    let add = [
-        "cordon-agent",
-        "quarantine",
-        "add",
-        "/root/dropper",
-        "--reason",
-        "drill",
-    ];
-    node.succeed(&add).unwrap();
+    hold_a_file(node);
     let state = "/var/lib/cordon";
     for (line, words, exe) in [
         (

@@ -4,23 +4,11 @@ use std::fs;
 use std::thread;
 
 use super::*;
+use cordon_proto::order::{STEPS, UNDOS};
 use cordon_tests::lab::{Guest, state};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-const VERBS: [&str; 11] = [
-    "isolate",
-    "release",
-    "kill_tree",
-    "freeze_tree",
-    "thaw_tree",
-    "cut_off",
-    "rejoin",
-    "block_remote",
-    "unblock_remote",
-    "quarantine_file",
-    "restore_file",
-];
 /// Says that it lives, and whether it gets out over either family; its child does too.
 const TREE: &str = "\
 try() { timeout 1 bash -c \"echo > /dev/tcp/$1/9999\" 2> /dev/null && echo out || echo in; }
@@ -33,11 +21,17 @@ const TICK_NS: u64 = 10_000_000;
 
 /// Under a policy that lets the controller order every step, `cap` times an hour.
 fn allow(fleet: &Fleet, cap: u32) {
+    let verbs = [
+        &["isolate", "release"],
+        &STEPS[..],
+        &UNDOS.map(|(_, undo)| undo),
+    ]
+    .concat();
     let change = |policy: &mut Value| {
         policy["caps"]["ordered_per_hour"] = cap.into();
         policy["protected_processes"] = json!(["/srv/guarded"]);
         policy["protected_addresses"] = json!(["10.99.0.12"]);
-        policy["order_keys"][0]["verbs"] = json!(VERBS);
+        policy["order_keys"][0]["verbs"] = json!(verbs);
     };
     fleet.push_changed_policy(change).unwrap();
     let in_force = |host: &Value| host["policy_version"] == 2;
