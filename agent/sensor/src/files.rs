@@ -38,6 +38,7 @@ mod entropy;
 mod fanotify;
 mod filesystems;
 mod gauge;
+mod halves;
 mod kept;
 mod marks;
 mod meaning;

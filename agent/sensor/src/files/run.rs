@@ -9,10 +9,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::count::Count;
 use super::decode::{FileNotice, file_notices};
+use super::halves::Halves;
 use super::kept::Kept;
 use super::marks::Marks;
 use super::teller::Teller;
-use super::told::{Half, Told};
 use crate::out::Out;
 use crate::pace::{NAP, Pace};
 use crate::{Scope, clock};
@@ -28,15 +28,13 @@ const SWEEP: Duration = Duration::from_secs(1);
 const BUFFER: usize = 256 * 1024;
 /// Most buffers read before something else is seen to.
 const BUFFERS: usize = 8;
-/// Most renames that wait for their other place.
-const HALVES: usize = 1024;
 
 /// All that the thread owns.
 pub(super) struct Run {
     marks: Marks,
     count: Count,
     teller: Teller,
-    halves: Vec<Told>,
+    halves: Halves,
     buffer: Vec<u8>,
     sweep_at: Instant,
     /// Counted events are read then.
@@ -59,7 +57,7 @@ impl Run {
             marks,
             count: Count::new(out),
             teller: Teller::new(out.clone(), scope),
-            halves: Vec::new(),
+            halves: Halves::default(),
             buffer: vec![0; BUFFER],
             sweep_at: Instant::now() + SWEEP,
             batch_at: None,
@@ -132,6 +130,7 @@ impl Run {
         // What the counting group has was read before what the other has: so a directory of which
         // the other tells is marked before it is asked what was done in it.
         let counted = if is_batch {
+            self.halves.ask();
             self.read_counted()
         } else {
             Vec::new()
@@ -142,14 +141,20 @@ impl Run {
         self.catch_up();
         if is_batch {
             self.batch_at = None;
+            let is_all = counted.len() < BUFFERS;
             self.count(&counted);
             if self.marks.watch.is_stale {
                 let over = self.kept.keep(counted);
                 self.teller.loss("fanotify/early", over);
             }
-            self.tell_halves();
-        } else if !self.halves.is_empty() && self.batch_at.is_none() {
-            // The other place comes within a batch, or never: its file system may not be marked.
+            // Where more is queued than a step reads, the other place may be in what is left.
+            if is_all {
+                for told in self.halves.unanswered() {
+                    self.teller.change(told.pid, told.change, told.is_young);
+                }
+            }
+        }
+        if !self.halves.is_empty() && self.batch_at.is_none() {
             self.batch_at = Some(now + BATCH);
         }
         self.marks.look_if_due();
@@ -206,9 +211,7 @@ impl Run {
             }
         }
         for one in told {
-            if one.half.is_some() && self.halves.len() < HALVES {
-                self.halves.push(one);
-            } else {
+            if let Some(one) = self.halves.keep(one) {
                 self.teller.change(one.pid, one.change, one.is_young);
             }
         }
@@ -292,44 +295,17 @@ impl Run {
 
     /// Gives a rename of which one place was told the other.
     fn complete(&mut self, notice: &FileNotice<'_>) {
-        let (Some(old), Some(new)) = (notice.at, notice.to) else {
+        let Some((mut told, other)) = self.halves.take(notice) else {
             return;
         };
-        let is_it = |told: &Told| {
-            told.pid == notice.pid
-                && told.half.as_ref().is_some_and(|half: &Half| {
-                    let place = if half.is_new { new } else { old };
-                    *half.dir == *place.dir && *half.name == *place.name
-                })
-        };
-        let Some(index) = self.halves.iter().position(is_it) else {
-            return;
-        };
-        let Told {
-            pid,
-            mut change,
-            half,
-            is_young,
-        } = self.halves.remove(index);
-        let is_new = half.is_some_and(|half| half.is_new);
-        let other = self
-            .marks
-            .watch
-            .locate(&self.marks.systems, if is_new { old } else { new });
+        let other = self.marks.watch.locate(&self.marks.systems, other);
         let other = other.map(|path| path.to_string_lossy().into_owned());
-        if is_new {
-            change.path = other.unwrap_or(change.path);
+        if told.half.is_some_and(|half| half.is_new) {
+            told.change.path = other.unwrap_or(told.change.path);
         } else {
-            change.to = other;
+            told.change.to = other;
         }
-        self.teller.change(pid, change, is_young);
-    }
-
-    /// Those whose other place nobody told.
-    fn tell_halves(&mut self) {
-        for told in std::mem::take(&mut self.halves) {
-            self.teller.change(told.pid, told.change, told.is_young);
-        }
+        self.teller.change(told.pid, told.change, told.is_young);
     }
 }
 
