@@ -173,10 +173,12 @@ fn start(program: &Path, plan: &init::Plan) -> Result<(Hold, i32)> {
         drop(lifeline);
         let mut complaint = String::new();
         if let Some(mut stderr) = child.stderr.take() {
-            stderr.read_to_string(&mut complaint)?;
+            stderr
+                .read_to_string(&mut complaint)
+                .context("it ended at once, and what it said cannot be read")?;
         }
-        child.wait()?;
-        bail!("it ended at once: {}", complaint.trim());
+        let status = child.wait().context("it ended at once, nobody knows how")?;
+        bail!("it ended at once ({status}): {}", complaint.trim());
     };
     let hold = Hold {
         lifeline: Some(lifeline),

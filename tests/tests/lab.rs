@@ -204,6 +204,39 @@ fn the_machine_is_as_before_after_the_supervisor_was_killed() {
     assert!(!state::file(&name).exists());
 }
 
+/// What a node's start says that must fail, given how it is started and its plan.
+fn complaint(start: &mut Command, plan: &serde_json::Value) -> String {
+    let output = start.arg("node-start").arg(plan.to_string()).output();
+    let output = output.unwrap();
+    assert!(!output.status.success(), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_node_that_cannot_start_says_what_was_tried_on_what() {
+    let before = Machine::look();
+    let plan = serde_json::json!({
+        "name": "ep1", "number": 11, "hosts": "", "cgroup": null,
+        "shared": [["/nowhere/agent", "/usr/bin/cordon-agent"]],
+    });
+    let said = complaint(&mut Command::new(program()), &plan);
+    let wanted = "cannot mount /nowhere/agent at /mnt/root/usr/bin/cordon-agent: ENOENT";
+    assert!(said.contains(wanted), "{said}");
+
+    // The program was replaced while it ran, as by a build.
+    let dir = tempfile::tempdir().unwrap();
+    let gone = dir.path().join("cordon-lab");
+    fs::copy(program(), &gone).unwrap();
+    let script = "exec 9< \"$0\" && rm \"$0\" && exec /proc/self/fd/9 \"$@\"";
+    let mut start = Command::new("bash");
+    start.args(["-c", script]).arg(&gone);
+    let said = complaint(&mut start, &plan);
+    let gone = gone.display();
+    let wanted = format!("cannot start {gone} (deleted) as ep1's first process: No such file");
+    assert!(said.contains(&wanted), "{said}");
+    assert_as_before(&before);
+}
+
 #[test]
 fn an_unknown_node_is_named_with_those_that_exist() {
     let lab = lab(1);

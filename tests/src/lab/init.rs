@@ -114,12 +114,22 @@ pub fn enter_namespaces(plan: &str) -> Result<ExitStatus> {
 
 /// Starts the node's first process and waits for its end. Only a child is in the new PID namespace.
 fn keep(plan: &Plan) -> Result<ExitStatus> {
-    let mut child = Command::new(std::env::current_exe()?)
+    let program = std::env::current_exe().context("cannot tell which program this is")?;
+    // Of a program that was replaced while it ran, as by a build, the kernel says "(deleted)" behind its name.
+    let cannot = |what: &str| {
+        format!(
+            "cannot {what} {} as {}'s first process",
+            program.display(),
+            plan.name
+        )
+    };
+    let mut child = Command::new(&program)
         .arg("node-init")
         .arg(serde_json::to_string(plan)?)
-        .spawn()?;
+        .spawn()
+        .with_context(|| cannot("start"))?;
     say(&format!("pid {}", child.id()))?;
-    Ok(child.wait()?)
+    child.wait().with_context(|| cannot("wait for"))
 }
 
 /// `cordon-lab node-init PLAN`: builds the node's file system and becomes its `/sbin/init`.
@@ -129,13 +139,14 @@ pub fn prepare(plan: &str) -> Result<()> {
         cgroup::enter(cgroup)?;
     }
     mounts::build(&plan)?;
-    nix::unistd::sethostname(&plan.name).context("cannot set the host name")?;
+    nix::unistd::sethostname(&plan.name)
+        .with_context(|| format!("cannot set the host name {:?}", plan.name))?;
     settle_network_defaults()?;
     let error = Command::new(FIRST_PROCESS)
         .env_clear()
         .env("PATH", super::guest::PATH)
         .exec();
-    Err(error).context("cannot become the node's init")
+    Err(error).with_context(|| format!("cannot become {FIRST_PROCESS} of node {}", plan.name))
 }
 
 /// No duplicate address detection and no router advertisements: an address serves at once.
@@ -158,7 +169,7 @@ fn settle_network_defaults() -> Result<()> {
 pub fn be_first_process() -> Result<ExitCode> {
     let mut children = SigSet::empty();
     children.add(Signal::SIGCHLD);
-    children.thread_block()?;
+    children.thread_block().context("cannot block SIGCHLD")?;
     thread::spawn(move || {
         while children.wait().is_ok() {
             reap();
@@ -166,7 +177,9 @@ pub fn be_first_process() -> Result<ExitCode> {
     });
     say("ready")?;
     let mut nothing = Vec::new();
-    io::stdin().read_to_end(&mut nothing)?;
+    io::stdin()
+        .read_to_end(&mut nothing)
+        .context("cannot wait for the end of the supervisor's pipe")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -179,6 +192,6 @@ fn reap() {
 
 fn say(line: &str) -> Result<()> {
     let mut stdout = io::stdout();
-    writeln!(stdout, "{line}")?;
-    Ok(stdout.flush()?)
+    let said = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    said.with_context(|| format!("cannot tell the supervisor {line:?}"))
 }

@@ -16,6 +16,8 @@ const ON_DISK: [&str; 7] = ["ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs
 const BASES: [&str; 3] = ["/mnt", "/media", "/srv"];
 /// Most memory that the changes of one node may take.
 const CHANGES: &str = "size=2g,mode=755";
+/// Where the machine's own root is for a moment, as the node sees it.
+const OLD_ROOT: &str = "/.machine";
 
 struct Mount {
     point: PathBuf,
@@ -167,14 +169,14 @@ fn scratch(root: &Path) -> Result<()> {
     }
     let lock = root.join("run/lock");
     make_folder(&lock)?;
-    Ok(fs::set_permissions(
-        &lock,
-        fs::Permissions::from_mode(0o1777),
-    )?)
+    fs::set_permissions(&lock, fs::Permissions::from_mode(0o1777))
+        .with_context(|| format!("cannot set the mode of {}", lock.display()))
 }
 
 fn names(plan: &Plan, root: &Path) -> Result<()> {
-    let machine_id = fs::read_to_string("/proc/sys/kernel/random/uuid")?.replace('-', "");
+    const UUID: &str = "/proc/sys/kernel/random/uuid";
+    let machine_id = fs::read_to_string(UUID).with_context(|| format!("cannot read {UUID}"))?;
+    let machine_id = machine_id.replace('-', "");
     for (path, content) in [
         ("etc/hosts", plan.hosts.as_str()),
         ("etc/hostname", &format!("{}\n", plan.name)),
@@ -189,13 +191,18 @@ fn names(plan: &Plan, root: &Path) -> Result<()> {
 }
 
 fn change_root(root: &Path) -> Result<()> {
-    let old = root.join(".machine");
+    let old = inside(root, Path::new(OLD_ROOT));
     make_folder(&old)?;
-    std::env::set_current_dir(root)?;
-    pivot_root(root, &old).context("cannot change the root")?;
-    std::env::set_current_dir("/")?;
-    umount2("/.machine", MntFlags::MNT_DETACH).context("cannot leave the machine's root")?;
-    Ok(fs::remove_dir("/.machine")?)
+    enter(root)?;
+    pivot_root(root, &old).with_context(|| format!("cannot make {} the root", root.display()))?;
+    enter(Path::new("/"))?;
+    umount2(OLD_ROOT, MntFlags::MNT_DETACH)
+        .with_context(|| format!("cannot leave the machine's root at {OLD_ROOT}"))?;
+    fs::remove_dir(OLD_ROOT).with_context(|| format!("cannot remove {OLD_ROOT}"))
+}
+
+fn enter(folder: &Path) -> Result<()> {
+    std::env::set_current_dir(folder).with_context(|| format!("cannot enter {}", folder.display()))
 }
 
 fn bind(from: &Path, to: &Path) -> Result<()> {
@@ -213,7 +220,8 @@ fn mount_at(
 ) -> Result<()> {
     mount(source, target, kind, flags, options).with_context(|| {
         let what = kind.or(source).unwrap_or("the root");
-        format!("cannot mount {what} at {}", target.display())
+        let with = options.map_or_else(String::new, |options| format!(" with {options}"));
+        format!("cannot mount {what} at {}{with}", target.display())
     })
 }
 
@@ -226,7 +234,8 @@ fn inside(root: &Path, path: &Path) -> PathBuf {
 }
 
 fn read_mounts() -> Result<Vec<Mount>> {
-    let table = fs::read_to_string("/proc/self/mountinfo").context("cannot read mountinfo")?;
+    let table =
+        fs::read_to_string("/proc/self/mountinfo").context("cannot read /proc/self/mountinfo")?;
     Ok(table.lines().filter_map(parse_mount).collect())
 }
 
