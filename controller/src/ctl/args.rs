@@ -136,13 +136,15 @@ pub enum Command {
     },
     /// Make the code that opens an isolated host without its line to the controller.
     ///
-    /// With HOST from what the host reported; with --challenge from what `cordon-agent status` shows on it: that needs no
-    /// controller and no network, only the release key.
+    /// With HOST from what the host reported, which the audit trail tells; with --challenge from what `cordon-agent
+    /// status` shows on it: that needs no controller and no network, only the release key, and is in no audit trail. The
+    /// host reports its use, with the key's name.
     ReleaseCode(ReleaseCodeArgs),
     /// Make the code that stops an agent, or takes it off its host, where the policy wants one for that.
     ///
-    /// From the challenge that `cordon-agent stop` shows. Needs no controller and no network, only the release key. A stop
-    /// code opens no isolated host.
+    /// From the challenge that `cordon-agent stop` shows. Needs no controller and no network, only the release key, so
+    /// that it was made is in no audit trail; the host reports its use, with the key's name. A stop code opens no isolated
+    /// host.
     StopCode(StopCodeArgs),
     /// Make a release key and print its public half, for `release_keys` in policies. Needs no controller.
     ReleaseKey {
