@@ -187,6 +187,13 @@ fn whom_a_block_would_hit_is_said_and_whom_it_spares() {
         step(&allowed),
         "block nobody: no remote end is known that may be blocked; but not 203.0.113.9 (on the policy's list of what stays reachable)"
     );
+    let protected = |policy: &mut Value| {
+        policy["protected_addresses"] = json!(["192.0.2.80", "203.0.113.0/24"]);
+    };
+    assert_eq!(
+        step(&protected),
+        "block nobody: no remote end is known that may be blocked; but not 203.0.113.9 (in 203.0.113.0/24, on the policy's list of protected addresses)"
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The policy: what an agent may do by itself, signed by a key that need not be online.
 
+mod addresses;
 mod approval;
 mod blocks;
 mod ordered;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::envelope::{Envelope, EnvelopeError, Signed};
 use crate::release::{MAX_RELEASE_KEYS, ReleaseKey};
+pub use addresses::{AddressOrNetwork, BadEntry, MAX_PROTECTED_ADDRESSES};
 pub use approval::{AfterTime, Approve, MAX_APPROVE_SECONDS, MIN_APPROVE_SECONDS};
 pub use blocks::{BlockIsolated, BlockRemote, MAX_BLOCK_SECONDS, MIN_BLOCK_ISOLATED_SECONDS};
 pub(crate) use programs::is_plain;
@@ -204,9 +206,10 @@ pub struct Policy {
     /// Executables that no automatic action may touch, by absolute path.
     #[serde(default)]
     pub protected_processes: Vec<String>,
-    /// Addresses that no agent blocks, whoever has them or says so. Written only when there are any.
+    /// Addresses and networks that no agent blocks, whoever has them or says so; at most [`MAX_PROTECTED_ADDRESSES`].
+    /// Written only when there are any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub protected_addresses: Vec<IpAddr>,
+    pub protected_addresses: Vec<AddressOrNetwork>,
     /// Who may sign orders.
     pub order_keys: Vec<OrderKey>,
     /// Who may open isolated hosts without the controller, and stop agents where that takes a code; at most
@@ -315,6 +318,7 @@ impl Policy {
         }
         let programs = self.blocked_programs.check(&self.protected_processes);
         programs.map_err(|why| PolicyError::Invalid(format!("blocked_programs: {why}")))?;
+        addresses::check(&self.protected_addresses).map_err(PolicyError::Invalid)?;
         self.check_blocks().map_err(PolicyError::Invalid)?;
         self.check_approve().map_err(PolicyError::Invalid)?;
         self.check_ordered().map_err(PolicyError::Invalid)?;

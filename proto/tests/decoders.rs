@@ -62,7 +62,9 @@ fn policy() -> Policy {
         block_remote: Some(BlockRemote { seconds: 3600 }),
         block_isolated: None,
         blocked_programs: BlockedPrograms::default(),
-        protected_addresses: vec!["192.0.2.80".parse().unwrap()],
+        protected_addresses: ["192.0.2.80", "2001:db8:20::/48"]
+            .map(|entry| entry.parse().unwrap())
+            .to_vec(),
         approve: None,
         protection: Protection {
             stop: MayStop::Code,

@@ -1,7 +1,9 @@
 //! Which remote ends of a malicious process, and which addresses of an isolated host, are blocked, and which never are.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
+use cordon_proto::policy::AddressOrNetwork;
 use cordon_proto::record::SparedRemote;
 
 /// Most that are blocked for one verdict: whoever wants an address blocked that others need has to hit it.
@@ -17,30 +19,41 @@ pub struct Never {
     /// What the policy keeps reachable in an isolation.
     pub allow: Vec<IpAddr>,
     /// What the policy protects.
-    pub protected: Vec<IpAddr>,
+    pub protected: Vec<AddressOrNetwork>,
     /// Whom this host asks for names.
     pub resolvers: Vec<IpAddr>,
 }
 
 impl Never {
-    /// Why an address, in canonical form, is never blocked; `None` when it may be.
-    pub fn why(&self, address: IpAddr) -> Option<&'static str> {
+    /// Why an address is never blocked, in whatever form it is written; `None` when it may be.
+    pub fn why(&self, address: IpAddr) -> Option<Cow<'static, str>> {
+        let address = address.to_canonical();
         let is_of = |list: &[IpAddr]| list.iter().any(|of| of.to_canonical() == address);
-        if is_not_remote(address) {
-            Some("not the address of one remote end")
+        let why = if is_not_remote(address) {
+            "not the address of one remote end"
         } else if is_of(&self.controllers) {
-            Some("the controller's")
+            "the controller's"
         } else if is_of(&self.own) {
-            Some("this host's own")
+            "this host's own"
         } else if is_of(&self.allow) {
-            Some("on the policy's list of what stays reachable")
-        } else if is_of(&self.protected) {
-            Some("on the policy's list of protected addresses")
+            "on the policy's list of what stays reachable"
+        } else if let Some(entry) = self.protected.iter().find(|entry| entry.covers(address)) {
+            return Some(protected_by(entry));
         } else if is_of(&self.resolvers) {
-            Some("this host asks it for names")
+            "this host asks it for names"
         } else {
-            None
-        }
+            return None;
+        };
+        Some(why.into())
+    }
+}
+
+/// With the network, by which the entry is found in the policy.
+fn protected_by(entry: &AddressOrNetwork) -> Cow<'static, str> {
+    const LISTED: &str = "on the policy's list of protected addresses";
+    match entry {
+        AddressOrNetwork::Address(_) => LISTED.into(),
+        AddressOrNetwork::Network(network) => format!("in {network}, {LISTED}").into(),
     }
 }
 
@@ -66,12 +79,13 @@ pub fn choose(remotes: impl IntoIterator<Item = IpAddr>, never: &Never, most: us
         }
         let is_full = choice.block.len() == most;
         let why = never.why(address);
-        match why.or(is_full.then_some("more than are blocked at one time")) {
+        let is_beyond = is_full.then_some(Cow::Borrowed("more than are blocked at one time"));
+        match why.or(is_beyond) {
             None => choice.block.push(address),
             // What is told is bounded too.
             Some(why) if choice.spared.len() < most => choice.spared.push(SparedRemote {
                 address,
-                why: why.to_owned(),
+                why: why.into_owned(),
             }),
             Some(_) => {}
         }

@@ -1,5 +1,6 @@
 //! Whether an order about processes, a remote end or a file is carried out: the signed policy decides, whoever ordered it.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use cordon_proto::order::{Form, Verb};
@@ -46,7 +47,7 @@ pub enum Denied {
         /// The address.
         address: IpAddr,
         /// Why.
-        why: &'static str,
+        why: Cow<'static, str>,
     },
     /// Never stopped or taken.
     #[error("{path} is protected by the policy (protected_processes): nothing was done to it")]

@@ -27,7 +27,9 @@ fn policy() -> Policy {
 fn never() -> Never {
     Never {
         controllers: vec!["198.51.100.1".parse().unwrap()],
-        protected: vec!["192.0.2.80".parse().unwrap()],
+        protected: ["192.0.2.80", "10.20.0.0/16", "2001:db8:20::/48"]
+            .map(|entry| entry.parse().unwrap())
+            .to_vec(),
         ..Never::default()
     }
 }
@@ -110,6 +112,9 @@ fn whom_no_policy_blocks_nobody_can_order_to_block() {
         "198.51.100.1",
         "::ffff:198.51.100.1",
         "192.0.2.80",
+        "10.20.255.255",
+        "::ffff:10.20.1.2",
+        "2001:db8:20::9",
         "127.0.0.1",
         "::1",
         "fe80::1",
@@ -126,6 +131,19 @@ fn whom_no_policy_blocks_nobody_can_order_to_block() {
             "{address}: {denied}"
         );
     }
+    let verb = Verb::BlockRemote {
+        address: "10.20.1.2".parse().unwrap(),
+        seconds: 60,
+    };
+    assert_eq!(
+        ask(&verb, 0).unwrap_err().to_string(),
+        "10.20.1.2 is not blocked: in 10.20.0.0/16, on the policy's list of protected addresses"
+    );
+    let beside = Verb::BlockRemote {
+        address: "10.21.0.0".parse().unwrap(),
+        seconds: 60,
+    };
+    assert_eq!(ask(&beside, 0), Ok(()));
 }
 
 #[test]

@@ -113,3 +113,47 @@ fn job(
         policy_version: policy.version,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_an_isolated_host_says_to_have_is_spared_where_the_policy_protects_it() {
+        let policy: Policy = serde_json::from_value(json!({
+            "version": 7, "site": "hq", "group": "servers",
+            "issued_at": "2026-11-01T00:00:00Z", "expires_at": "2027-11-01T00:00:00Z",
+            "mode": "observe",
+            "isolation": {"lease_seconds": 3600, "without_proof": "roll_back", "allow": []},
+            "block_isolated": {"seconds": 600, "hosts": 4},
+            "caps": {"isolations_per_hour": 0},
+            "protected_processes": [], "protected_addresses": ["203.0.113.0/28", "2001:db8:20::/48"],
+            "order_keys": [],
+        }))
+        .unwrap();
+        let never = blocking::never(&policy, &[]);
+        let [own, other] = [HostId::generate(), HostId::generate()];
+        let job = |addresses: &[&str]| {
+            let addresses: Vec<IpAddr> = addresses.iter().map(|a| a.parse().unwrap()).collect();
+            let now = "2026-11-02T00:00:00Z".parse().unwrap();
+            job(&policy, own, (other, &addresses, 600), &never, now)
+        };
+        let said = ["::ffff:203.0.113.15", "203.0.113.16", "2001:db8:20::9"];
+        let done = job(&said).unwrap();
+        assert_eq!(
+            done.peer.addresses,
+            ["203.0.113.16".parse::<IpAddr>().unwrap()]
+        );
+        let spared: Vec<&str> = done.spared.iter().map(|one| one.why.as_str()).collect();
+        assert_eq!(
+            spared,
+            ["203.0.113.0/28", "2001:db8:20::/48"].map(|network| format!(
+                "in {network}, on the policy's list of protected addresses"
+            ))
+        );
+        let why = job(&["203.0.113.0"]).unwrap_err();
+        assert!(why.contains("203.0.113.0 (in 203.0.113.0/28, on"), "{why}");
+    }
+}

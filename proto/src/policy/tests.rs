@@ -154,19 +154,50 @@ fn isolated_hosts_are_blocked_within_bounds_and_only_when_a_key_may_order_it() {
         let written = serde_json::to_value(&policy).unwrap();
         assert_eq!(serde_json::from_value::<Policy>(written).unwrap(), policy);
     }
-    for (field, senseless) in [
-        ("block_isolated", serde_json::json!({"seconds": 60})),
-        (
-            "block_isolated",
-            serde_json::json!({"seconds": 60, "hosts": 1, "never": []}),
-        ),
-        ("protected_addresses", serde_json::json!(["10.0.0.0/8"])),
-        ("protected_addresses", serde_json::json!(["db.example"])),
+    for senseless in [
+        serde_json::json!({"seconds": 60}),
+        serde_json::json!({"seconds": 60, "hosts": 1, "never": []}),
     ] {
         let mut json = json.clone();
-        json[field] = senseless;
+        json["block_isolated"] = senseless;
         assert!(serde_json::from_value::<Policy>(json).is_err());
     }
+}
+
+#[test]
+fn addresses_and_networks_are_protected_and_single_addresses_read_as_ever() {
+    let json = serde_json::to_string(&policy(1)).unwrap();
+    let with = |list: &str| {
+        let field = format!(r#""protected_addresses":{list},"order_keys""#);
+        json.replace(r#""order_keys""#, &field)
+    };
+    // As it was written before an entry could be a network, and as it is written with one.
+    for list in [
+        r#"["192.0.2.80","2001:db8::5","::ffff:192.0.2.23"]"#,
+        r#"["192.0.2.80","10.20.0.0/16","2001:db8:20::/48"]"#,
+    ] {
+        let signed = with(list);
+        let read: Policy = serde_json::from_str(&signed).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), signed);
+        assert_eq!(accept(&read, None).unwrap(), read);
+    }
+    for (list, said) in [
+        (r#"["10.20.0.5/16"]"#, "\"10.20.0.5/16\" has bits set"),
+        (r#"["192.0.2.80","::/0"]"#, "\"::/0\" protects every"),
+        (r#"["db.example"]"#, "\"db.example\" is neither"),
+        (r#"[{"network":"10.0.0.0/8"}]"#, "invalid type: map"),
+        ("[10]", "invalid type: integer"),
+        (r#""10.0.0.0/8""#, "invalid type: string"),
+    ] {
+        let refused = serde_json::from_str::<Policy>(&with(list)).unwrap_err();
+        assert!(refused.to_string().contains(said), "{list}: {refused}");
+    }
+    let mut many = policy(1);
+    many.protected_addresses = vec!["10.0.0.0/8".parse().unwrap(); MAX_PROTECTED_ADDRESSES];
+    accept(&many, None).unwrap();
+    many.protected_addresses.push("192.0.2.80".parse().unwrap());
+    let refused = accept(&many, None).unwrap_err().to_string();
+    assert!(refused.contains("4097 entries"), "{refused}");
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn allow(fleet: &Fleet, cap: u32) {
     let change = |policy: &mut Value| {
         policy["caps"]["ordered_per_hour"] = cap.into();
         policy["protected_processes"] = json!(["/srv/guarded"]);
-        policy["protected_addresses"] = json!(["10.99.0.12"]);
+        policy["protected_addresses"] = json!(["10.99.0.12", "10.98.0.0/16"]);
         policy["order_keys"][0]["verbs"] = json!(verbs);
     };
     fleet.push_changed_policy(change).unwrap();
@@ -259,6 +259,10 @@ fn nobody_else_is_hit_and_no_more_is_done_than_the_policy_lets() {
     assert!(said.contains("the controller's"), "{said}");
     let said = refusal(&fleet, &["block-remote", "ep1", "10.99.0.12"]);
     assert!(said.contains("protected addresses"), "{said}");
+    for address in ["10.98.255.9", "::ffff:10.98.255.9"] {
+        let said = refusal(&fleet, &["block-remote", "ep1", address]);
+        assert!(said.contains("in 10.98.0.0/16"), "{said}");
+    }
 
     let copy = ["cp", "/usr/bin/sleep", "/srv/guarded"];
     victim.node.succeed(&copy).unwrap();
