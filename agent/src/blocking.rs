@@ -3,6 +3,7 @@
 
 mod ordered;
 mod peers;
+mod protected;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -22,6 +23,7 @@ use tokio::sync::oneshot;
 use crate::host;
 use crate::local::{Answer, reply};
 use crate::recorder::Recorder;
+use protected::Protected;
 
 pub use ordered::RemoteOrder;
 pub use peers::PeerJob;
@@ -63,6 +65,8 @@ enum Job {
         reason: String,
         to: oneshot::Sender<Answer>,
     },
+    /// Something is to be seen to that no job says.
+    Look,
 }
 
 /// The way to the thread.
@@ -71,6 +75,7 @@ pub struct Blocker {
     jobs: SyncSender<Job>,
     recorder: Recorder,
     in_force: Arc<Mutex<Vec<Block>>>,
+    protected: Protected,
 }
 
 impl Blocker {
@@ -78,10 +83,12 @@ impl Blocker {
     pub fn start(blocks: Blocks, recorder: Recorder) -> std::io::Result<Self> {
         let (jobs, queue) = sync_channel(JOBS);
         let in_force = Arc::new(Mutex::new(Vec::new()));
+        let protected = Protected::default();
         let worker = Worker {
             blocks,
             recorder: recorder.clone(),
             in_force: Arc::clone(&in_force),
+            protected: protected.clone(),
         };
         std::thread::Builder::new()
             .name("cordon-block".to_owned())
@@ -90,6 +97,7 @@ impl Blocker {
             jobs,
             recorder,
             in_force,
+            protected,
         })
     }
 
@@ -186,6 +194,7 @@ struct Worker {
     blocks: Blocks,
     recorder: Recorder,
     in_force: Arc<Mutex<Vec<Block>>>,
+    protected: Protected,
 }
 
 impl Worker {
@@ -202,10 +211,12 @@ impl Worker {
                 Ok(Job::BlockPeer(job, to)) => self.block_peer(&job, to),
                 Ok(Job::Obey(order, to)) => self.obey(&order, to),
                 Ok(Job::UnblockPeer { host, reason, to }) => self.unblock_peer(host, &reason, to),
+                Ok(Job::Look) => {}
                 Err(RecvTimeoutError::Timeout) => self.look(true),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.note();
+            self.spare();
         }
     }
 

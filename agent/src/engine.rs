@@ -347,6 +347,10 @@ impl Engine {
             .thresholds
             .send_replace(policy.and_then(|policy| policy.thresholds));
         self.parts.prevention.rule(policy);
+        let protected = policy.map(|policy| policy.protected_addresses.as_slice());
+        let version = self.parts.policy.version();
+        let blocker = &self.parts.blocker;
+        blocker.protect(protected.unwrap_or_default(), version);
         if let Some(since) = self.parts.policy.stale_since(now) {
             tracing::warn!(%since, "the policy is past its expiry; it stays in force");
         }

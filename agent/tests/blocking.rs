@@ -15,7 +15,7 @@ use cordon_agent::local::Answer;
 use cordon_agent::recorder::Recorder;
 use cordon_contain::{Blocks, Peer, ProbeTarget};
 use cordon_proto::id::HostId;
-use cordon_proto::policy::Transport;
+use cordon_proto::policy::{AddressOrNetwork, Transport};
 use cordon_proto::record::{BlockAct, BlockReport, Record, RecordBody};
 use cordon_spool::{Options, Spool};
 use jiff::{SignedDuration, Timestamp};
@@ -247,6 +247,39 @@ fn an_isolated_host_is_blocked_told_once_and_reached_again() {
     assert_eq!((first.peer, first.policy_version), (Some(host), 3));
     assert!(first.proved && first.until.is_some() && second.proved);
     assert_eq!((second.act, second.peer), (BlockAct::Unblocked, Some(host)));
+    drop(listeners);
+}
+
+#[test]
+fn a_policy_that_protects_who_is_blocked_ends_the_block_and_no_other() {
+    own_network();
+    let listeners = REMOTES.map(|remote| TcpListener::bind(remote).unwrap());
+    let told = Told::new();
+    let blocker = told.blocker();
+    blocker.block(job());
+    assert!(eventually(|| told.reports().len() == 1));
+    let protect = |entries: &[&str], version| {
+        let entries: Vec<AddressOrNetwork> = entries.iter().map(|e| e.parse().unwrap()).collect();
+        blocker.protect(&entries, version);
+    };
+    protect(&["203.0.112.0/24", "2001:db8::8"], 4);
+    protect(&["203.0.113.0/24"], 5);
+    assert!(eventually(|| told.reports().len() == 2));
+    assert_eq!(REMOTES.map(is_reached), [true, false]);
+    let report = told.reports().remove(1);
+    assert_eq!(report.act, BlockAct::Unblocked);
+    assert_eq!(report.addresses, [targets()[0].address.ip()]);
+    assert_eq!(report.reason, "policy version 5 protects it");
+    assert!(report.proved && report.policy_version == 5, "{report:?}");
+    assert!(eventually(|| blocker.in_force(Timestamp::now()).len() == 1));
+
+    // What is on disk is taken up at a start, and held against the policy as soon as there is one.
+    drop(blocker);
+    let again = told.blocker();
+    assert!(eventually(|| again.in_force(Timestamp::now()).len() == 1));
+    again.protect(&["2001:db8::/32".parse().unwrap()], 6);
+    assert!(eventually(|| again.in_force(Timestamp::now()).is_empty()));
+    assert_eq!(REMOTES.map(is_reached), [true, true]);
     drop(listeners);
 }
 
