@@ -32,8 +32,9 @@ const JOBS: usize = 256;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Programs started lately, so that one that has ended by the time that it is told has a name.
 const REMEMBERED: usize = 1024;
-/// Where systemd and others mount it.
-const BPF_FILES: &str = "/sys/fs/bpf";
+/// A folder of the agent's own in the BPF file system, where systemd and others mount that. Under the package's unit it is all
+/// of it that the agent may write to, and made by the unit.
+const BPF_FILES: &str = "/sys/fs/bpf/cordon";
 
 /// The way to the thread.
 #[derive(Clone)]
@@ -172,7 +173,7 @@ impl Guard {
 
 /// Where notes of signals outlive the agent, as far as there is a BPF file system.
 pub(crate) fn pin_of(host: HostId) -> PathBuf {
-    Path::new(BPF_FILES).join(format!("cordon-{host}"))
+    Path::new(BPF_FILES).join(host.to_string())
 }
 
 struct Worker {
@@ -211,8 +212,11 @@ impl Worker {
 
     fn watch(&mut self, mut sensor: Box<cordon_sensor::Guard>) {
         // Not every host has a BPF file system, nor lets this one write there.
-        if let Err(error) = sensor.keep_at(&self.pin) {
-            tracing::info!(error = %crate::chain(&error), "who ends the agent by SIGKILL is not known after it");
+        let unknown = "who ends the agent by SIGKILL is not known after it";
+        if let Err(error) = crate::durable::make_folder(Path::new(BPF_FILES)) {
+            tracing::info!(error = %crate::chain(&error), "{unknown}");
+        } else if let Err(error) = sensor.keep_at(&self.pin) {
+            tracing::info!(error = %crate::chain(&error), "{unknown}");
         }
         self.sensor = Some(sensor);
     }

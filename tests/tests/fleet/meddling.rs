@@ -61,7 +61,7 @@ fn an_agent_that_is_killed_or_halted_says_by_whom_and_one_that_is_stopped_says_n
     fleet.start_agent("ep1").unwrap();
     fleet.wait_heartbeat("ep1", LIMIT).unwrap();
     let kept = || {
-        let found = node.exec(&["sh", "-c", "ls /sys/fs/bpf/cordon-*"])?;
+        let found = node.exec(&["sh", "-c", "ls /sys/fs/bpf/cordon/*"])?;
         Ok(found.status.success().then_some(()))
     };
     wait::until("a place that outlives the agent", LIMIT, kept).unwrap();
