@@ -2,6 +2,9 @@
 //!
 //! In doubt the answer is no. That holds up no shutdown: what does not heed SIGTERM is ended by SIGKILL, which costs the
 //! seconds of `TimeoutStopSec` and nothing else, because an isolation is a state of kernel and disk.
+//!
+//! systemd's own word for its state (`systemctl is-system-running`) is no answer: with older ones a unit that has not finished
+//! starting keeps it at `starting`, through a shutdown too.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -10,9 +13,14 @@ use std::time::{Duration, Instant};
 /// There as soon as systemd is the first process: sd_booted(3).
 const SYSTEMD: &str = "/run/systemd/system";
 const SYSTEMCTL: [&str; 2] = ["/usr/bin/systemctl", "/bin/systemctl"];
-/// systemd answers within milliseconds, or is no help.
-const ASK_LIMIT: Duration = Duration::from_secs(2);
+/// systemd answers within milliseconds, and on a machine that is short of time within seconds. What is left of
+/// `TimeoutStopSec` is enough to put away what there is.
+const ASK_LIMIT: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// What every halt, power-off, reboot and kexec goes through. Its job waits until every service has stopped.
+const SHUTDOWN: &str = "shutdown.target";
+/// What the first process becomes to end whatever is left, and at once where the reboot is forced.
+const LAST_PROGRAM: &str = "systemd-shutdown";
 const UTMP: &str = "/run/utmp";
 const MOST_UTMP_BYTES: u64 = 1 << 20;
 const UTMP_BYTES: usize = 384;
@@ -27,25 +35,59 @@ pub fn is_systemd_first() -> bool {
 /// Asks systemd, or looks at the run level where another init runs.
 pub fn is_going_down() -> bool {
     if is_systemd_first() {
-        return systemd_says(&["is-system-running"]) == Some("stopping".to_owned());
+        let jobs = ["list-jobs", "--no-legend", "--plain", "--full", SHUTDOWN];
+        return is_systemd_past_answering()
+            || systemd_says(&jobs).is_some_and(|jobs| has_shutdown(&jobs));
     }
     let utmp = crate::durable::read(Path::new(UTMP), MOST_UTMP_BYTES);
     let level = utmp.ok().flatten().and_then(|records| run_level(&records));
     matches!(level, Some('0' | '6'))
 }
 
-/// Whether `systemctl stop` ends the agent, where systemd runs it.
-pub fn systemd_stops_without_asking() -> bool {
+/// What `systemctl stop` does to the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ManualStop {
+    /// It is refused, or there is no systemd that could do it.
+    Refused,
+    /// It ends the agent, in the end by SIGKILL.
+    Done,
+    /// systemd did not say.
+    Unknown,
+}
+
+/// Whether `systemctl stop` ends the agent.
+pub fn manual_stop() -> ManualStop {
+    if !is_systemd_first() {
+        return ManualStop::Refused;
+    }
     let asked = [
         "show",
         "--value",
         "--property=RefuseManualStop",
         "cordon-agent.service",
     ];
-    is_systemd_first() && systemd_says(&asked) == Some("no".to_owned())
+    match systemd_says(&asked).as_deref() {
+        Some("yes") => ManualStop::Refused,
+        Some("no") => ManualStop::Done,
+        _ => ManualStop::Unknown,
+    }
 }
 
-/// `is-system-running` is `stopping` as soon as a shutdown is asked for.
+/// No unit is stopped any more then: every process is told to end, and those that do not are waited for.
+fn is_systemd_past_answering() -> bool {
+    let first = std::fs::read_link("/proc/1/exe").unwrap_or_default();
+    first.file_name().is_some_and(|name| name == LAST_PROGRAM)
+}
+
+/// Whether a list of jobs has the one of a shutdown: number, unit, what is done to it, how that stands.
+fn has_shutdown(jobs: &str) -> bool {
+    jobs.lines().any(|job| {
+        let mut words = job.split_whitespace().skip(1);
+        words.next() == Some(SHUTDOWN) && words.next() == Some("start")
+    })
+}
+
+/// What `systemctl` prints; nothing when it does not in time.
 fn systemd_says(question: &[&str]) -> Option<String> {
     let program = SYSTEMCTL.iter().find(|path| Path::new(path).exists())?;
     let mut asked = Command::new(program)
@@ -91,6 +133,25 @@ mod tests {
         record[..2].copy_from_slice(&kind.to_ne_bytes());
         record[4..8].copy_from_slice(&pid.to_le_bytes());
         record
+    }
+
+    #[test]
+    fn a_shutdown_is_a_job_that_starts_it_and_no_other_is() {
+        let down = "  212 shutdown.target start waiting\n";
+        let others = "76 job.service start running\n201 reboot.target start waiting\n";
+        assert!(has_shutdown(down));
+        assert!(has_shutdown(&[others, down].concat()));
+        for jobs in [
+            "",
+            "\n",
+            others,
+            "212 shutdown.target stop waiting",
+            "212 my-shutdown.target start waiting",
+            "212 x.service start shutdown.target",
+            "shutdown.target start",
+        ] {
+            assert!(!has_shutdown(jobs), "{jobs:?}");
+        }
     }
 
     #[test]

@@ -20,7 +20,8 @@ use crate::identity::Identity;
 use crate::local::{self, Answer, LocalError, Question};
 use crate::model_trust::{self, Untrusted};
 use crate::policy_store::PolicyStore;
-use crate::{power, privileges, stop_codes};
+use crate::power::{self, ManualStop};
+use crate::{privileges, stop_codes};
 
 /// One thing that the agent needs.
 #[derive(Serialize)]
@@ -202,16 +203,21 @@ fn identity(config: &Config) -> Vec<Check> {
 fn protection(config: &Config, identity: &Identity) -> Option<Check> {
     let store = PolicyStore::load(&config.state_dir, identity);
     stop_codes::keys(store.policy())?;
-    let is_open = power::systemd_stops_without_asking();
-    let detail = if is_open {
-        "a stop takes a code, but `systemctl stop` does without: install packaging/cordon-agent-protect.conf as \
-         /etc/systemd/system/cordon-agent.service.d/protect.conf and run `systemctl daemon-reload`"
-    } else {
-        "a stop takes a code"
+    let stop = power::manual_stop();
+    let detail = match stop {
+        ManualStop::Refused => "a stop takes a code",
+        ManualStop::Done => {
+            "a stop takes a code, but `systemctl stop` does without: install packaging/cordon-agent-protect.conf as \
+             /etc/systemd/system/cordon-agent.service.d/protect.conf and run `systemctl daemon-reload`"
+        }
+        ManualStop::Unknown => {
+            "a stop takes a code; whether `systemctl stop` does without is not known, because systemd did not say: \
+             look at `systemctl show --property=RefuseManualStop cordon-agent`, which should say yes"
+        }
     };
     Some(Check {
         name: "protection",
-        ok: !is_open,
+        ok: stop == ManualStop::Refused,
         detail: detail.to_owned(),
     })
 }
