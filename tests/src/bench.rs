@@ -16,6 +16,7 @@ mod unrelated;
 mod work;
 
 pub mod contain;
+pub mod emulated;
 pub mod generate;
 pub mod guard;
 pub mod judging;

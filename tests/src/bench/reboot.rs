@@ -4,60 +4,31 @@
 
 mod capture;
 mod frames;
-mod guest;
-mod machine;
+mod noise;
+mod wire;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
+use super::emulated::{self, Arguments, Endpoint, HOST, LIMIT, Plan};
 use super::report::{Goal, Report};
-use crate::command::program;
-use crate::fleet::{Fleet, FleetOptions, GRPC_PORT};
-use crate::lab::LabOptions;
+use crate::fleet::GRPC_PORT;
 use crate::narrator::Narrator;
 use crate::wait;
 use frames::{Ends, Sort, Tally};
-use guest::{INSTALL, kinds_of_noise, provide};
-use machine::{Machine, TAP};
+use noise::kinds_of_noise;
+use wire::Wire;
 
-/// The endpoint whose place the machine takes.
-const HOST: &str = "ep1";
-/// What is sure to come takes less, emulated.
-const LIMIT: Duration = Duration::from_mins(5);
 /// Packets that the guest tries to send in a shut boot before it has shown anything.
 const TRIES: u64 = 10_000;
-/// Where the site keeps its release key, on the controller.
-const RELEASE_KEY: &str = "/var/lib/cordon-controller/keys/release.pub";
-
-/// How it is run.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Arguments {
-    /// Write the result to this file, as one JSON object.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// QEMU with a processor, memory, and a Debian to boot that runs `/share/run`.
-    #[arg(last = true, required = true)]
-    machine: Vec<String>,
-}
 
 /// Runs it. Success: what was to hold, holds.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    ensure!(
-        nix::unistd::geteuid().is_root(),
-        "run as root: a lab of namespaces is made"
-    );
-    let narrator = Narrator::to_stderr();
-    let mut report = Report::new("reboot", "dev", false);
-    if let Err(error) = play(&arguments.machine, &narrator, &mut report) {
-        narrator.note(&format!("{error:#}"));
-        report.add("story", "", Goal::Exactly(0.0), Err(error));
-    }
-    report.conclude(arguments.json.as_deref())
+    emulated::run("reboot", arguments, play)
 }
 
 fn play(machine: &[String], narrator: &Narrator, report: &mut Report) -> Result<()> {
@@ -69,65 +40,53 @@ fn play(machine: &[String], narrator: &Narrator, report: &mut Report) -> Result<
     story.release()?;
     story.isolate()?;
     story.damaged_boot()?;
-    story.machine.end()
+    story.endpoint.machine.end()?;
+    story.wire.end()
 }
 
 /// What it is played with.
 struct Story<'a> {
-    machine: Machine,
-    fleet: Fleet,
+    endpoint: Endpoint,
+    wire: Wire,
     narrator: &'a Narrator,
     report: &'a mut Report,
 }
 
 impl<'a> Story<'a> {
-    /// A controller, and the machine as an enrolled host of the lab that is online.
+    /// The policy leaves root at the machine no way to open it without a code.
     fn begin(command: &[String], narrator: &'a Narrator, report: &'a mut Report) -> Result<Self> {
-        narrator.step("a controller, an emulated machine with systemd, a host outside");
-        let fleet = fleet(narrator)?;
-        let host = fleet.node(HOST)?;
-        provide(host)?;
-        fleet.lab().stand_in(HOST, TAP)?;
-        let controller = fleet.node("controller")?;
+        let plan = Plan {
+            command,
+            options: &wire::OPTIONS,
+            files: &noise::FILES,
+            prepare: noise::INSTALL,
+            policy: &|policy: &mut Value| policy["isolation"]["local_release"] = json!(false),
+        };
+        let endpoint = Endpoint::begin(&plan, narrator)?;
+        let host = endpoint.fleet.node(HOST)?;
         let ends = Ends {
-            controller: controller.addresses().into(),
+            controller: endpoint.fleet.node("controller")?.addresses().into(),
             port: GRPC_PORT,
             subnet: (host.address_v4(), 24),
         };
-        let began = Instant::now();
-        let mut machine = Machine::start(host, command, ends)?;
-        machine.wait_booted()?;
-        narrator.note(&format!("booted in {:.0} s", began.elapsed().as_secs_f64()));
-        machine.run(INSTALL, LIMIT)?;
-        let enrol = format!(
-            "cordon-agent enroll --controller controller:{GRPC_PORT} --ca-fingerprint {} --token {}",
-            fleet.site().ca_fingerprint,
-            fleet.join_token(1)?
-        );
-        machine.run(&enrol, LIMIT)?;
-        machine.run("systemctl start cordon-agent.service", LIMIT)?;
-        let story = Self {
-            machine,
-            fleet,
+        let wire = Wire::open(host, ends)?;
+        Ok(Self {
+            endpoint,
+            wire,
             narrator,
             report,
-        };
-        let host = story.wait_host("online with the policy", |host| {
-            host["online"] == true && host["policy_version"] == 1
-        })?;
-        let sensor = &host["sensor_mode"];
-        narrator.note(&format!("{HOST} is online, its sensor is {sensor}"));
-        Ok(story)
+        })
     }
 
     /// The control: what is sent in a boot gets out while nothing is isolated.
     fn open_boot(&mut self) -> Result<()> {
         self.narrator.step("a boot while the host is open");
-        let began = self.reboot()?;
-        self.machine.wait_booted()?;
+        let began = self.endpoint.reboot()?;
+        self.endpoint.machine.wait_booted()?;
         self.add_seconds("open_boot_seconds", began);
         self.wait_noise("open_boot_kinds_out")?;
-        self.wait_host("online", |host| host["online"] == true)
+        self.endpoint
+            .wait_host("online", |host| host["online"] == true)
             .map(drop)
     }
 
@@ -136,29 +95,30 @@ impl<'a> Story<'a> {
         let order = [
             "isolate", HOST, "--reason", "drill", "--lease", "none", "--wait",
         ];
-        let order = self.fleet.ctl(&order)?;
+        let order = self.endpoint.fleet.ctl(&order)?;
         ensure!(order["state"] == "done", "the order came to {order}");
-        self.wait_host("isolated with proof", |host| {
+        self.endpoint.wait_host("isolated with proof", |host| {
             host["isolation"]["state"] == "confirmed"
         })?;
         // What left before is of no interest.
-        self.machine.take().map(drop)
+        self.wire.take().map(drop)
     }
 
     /// Nobody but the restore unit holds the host.
     fn shut_boot(&mut self) -> Result<()> {
         self.narrator
             .step("a boot while it is isolated, without the daemon");
-        self.machine.run("touch /etc/cordon/held", LIMIT)?;
-        let began = self.reboot()?;
-        let down = self.machine.take()?;
+        self.endpoint.machine.run("touch /etc/cordon/held", LIMIT)?;
+        let began = self.endpoint.reboot()?;
+        let down = self.wire.take()?;
         self.add_window("going_down", Goal::None, &down, began);
-        self.machine.wait_booted()?;
+        self.endpoint.machine.wait_booted()?;
         self.add_seconds("shut_boot_seconds", began);
-        self.wait_host("silent", |host| host["online"] == false)?;
+        self.endpoint
+            .wait_host("silent", |host| host["online"] == false)?;
         let early = self.wait_tries("early")?;
         let late = self.wait_tries("late")?;
-        let boot = self.machine.take()?;
+        let boot = self.wire.take()?;
         self.add_window("shut_boot", Goal::Exactly(0.0), &boot, began);
         let tries = (early + late) as f64;
         let goal = Goal::AtLeast(2.0 * TRIES as f64);
@@ -166,7 +126,7 @@ impl<'a> Story<'a> {
             .add("shut_boot_tries", "packets", goal, Ok(tries));
         self.add_order_of_units();
         let daemon = "systemctl is-active cordon-agent.service || true";
-        let daemon = self.machine.run(daemon, LIMIT)?;
+        let daemon = self.endpoint.machine.run(daemon, LIMIT)?;
         ensure!(daemon.trim() == "inactive", "the daemon is {daemon}");
         Ok(())
     }
@@ -176,12 +136,12 @@ impl<'a> Story<'a> {
             .step("the daemon starts and adopts the isolation");
         let began = Instant::now();
         let start = "rm /etc/cordon/held && systemctl start cordon-agent.service";
-        self.machine.run(start, LIMIT)?;
-        let seen = self.wait_host("online and isolated", |host| {
+        self.endpoint.machine.run(start, LIMIT)?;
+        let seen = self.endpoint.wait_host("online and isolated", |host| {
             host["online"] == true && host["isolation"]["state"] == "confirmed"
         });
         self.add_fact("controller_sees_it_isolated", seen.map(drop));
-        let tally = self.machine.take()?;
+        let tally = self.wire.take()?;
         self.add_window("agent_started", Goal::AtLeast(1.0), &tally, began);
         Ok(())
     }
@@ -189,14 +149,18 @@ impl<'a> Story<'a> {
     fn release(&mut self) -> Result<()> {
         self.narrator.step("a release code is typed in the guest");
         let asked = ["release-code", HOST, "--reason", "the drill is over"];
-        let answer = self.fleet.ctl(&asked)?;
+        let answer = self.endpoint.fleet.ctl(&asked)?;
         let code = answer["code"].as_str().context("no code")?;
         let with = "cordon-agent release --reason 'the drill is over'";
         let root = format!("{with} && exit 1 || true");
-        self.machine.run(&root, LIMIT)?;
-        self.machine.run(&format!("{with} --code {code}"), LIMIT)?;
+        self.endpoint.machine.run(&root, LIMIT)?;
+        self.endpoint
+            .machine
+            .run(&format!("{with} --code {code}"), LIMIT)?;
         self.wait_noise("released_kinds_out")?;
-        let seen = self.wait_host("released", |host| host["isolation"]["state"] == "released");
+        let seen = self
+            .endpoint
+            .wait_host("released", |host| host["isolation"]["state"] == "released");
         self.add_fact("controller_sees_it_released", seen.map(drop));
         Ok(())
     }
@@ -207,30 +171,24 @@ impl<'a> Story<'a> {
             .step("a boot while it is isolated, the state file damaged");
         let damage = "systemctl stop cordon-agent.service\n\
                       printf '{\"version\":1,\"pha' >/var/lib/cordon/isolation.json";
-        self.machine.run(damage, LIMIT)?;
-        let began = self.reboot()?;
-        self.machine.take()?;
-        self.machine.wait_booted()?;
+        self.endpoint.machine.run(damage, LIMIT)?;
+        let began = self.endpoint.reboot()?;
+        self.wire.take()?;
+        self.endpoint.machine.wait_booted()?;
         self.add_seconds("damaged_boot_seconds", began);
         self.wait_noise("damaged_boot_kinds_out")?;
         let kept = self
+            .endpoint
             .machine
             .run("test -s /var/lib/cordon/isolation.json.damaged", LIMIT);
         self.add_fact("damaged_boot_keeps_the_file", kept.map(drop));
         let reported = wait::until("a report of the damage", LIMIT, || {
-            let events = self
-                .fleet
-                .ctl(&["events", "--host", HOST, "--limit", "1000"])?;
-            let events = events.as_array().context("no list of events")?;
-            let is_report = |event: &&Value| {
-                let what = event["body"]["what"].as_str();
-                event["kind"] == "tamper"
-                    && what.is_some_and(|what| what.contains("state file was damaged"))
+            let is_report = |body: &&Value| {
+                let what = body["what"].as_str();
+                what.is_some_and(|what| what.contains("state file was damaged"))
             };
-            Ok(events
-                .iter()
-                .find(is_report)
-                .map(|event| event["body"].to_string()))
+            let told = self.endpoint.records("tamper")?;
+            Ok(told.iter().find(is_report).map(ToString::to_string))
         });
         if let Ok(report) = &reported {
             self.narrator.note(report);
@@ -239,22 +197,12 @@ impl<'a> Story<'a> {
         Ok(())
     }
 
-    /// Has the guest boot anew; returns when it went down.
-    fn reboot(&mut self) -> Result<Instant> {
-        self.machine.reboot()?;
-        Ok(Instant::now())
-    }
-
-    fn wait_host(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
-        self.fleet.wait_host(HOST, what, LIMIT, wanted)
-    }
-
     /// Waits until packets of every kind leave the guest, and adds how many kinds there were.
     fn wait_noise(&mut self, row: &str) -> Result<()> {
-        let kinds = kinds_of_noise(self.fleet.node("outside")?);
+        let kinds = kinds_of_noise(self.endpoint.fleet.node("outside")?);
         let mut missing: BTreeSet<&str> = kinds.iter().map(String::as_str).collect();
         let all = wait::until("every kind of packet", LIMIT, || {
-            for (what, _) in self.machine.take()?.others() {
+            for (what, _) in self.wire.take()?.others() {
                 missing.remove(what);
             }
             Ok(missing.is_empty().then_some(()))
@@ -269,7 +217,7 @@ impl<'a> Story<'a> {
     fn wait_tries(&mut self, sender: &str) -> Result<u64> {
         let file = format!("cat /run/noise-{sender}");
         wait::until("tries to send", LIMIT, || {
-            let tries: u64 = self.machine.run(&file, LIMIT)?.trim().parse()?;
+            let tries: u64 = self.endpoint.machine.run(&file, LIMIT)?.trim().parse()?;
             Ok((tries >= TRIES).then_some(tries))
         })
     }
@@ -289,7 +237,7 @@ impl<'a> Story<'a> {
                 .add(&format!("{name}_{sort}"), "frames", goal, Ok(frames));
         }
         let mut others = 0;
-        let (now, ago) = (machine::now_us(), since.elapsed().as_secs_f64());
+        let (now, ago) = (wire::now_us(), since.elapsed().as_secs_f64());
         let began = |at_us: u64| ago - now.saturating_sub(at_us) as f64 / 1e6;
         for (what, count) in tally.others() {
             others += count.frames;
@@ -309,7 +257,7 @@ impl<'a> Story<'a> {
     fn add_order_of_units(&mut self) {
         let mut stamp = |unit: &str, property: &str| -> Result<f64> {
             let show = format!("systemctl show --value -p {property}TimestampMonotonic {unit}");
-            let said = self.machine.run(&show, LIMIT)?;
+            let said = self.endpoint.machine.run(&show, LIMIT)?;
             let micros: f64 = said
                 .trim()
                 .parse()
@@ -342,20 +290,4 @@ impl<'a> Story<'a> {
         let value = fact.map(|()| 1.0);
         self.report.add(metric, "", Goal::Exactly(1.0), value);
     }
-}
-
-/// Nodes, a controller, and a policy that leaves root at the machine no way to open it without a code.
-fn fleet(narrator: &Narrator) -> Result<Fleet> {
-    let program = program()?.with_file_name("cordon-lab");
-    let options = FleetOptions::of(LabOptions {
-        endpoints: 1,
-        program,
-    });
-    let fleet = Fleet::with_controller(&options, narrator)?;
-    let key = fleet.node("controller")?.read(RELEASE_KEY)?;
-    fleet.push_changed_policy(|policy| {
-        policy["isolation"]["local_release"] = json!(false);
-        policy["release_keys"] = json!([{ "name": "night desk", "public_key": key.trim() }]);
-    })?;
-    Ok(fleet)
 }

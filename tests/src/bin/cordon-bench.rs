@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use cordon_tests::bench::{
-    self, contain, generate, guard, judging, reboot, storm, syscalls, witness,
+    self, contain, emulated, generate, guard, judging, reboot, storm, syscalls, witness,
 };
 use cordon_tests::eval;
 
@@ -29,7 +29,7 @@ enum What {
     /// Containment: times from an attack, an order or an interference to its effect; see docs/benchmarks.md.
     Contain(contain::Arguments),
     /// Containment over reboots of an emulated machine: what leaves it while it boots; see docs/benchmarks.md.
-    Reboot(reboot::Arguments),
+    Reboot(emulated::Arguments),
     #[command(hide = true)]
     Send(contain::packets::Arguments),
     #[command(hide = true)]

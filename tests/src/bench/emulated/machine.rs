@@ -1,19 +1,15 @@
-//! The emulated machine: in the network of a node of the lab, whose place it takes, with a line to it and a capture of what
-//! leaves it.
+//! The emulated machine: in the network of a node of the lab, whose place it takes, with a line to it.
 //!
 //! Everything of it lies in the node's memory and runs in the node, and so ends with the lab: the changes of its disk too.
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::capture::Reader;
-use super::frames::{Ends, Tally};
 use crate::lab::{Guest, Node};
 use crate::wait;
 
@@ -24,7 +20,6 @@ pub const TAP: &str = "guest";
 
 const CONSOLE: &str = "/run/guest-console";
 const LINE: &str = "/run/guest-line";
-const CAPTURE: &str = "/run/guest.pcap";
 const LOG: &str = "/run/guest-qemu";
 /// The kernel's last word before the machine begins anew.
 const RESTARTS: &str = "reboot: Restarting system";
@@ -42,14 +37,12 @@ pub struct Machine {
     said: Receiver<String>,
     asked: usize,
     reboots: usize,
-    capture: File,
-    reader: Reader,
-    ends: Ends,
 }
 
 impl Machine {
-    /// Starts it: `command` is QEMU with a processor, memory, a kernel and a disk.
-    pub fn start(node: &Node, command: &[String], ends: Ends) -> Result<Self> {
+    /// Starts it: `command` is QEMU with a processor, memory, a kernel and a disk, `options` are more of its. Its network is
+    /// `lan`.
+    pub fn start(node: &Node, command: &[String], options: &[&str]) -> Result<Self> {
         let more = [
             format!("-serial file:{CONSOLE}"),
             format!("-chardev socket,id=line,path={LINE},server=on,wait=off -serial chardev:line"),
@@ -58,16 +51,14 @@ impl Machine {
                 "-netdev tap,id=lan,ifname={TAP},script=no,downscript=no,vhost=off,vnet_hdr=off"
             ),
             "-device virtio-net-pci,netdev=lan,mac=52:54:00:99:00:11".to_owned(),
-            // What the card sends, and nothing that is sent to it: no address has to be believed.
-            format!("-object filter-dump,id=capture,netdev=lan,queue=rx,file={CAPTURE}"),
         ];
         let more = more.iter().flat_map(|words| words.split(' '));
         let command = command.iter().map(String::as_str).chain(more);
-        let mut qemu = node.spawn(&command.collect::<Vec<_>>(), LOG)?;
-        let (line, capture) = wait::until("the emulated machine", START_LIMIT, || {
+        let command: Vec<&str> = command.chain(options.iter().copied()).collect();
+        let mut qemu = node.spawn(&command, LOG)?;
+        let line = wait::until("the emulated machine", START_LIMIT, || {
             still_runs(node, &mut qemu)?;
-            let line = UnixStream::connect(node.path(LINE))?;
-            Ok(Some((line, File::open(node.path(CAPTURE))?)))
+            Ok(Some(UnixStream::connect(node.path(LINE))?))
         })?;
         let (say, said) = channel();
         let listener = BufReader::new(line.try_clone()?);
@@ -89,9 +80,6 @@ impl Machine {
             said,
             asked: 0,
             reboots: 0,
-            capture,
-            reader: Reader::default(),
-            ends,
         })
     }
 
@@ -113,7 +101,7 @@ impl Machine {
     }
 
     /// Like [`Self::run`], with the exit code.
-    fn attempt(&mut self, script: &str, limit: Duration) -> Result<(String, String)> {
+    pub fn attempt(&mut self, script: &str, limit: Duration) -> Result<(String, String)> {
         let number = self.ask(script)?;
         let answer = format!("done {number} ");
         let code = self
@@ -132,10 +120,10 @@ impl Machine {
         Ok(number)
     }
 
-    /// Has it boot anew, and waits until it has gone down.
-    pub fn reboot(&mut self) -> Result<()> {
+    /// Has it go down by a script that makes it boot anew, and waits until it has.
+    pub fn go_down(&mut self, script: &str) -> Result<()> {
         // Who would answer is among the first to be ended.
-        self.ask("systemctl reboot")?;
+        self.ask(script)?;
         self.reboots += 1;
         let (node, qemu, reboots) = (&self.node, &mut self.qemu, self.reboots);
         wait::until("the guest's going down", BOOT_LIMIT, || {
@@ -145,31 +133,9 @@ impl Machine {
         })
     }
 
-    /// What left it since this was last asked.
-    pub fn take(&mut self) -> Result<Tally> {
-        let mut bytes = Vec::new();
-        self.capture.read_to_end(&mut bytes)?;
-        let mut tally = Tally::default();
-        for frame in self.reader.push(&bytes)? {
-            tally.add(&frame, &self.ends);
-        }
-        Ok(tally)
-    }
-
-    /// Ends it, and checks that the capture has all of the last frame.
+    /// Ends it at once.
     pub fn end(self) -> Result<()> {
-        let Self {
-            qemu,
-            mut capture,
-            mut reader,
-            ..
-        } = self;
-        qemu.kill()?;
-        let mut bytes = Vec::new();
-        capture.read_to_end(&mut bytes)?;
-        reader.push(&bytes)?;
-        ensure!(reader.is_whole(), "the capture ends within a frame");
-        Ok(())
+        self.qemu.kill()
     }
 
     fn wait_for<T>(&mut self, limit: Duration, wanted: impl Fn(&str) -> Option<T>) -> Result<T> {
@@ -198,12 +164,6 @@ impl Machine {
         let begin = console.floor_char_boundary(console.len().saturating_sub(CONSOLE_TAIL));
         format!("its console's end:\n{}", &console[begin..])
     }
-}
-
-/// The clock of captures, microseconds since 1970, to a second: QEMU begins its own at a full one.
-pub fn now_us() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| now.as_micros() as u64)
 }
 
 fn still_runs(node: &Node, qemu: &mut Guest) -> Result<()> {
