@@ -20,6 +20,7 @@ pub mod emulated;
 pub mod generate;
 pub mod guard;
 pub mod judging;
+pub mod protect;
 pub mod reboot;
 pub mod storm;
 pub mod syscalls;

@@ -33,6 +33,7 @@ cargo xtask COMMAND
   vm sensor [PROGRAM[::TEST] ...]
                              the sensor's tests, or these of them, in an emulated Debian 12 with its own kernel
   vm contain [--json FILE]   reboot an isolated Debian 12, and capture what leaves it (see docs/benchmarks.md)
+  vm protect [--json FILE]   try to end the agent under systemd, and to shut its machine down (see docs/benchmarks.md)
   train [ARGS]               train the behaviour model (see docs/model.md)
   eval [ARGS]                judge what the model was not fitted on, and whole days of honest work (see docs/model.md)
   bench sensor [--json FILE] [--quick] [--only PART] [--profile release|dev]

@@ -3,7 +3,7 @@
 //! What the lab cannot show is shown here: another kernel than this machine's, and a host that boots. The image is made
 //! once, from packages; each run starts from it anew and changes nothing in it. A folder is shared with the guest: its
 //! `run` is executed there as root, and what it says and how it ended are found in the same folder. What it writes to its
-//! second serial line is seen here at once. The guest whose reboots are watched is run by `cordon-bench reboot`, in a lab.
+//! second serial line is seen here at once. The guests that have a controller are run by `cordon-bench`, in a lab.
 
 mod image;
 
@@ -75,9 +75,9 @@ say "vm: Linux $(uname -r)"
 pub fn check(arguments: &[String]) -> Result<(), Failure> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
-        ["sensor", ..] | ["contain"] | ["contain", "--json", _] => Ok(()),
+        ["sensor", ..] | ["contain" | "protect"] | ["contain" | "protect", "--json", _] => Ok(()),
         _ => Err(Failure::new(
-            "wants: sensor [PROGRAM[::TEST] ...], or contain [--json FILE]",
+            "wants: sensor [PROGRAM[::TEST] ...], contain [--json FILE], or protect [--json FILE]",
         )),
     }
 }
@@ -86,17 +86,19 @@ pub fn check(arguments: &[String]) -> Result<(), Failure> {
 pub fn run(arguments: &[String]) -> Result<(), Failure> {
     match arguments.split_first() {
         Some((job, wanted)) if job == "sensor" => sensor(wanted),
-        Some((_, options)) => contain(options),
+        // What leaves an isolated host that boots.
+        Some((job, options)) if job == "contain" => bench("reboot", options),
+        Some((_, options)) => bench("protect", options),
         None => check(arguments),
     }
 }
 
-/// What leaves an isolated host that boots: the lab's bench runs the guest, in a network of the lab.
-fn contain(options: &[String]) -> Result<(), Failure> {
+/// A bench of the lab runs the guest, in a network of the lab.
+fn bench(name: &str, options: &[String]) -> Result<(), Failure> {
     setup::install(Purpose::Guest)?;
     build::product()?;
     let step = Step::new(build::binary("cordon-bench"))
-        .args(["reboot"])
+        .args([name])
         .args(options)
         .args(["--"])
         .args(machine(&image::image()?));
@@ -323,7 +325,14 @@ mod tests {
             let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
             check(&words).map_err(|failure| failure.to_string())
         };
-        for words in ["sensor", "sensor storm", "contain", "contain --json a"] {
+        for words in [
+            "sensor",
+            "sensor storm",
+            "contain",
+            "contain --json a",
+            "protect",
+            "protect --json a",
+        ] {
             assert_eq!(check(words), Ok(()));
         }
         for words in [
@@ -332,6 +341,7 @@ mod tests {
             "contain fast",
             "contain --json",
             "contain --json a b",
+            "protect fast",
         ] {
             let refusal = check(words).expect_err(words);
             assert!(refusal.contains("contain [--json FILE]"), "{refusal}");

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use cordon_tests::bench::{
-    self, contain, emulated, generate, guard, judging, reboot, storm, syscalls, witness,
+    self, contain, emulated, generate, guard, judging, protect, reboot, storm, syscalls, witness,
 };
 use cordon_tests::eval;
 
@@ -30,6 +30,8 @@ enum What {
     Contain(contain::Arguments),
     /// Containment over reboots of an emulated machine: what leaves it while it boots; see docs/benchmarks.md.
     Reboot(emulated::Arguments),
+    /// The agent's protection of itself under systemd, in an emulated machine; see docs/benchmarks.md.
+    Protect(emulated::Arguments),
     #[command(hide = true)]
     Send(contain::packets::Arguments),
     #[command(hide = true)]
@@ -55,6 +57,7 @@ fn run(what: What) -> Result<ExitCode> {
         What::Eval(arguments) => return eval::run(&arguments),
         What::Contain(arguments) => return contain::run(&arguments),
         What::Reboot(arguments) => return reboot::run(&arguments),
+        What::Protect(arguments) => return protect::run(&arguments),
         What::Send(arguments) => contain::packets::send(&arguments)?,
         What::Guard => guard::stand()?,
         What::Generate(arguments) => generate::run(&arguments)?,
