@@ -139,6 +139,10 @@ fn is_no(value: &bool) -> bool {
 pub struct Caps {
     /// Isolations that one agent starts in any hour without an order to isolate.
     pub isolations_per_hour: u32,
+    /// Hosts of the group that may be isolated at one time without a person who says so; at least 1. An agent asks the
+    /// controller, which counts, before it isolates its host by itself. Written only when it is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts_at_once: Option<u32>,
     /// Orders about processes, remote ends and files that one host carries out in any hour, those that undo one aside.
     /// Needed where a key may sign any of [`crate::order::STEPS`]. Written only when it is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -146,6 +150,18 @@ pub struct Caps {
     /// When mode `autonomous` isolates nobody at once; at most [`MOST_QUIET_HOURS`]. Written only when there are any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub quiet_hours: Vec<QuietHours>,
+}
+
+impl Caps {
+    fn check(&self) -> Result<(), String> {
+        if self.hosts_at_once == Some(0) {
+            return Err(
+                "caps: hosts_at_once is at least 1: isolations_per_hour 0 keeps agents from isolating by themselves"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
 }
 
 /// An online key and the orders it may sign.
@@ -324,6 +340,7 @@ impl Policy {
         self.check_ordered().map_err(PolicyError::Invalid)?;
         self.check_protection().map_err(PolicyError::Invalid)?;
         quiet::check(&self.caps.quiet_hours).map_err(PolicyError::Invalid)?;
+        self.caps.check().map_err(PolicyError::Invalid)?;
         self.check_release()
     }
 

@@ -71,6 +71,7 @@ fn policy() -> Policy {
         },
         caps: Caps {
             isolations_per_hour: 2,
+            hosts_at_once: None,
             ordered_per_hour: None,
             quiet_hours: Vec::new(),
         },

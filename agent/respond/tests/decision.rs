@@ -64,6 +64,7 @@ fn policy(mode: Mode) -> Policy {
         protection: Protection::default(),
         caps: Caps {
             isolations_per_hour: 2,
+            hosts_at_once: None,
             ordered_per_hour: None,
             quiet_hours: Vec::new(),
         },

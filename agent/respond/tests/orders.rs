@@ -69,6 +69,7 @@ fn policy() -> Policy {
         protection: Protection::default(),
         caps: Caps {
             isolations_per_hour: 0,
+            hosts_at_once: None,
             ordered_per_hour: None,
             quiet_hours: Vec::new(),
         },

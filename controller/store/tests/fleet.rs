@@ -137,6 +137,7 @@ fn policy(version: u64, group: &str) -> Policy {
         protection: Protection::default(),
         caps: Caps {
             isolations_per_hour: 1,
+            hosts_at_once: None,
             ordered_per_hour: None,
             quiet_hours: Vec::new(),
         },

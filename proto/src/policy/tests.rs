@@ -46,6 +46,7 @@ fn policy(version: u64) -> Policy {
         protection: Protection::default(),
         caps: Caps {
             isolations_per_hour: 2,
+            hosts_at_once: None,
             ordered_per_hour: None,
             quiet_hours: Vec::new(),
         },
@@ -391,6 +392,33 @@ fn quiet_hours_are_windows_that_come_in_a_zone_that_is_known() {
     assert!(accept(&many, None).is_err());
     many.caps.quiet_hours.pop();
     assert!(accept(&many, None).is_ok());
+}
+
+#[test]
+fn how_many_hosts_at_once_is_written_only_when_it_is_said_and_is_one_at_least() {
+    let json = serde_json::to_value(policy(1)).unwrap();
+    assert_eq!(json["caps"], serde_json::json!({"isolations_per_hour": 2}));
+    let read = |hosts_at_once: serde_json::Value| {
+        let mut json = json.clone();
+        json["caps"]["hosts_at_once"] = hosts_at_once;
+        let policy: Policy = serde_json::from_value(json.clone()).map_err(|e| e.to_string())?;
+        assert_eq!(serde_json::to_value(&policy).unwrap(), json);
+        accept(&policy, None).map_err(|error| error.to_string())
+    };
+    for good in [1, 3, u32::MAX] {
+        let policy = read(good.into()).unwrap();
+        assert_eq!(policy.caps.hosts_at_once, Some(good));
+    }
+    for (senseless, said) in [
+        (0.into(), "at least 1"),
+        ((-1).into(), "invalid value"),
+        ((u64::from(u32::MAX) + 1).into(), "invalid value"),
+        (serde_json::json!(1.5), "invalid type"),
+        ("3".into(), "invalid type"),
+    ] {
+        let refused = read(senseless).unwrap_err();
+        assert!(refused.contains(said), "{refused}");
+    }
 }
 
 #[test]

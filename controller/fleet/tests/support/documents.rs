@@ -43,6 +43,7 @@ pub fn policy(version: u64) -> Policy {
         protection: Protection::default(),
         caps: Caps {
             isolations_per_hour: 4,
+            hosts_at_once: None,
             ordered_per_hour: Some(4),
             quiet_hours: Vec::new(),
         },
