@@ -1,8 +1,9 @@
 //! Records in, each exactly once, with everything that follows from them in the same transaction.
 //!
 //! What follows: a detection opens or updates the incident of its tree; what it proposes waits until
-//! its end is reported; an isolation report becomes the host's isolation, if it is the newest, and joins its incident; a verified receipt moves its
-//! order; a policy report says what is in force. A record that cannot be read is kept as it came.
+//! its end is reported; an isolation report becomes the host's isolation, if it is the newest, joins its
+//! incident, and settles the place that was given for it; a verified receipt moves its order; a policy
+//! report says what is in force. A record that cannot be read is kept as it came.
 //!
 //! Nothing that follows depends on the order in which a host's batches arrive, except which incident
 //! an isolation without a tree joins.

@@ -16,6 +16,7 @@
 //! | proposals | [`Store::waiting_proposals`] |
 //! | orders | [`Store::add_order`], [`Store::order`], [`Store::orders`], [`Store::deliverable_orders`], [`Store::mark_delivered`], [`Store::expire_orders`] |
 //! | isolated hosts | [`Store::is_any_isolated`], [`Store::is_released_by_order`], [`Store::peer_orders`] |
+//! | places among the isolated hosts of a group | [`Store::give_places`], [`Store::places`], [`Store::add_order_within_cap`] |
 //! | policies | [`Store::add_policy`], [`Store::policy_for`], [`Store::policies`] |
 //! | people | [`Store::add_user`], [`Store::user`], [`Store::users`], [`Store::set_password`], [`Store::add_session`], [`Store::session_user`], [`Store::end_session`], [`Store::add_api_token`], [`Store::api_token`] |
 //! | audit | [`Store::append_audit`], [`Store::audit`], [`Store::verify_audit`] |
@@ -39,6 +40,7 @@ mod notification;
 mod open;
 mod order;
 mod peer;
+mod place;
 mod policy;
 mod proposal;
 mod row;
@@ -49,7 +51,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sqlx::{Sqlite, SqlitePool, Transaction};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
+use tokio::time::timeout;
 
 pub use account::{ApiToken, NewApiToken, NewSession, NewUser, Role, User};
 pub use analyst_verdict::{AnalystVerdict, Label, NewAnalystVerdict};
@@ -66,6 +69,7 @@ pub use ingest::{Committed, IncomingRecord, Reading, SequenceRange};
 pub use notification::Notification;
 pub use order::{OrderQuery, OrderRow, OrderStep, Undo};
 pub use peer::PeerOrder;
+pub use place::{PLACE_LASTS, PlaceAnswer, PlaceWanted, Places};
 pub use policy::PolicyRow;
 pub use proposal::ProposalRow;
 pub use secret::SecretHash;
@@ -84,6 +88,8 @@ struct Inner {
     path: PathBuf,
     /// One connection: writers queue here instead of meeting `SQLITE_BUSY` inside the database.
     writer: SqlitePool,
+    /// Writers queue for the queue, so that one at most stands in it before somebody who is in a hurry.
+    lane: Mutex<()>,
     /// Never waits for the writer: WAL readers see the last commit.
     readers: SqlitePool,
     changes: watch::Sender<u64>,
@@ -112,6 +118,13 @@ impl Store {
 
     /// A write transaction. Dropping it undoes it.
     async fn begin(&self, act: &'static str) -> Result<Transaction<'static, Sqlite>> {
+        let turn = timeout(open::TURN_TIMEOUT, self.0.lane.lock()).await;
+        let _lane = turn.map_err(|_| StoreError::on(act)(sqlx::Error::PoolTimedOut))?;
+        self.begin_in_a_hurry(act).await
+    }
+
+    /// The same for what a host waits for in its session: behind two others at most, however many batches of records wait.
+    async fn begin_in_a_hurry(&self, act: &'static str) -> Result<Transaction<'static, Sqlite>> {
         // IMMEDIATE: a transaction that reads first must not lose the race for the write lock later.
         let begun = self.0.writer.begin_with("BEGIN IMMEDIATE").await;
         begun.map_err(StoreError::on(act))

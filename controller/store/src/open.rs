@@ -10,7 +10,7 @@ use sqlx::Connection as _;
 use sqlx::SqlitePool;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use crate::{Inner, Result, Store, StoreError};
 
@@ -20,7 +20,7 @@ const READERS: u32 = 4;
 /// How long one statement waits for another process (a backup, an officer's shell).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a writer waits for its turn before the controller counts as overloaded.
-const TURN_TIMEOUT: Duration = Duration::from_secs(15);
+pub(crate) const TURN_TIMEOUT: Duration = Duration::from_secs(15);
 const PRIVATE: u32 = 0o600;
 
 impl Store {
@@ -87,6 +87,7 @@ async fn connect(path: &Path) -> Result<Store> {
     Ok(Store(Arc::new(Inner {
         path: path.into(),
         writer,
+        lane: Mutex::new(()),
         readers,
         changes: watch::Sender::new(0),
     })))

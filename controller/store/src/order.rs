@@ -103,31 +103,7 @@ impl Store {
     pub async fn add_order(&self, order: &Order, envelope: &Envelope) -> Result<()> {
         const ACT: &str = "queue an order";
         let mut work = self.begin(ACT).await?;
-        let host = host_key(&mut work, order.host, ACT).await?;
-        let key: i64 = sqlx::query_scalar(
-            "INSERT INTO orders
-                (id, host, verb, reason, requested_by, issued_at, expires_at, state, envelope, undoes)
-             VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?) RETURNING key",
-        )
-        .bind(order.id.to_string())
-        .bind(host)
-        .bind(json(&order.verb))
-        .bind(&order.reason)
-        .bind(&order.requested_by)
-        .bind(micros(order.issued_at))
-        .bind(micros(order.expires_at))
-        .bind(json(envelope))
-        .bind(order.undoes.map(|id| id.to_string()))
-        .fetch_one(&mut *work)
-        .await
-        .map_err(StoreError::on(ACT))?;
-        add_step(
-            &mut work,
-            key,
-            &own_step(OrderState::Queued, order.issued_at),
-        )
-        .await?;
-        crate::peer::note(&mut work, host, &order.verb, key).await?;
+        add(&mut work, order, envelope).await?;
         self.commit(work, ACT).await
     }
 
@@ -227,6 +203,35 @@ impl Store {
         }
         Ok(expired)
     }
+}
+
+/// Keeps a signed order in a transaction that the caller commits.
+pub(crate) async fn add(
+    work: &mut Transaction<'static, Sqlite>,
+    order: &Order,
+    envelope: &Envelope,
+) -> Result<()> {
+    const ACT: &str = "queue an order";
+    let host = host_key(work, order.host, ACT).await?;
+    let key: i64 = sqlx::query_scalar(
+        "INSERT INTO orders
+            (id, host, verb, reason, requested_by, issued_at, expires_at, state, envelope, undoes)
+         VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?) RETURNING key",
+    )
+    .bind(order.id.to_string())
+    .bind(host)
+    .bind(json(&order.verb))
+    .bind(&order.reason)
+    .bind(&order.requested_by)
+    .bind(micros(order.issued_at))
+    .bind(micros(order.expires_at))
+    .bind(json(envelope))
+    .bind(order.undoes.map(|id| id.to_string()))
+    .fetch_one(&mut **work)
+    .await
+    .map_err(StoreError::on(ACT))?;
+    add_step(work, key, &own_step(OrderState::Queued, order.issued_at)).await?;
+    crate::peer::note(work, host, &order.verb, key).await
 }
 
 /// Takes up a verified receipt; the order's id when it moved. A receipt about an order that this

@@ -42,6 +42,7 @@ impl Batch<'_> {
             }
             RecordBody::Isolation(report) => {
                 self.note_isolation(sequence, record.at, report).await?;
+                crate::place::settle(self.work, self.host, report).await?;
                 self.isolated(event, record.at, report).await?
             }
             RecordBody::Approval(report) => Some(self.answered(event, record.at, report).await?),
