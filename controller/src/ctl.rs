@@ -53,9 +53,12 @@ pub async fn run(cli: &Cli) -> Result<Answer, CtlError> {
         Command::Ioc(command) => ioc::run(client, command).await,
         Command::Exception(command) => exceptions::run(client, command).await,
         Command::Events { host, limit } => hosts::events(client, host.as_deref(), *limit).await,
-        Command::Isolate { host, lease, order } => {
-            orders::isolate(client, host, *lease, order).await
-        }
+        Command::Isolate {
+            host,
+            lease,
+            beyond_cap,
+            order,
+        } => orders::isolate(client, host, *lease, *beyond_cap, order).await,
         Command::Release { host, order } => orders::release(client, host, order).await,
         Command::Step(command) => steps::run(client, command).await,
         Command::Approvals => approvals::list(client).await,

@@ -151,6 +151,33 @@ async fn an_order_needs_one_host_a_policy_that_allows_it_and_an_agent_that_obeys
     assert_eq!(order["history"][0]["signed"], false);
 }
 
+#[tokio::test]
+async fn a_person_is_held_to_the_cap_on_isolated_hosts_unless_he_goes_beyond_it() {
+    let mut site = Site::init();
+    add_hosts(&site, &["web", "mail"]).await;
+    site.serve();
+    let order_key = fs::read_to_string(site.data().join("keys/order.pub")).unwrap();
+    let mut capped = policy(1);
+    capped["caps"]["hosts_at_once"] = json!(1);
+    capped["order_keys"] = json!([{ "public_key": order_key.trim(), "verbs": ["isolate"] }]);
+    let file = signed(&site, &site, &capped);
+    let pushed = site.ctl(&["policy", "push", file.to_str().unwrap()]);
+    assert_eq!(pushed["places_taken"], 0);
+    site.ctl(&["isolate", "web", "--reason", "a test"]);
+    let (code, words) = site.ctl_fails(&["isolate", "mail", "--reason", "a test"]);
+    assert_eq!(code, 4);
+    assert!(
+        words.contains("--beyond-cap") && words.contains("web"),
+        "{words}"
+    );
+    assert_eq!(site.ctl(&["policy", "show"])[0]["places_taken"], 1);
+    let beyond = ["isolate", "mail", "--beyond-cap", "--reason", "a test"];
+    assert_eq!(site.ctl(&beyond)["state"], "queued");
+    assert_eq!(site.ctl(&["policy", "show"])[0]["places_taken"], 2);
+    let trail = site.ctl(&["audit", "show"]).to_string();
+    assert_eq!(trail.matches("beyond the cap").count(), 1, "{trail}");
+}
+
 /// As ep1's agent would report it, while nothing is served.
 async fn propose(site: &Site, host: HostId, id: &str) {
     let store = Store::open(&site.data().join("cordon.db")).await.unwrap();

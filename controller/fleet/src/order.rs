@@ -6,7 +6,7 @@ use std::time::Duration;
 use cordon_proto::envelope::sign;
 use cordon_proto::id::{HostId, OrderId};
 use cordon_proto::order::{Form, Order, OrderState, Verb};
-use cordon_store::{Host, OrderRow, StoreError, Undo};
+use cordon_store::{Host, HostRef, OrderRow, StoreError, Undo};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, timeout_at};
 
@@ -59,6 +59,17 @@ pub enum OrderError {
         /// Name of the verb.
         verb: &'static str,
     },
+    /// As many hosts of the group are isolated as its policy lets be at one time.
+    #[error(
+        "group {group} has no place for one more isolated host (caps.hosts_at_once): {} are or are about to be, {}; release one, or say --beyond-cap (beyond_cap in REST), which goes into the audit trail",
+        taken.len(), names(taken)
+    )]
+    NoPlace {
+        /// The host's group.
+        group: String,
+        /// Who has the places.
+        taken: Vec<HostRef>,
+    },
     /// No such order.
     #[error("there is no order {0}")]
     UnknownOrder(OrderId),
@@ -78,9 +89,29 @@ pub enum OrderError {
     Store(#[from] StoreError),
 }
 
+/// Whether the policy's cap on isolated hosts of a group holds for an order to isolate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cap {
+    Kept,
+    Passed,
+}
+
 impl Fleet {
-    /// Signs and queues an order and wakes its host's session. The order is on the disk on return.
+    /// Signs and queues an order and wakes its host's session. The order is on the disk on return. One to isolate takes
+    /// one of the places that the group's policy has for isolated hosts, where it counts them.
     pub async fn create_order(&self, request: OrderRequest) -> Result<OrderRow, OrderError> {
+        self.create(request, Cap::Kept).await
+    }
+
+    /// The same, whoever has the places. That the cap was not asked for is in the audit trail.
+    pub async fn create_order_beyond_cap(
+        &self,
+        request: OrderRequest,
+    ) -> Result<OrderRow, OrderError> {
+        self.create(request, Cap::Passed).await
+    }
+
+    async fn create(&self, request: OrderRequest, cap: Cap) -> Result<OrderRow, OrderError> {
         let now = Timestamp::now();
         check(&request)?;
         let host = self.orderable_host(request.host).await?;
@@ -97,13 +128,29 @@ impl Fleet {
                 .map_err(|_| OrderError::Lifetime)?,
             undoes: request.undoes,
         };
-        let envelope = sign(&order, &self.0.site.order_key);
-        self.store().add_order(&order, &envelope).await?;
+        let mut target = in_the_trail(&order, &host.name);
+        if cap == Cap::Passed {
+            target += ", beyond the cap on isolated hosts";
+        }
+        self.keep(&order, host, cap).await?;
         self.0.live.wake(order.host);
-        let target = in_the_trail(&order, &host.name);
         self.audit(&order.requested_by, "order.create", &target)
             .await;
         self.find_order(order.id).await
+    }
+
+    async fn keep(&self, order: &Order, host: Host, cap: Cap) -> Result<(), OrderError> {
+        let envelope = sign(order, &self.0.site.order_key);
+        if cap == Cap::Passed || !matches!(order.verb, Verb::Isolate { .. }) {
+            return Ok(self.store().add_order(order, &envelope).await?);
+        }
+        match self.store().add_order_within_cap(order, &envelope).await? {
+            None => Ok(()),
+            Some(taken) => Err(OrderError::NoPlace {
+                group: host.group,
+                taken,
+            }),
+        }
     }
 
     /// Orders a host to undo what another order had it do.
@@ -173,6 +220,15 @@ impl Fleet {
             verb: verb.name(),
         })
     }
+}
+
+/// Some of them; endpoint text.
+fn names(hosts: &[HostRef]) -> String {
+    const NAMED: usize = 8;
+    let name = |host: &HostRef| format!("{:?}", host.name.chars().take(64).collect::<String>());
+    let named: Vec<String> = hosts.iter().take(NAMED).map(name).collect();
+    let more = if hosts.len() > NAMED { ", ..." } else { "" };
+    format!("{}{more}", named.join(", "))
 }
 
 /// What undoes an order as it stands, or why nothing does.

@@ -106,6 +106,9 @@ pub enum Command {
         /// The host opens by itself after this time, as 90s, 30m, 4h or 2d; `none`: only a release opens it.
         #[arg(long, default_value = "1h", value_parser = lease)]
         lease: Duration,
+        /// Also when as many hosts of its group are isolated as the policy lets be at one time (caps.hosts_at_once).
+        #[arg(long)]
+        beyond_cap: bool,
         /// Why, and whether to wait.
         #[command(flatten)]
         order: OrderArgs,

@@ -21,9 +21,14 @@ pub(super) async fn isolate(
     client: &Client<'_>,
     host: &str,
     lease: Duration,
+    beyond_cap: bool,
     order: &OrderArgs,
 ) -> Result<Answer, CtlError> {
-    let body = json!({ "reason": order.reason, "lease_seconds": lease.as_secs() });
+    let mut body = json!({ "reason": order.reason, "lease_seconds": lease.as_secs() });
+    // Written only when it is said, for a controller that does not know it.
+    if beyond_cap {
+        body["beyond_cap"] = true.into();
+    }
     send(client, host, "isolate", &body, order).await
 }
 

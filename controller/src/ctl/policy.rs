@@ -77,6 +77,7 @@ async fn show(client: &Client<'_>) -> Result<Answer, CtlError> {
             "MODE",
             "STOP",
             "ISOLATIONS/HOUR",
+            "AT ONCE",
             "ORDERS/HOUR",
             "LEASE",
             "EXPIRES",
@@ -92,6 +93,7 @@ async fn show(client: &Client<'_>) -> Result<Answer, CtlError> {
             mode_name(policy.mode),
             stop_name(policy.stop),
             &policy.caps.isolations_per_hour.to_string(),
+            &at_once(view),
             &policy
                 .caps
                 .ordered_per_hour
@@ -105,6 +107,15 @@ async fn show(client: &Client<'_>) -> Result<Answer, CtlError> {
         text: table.render(),
         json,
     })
+}
+
+/// How many hosts of the group are isolated, or about to be, of those that may be.
+fn at_once(view: &PolicyView) -> String {
+    match (view.policy.caps.hosts_at_once, view.places_taken) {
+        (None, _) => "no cap".to_owned(),
+        (Some(cap), Some(taken)) => format!("{taken} of {cap}"),
+        (Some(cap), None) => format!("at most {cap}"),
+    }
 }
 
 fn lease(seconds: u64) -> String {

@@ -321,6 +321,9 @@ pub struct IsolateRequest {
     pub reason: String,
     /// The host opens by itself after this time; 0: only a release opens it.
     pub lease_seconds: u64,
+    /// Also when as many hosts of its group are isolated as its policy lets be at one time. Goes into the audit trail.
+    #[serde(default)]
+    pub beyond_cap: bool,
 }
 
 /// Why a host is to be opened.
@@ -586,6 +589,9 @@ pub struct PolicyView {
     pub pushed_at: Timestamp,
     /// By whom.
     pub pushed_by: String,
+    /// How many of `caps.hosts_at_once` are taken by hosts that are isolated or about to be; absent without that cap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub places_taken: Option<u32>,
     /// What it says.
     #[schema(value_type = Object)]
     pub policy: Policy,

@@ -22,7 +22,7 @@ const LONGEST_LEASE_SECONDS: u64 = 30 * 24 * 3_600;
     responses(
         (status = 201, body = dto::Order),
         (status = 404, description = "no such host"),
-        (status = 409, description = "the host was evicted, or its policy does not let this controller order it"),
+        (status = 409, description = "the host was evicted, its policy does not let this controller order it, or as many hosts of its group are isolated as the policy lets be at one time"),
         (status = 422, description = "no reason, or a lease that is too long"),
     ))]
 pub async fn isolate(
@@ -37,7 +37,13 @@ pub async fn isolate(
     let verb = Verb::Isolate {
         lease_seconds: wanted.lease_seconds,
     };
-    order(&app, caller, &host, verb, wanted.reason).await
+    let request = request(caller, &host, verb, wanted.reason)?;
+    let order = if wanted.beyond_cap {
+        app.fleet.create_order_beyond_cap(request).await
+    } else {
+        app.fleet.create_order(request).await
+    };
+    created(order)
 }
 
 /// Orders a host to open itself again.
@@ -64,18 +70,31 @@ pub(super) async fn order(
     verb: Verb,
     reason: String,
 ) -> Result<(StatusCode, Json<dto::Order>), Problem> {
+    let request = request(caller, host, verb, reason)?;
+    created(app.fleet.create_order(request).await)
+}
+
+fn request(
+    caller: Caller,
+    host: &str,
+    verb: Verb,
+    reason: String,
+) -> Result<OrderRequest, Problem> {
     if reason.trim().is_empty() {
         return Err(Problem::refused("say why: the reason goes into the order"));
     }
-    let request = OrderRequest {
+    Ok(OrderRequest {
         host: host.parse().map_err(|_| Problem::not_found("host"))?,
         verb,
         reason,
         requested_by: caller.name,
         lifetime: ORDER_LIFETIME,
         undoes: None,
-    };
-    let order = app.fleet.create_order(request).await.map_err(refused)?;
+    })
+}
+
+fn created(order: Result<OrderRow, OrderError>) -> Result<(StatusCode, Json<dto::Order>), Problem> {
+    let order = order.map_err(refused)?;
     Ok((StatusCode::CREATED, Json(dto::Order::from(order))))
 }
 
@@ -83,9 +102,10 @@ pub(super) fn refused(error: OrderError) -> Problem {
     match error {
         OrderError::UnknownHost(_) => Problem::not_found("host"),
         OrderError::UnknownOrder(_) => Problem::not_found("order"),
-        OrderError::Evicted(_) | OrderError::NotAllowed { .. } | OrderError::NotUndoable { .. } => {
-            Problem::conflict(error.to_string())
-        }
+        OrderError::Evicted(_)
+        | OrderError::NotAllowed { .. }
+        | OrderError::NoPlace { .. }
+        | OrderError::NotUndoable { .. } => Problem::conflict(error.to_string()),
         OrderError::LongReason(_) | OrderError::Lifetime | OrderError::Form(_) => {
             Problem::refused(error.to_string())
         }

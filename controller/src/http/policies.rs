@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use cordon_fleet::PushError;
 use cordon_store::{PolicyRow, StoreError};
+use jiff::Timestamp;
 
 use super::AppState;
 use super::body::Raw;
@@ -19,7 +20,11 @@ pub async fn list(State(app): State<AppState>) -> Result<Json<Vec<PolicyView>>, 
     let mut policies = policies.map_err(|error| Problem::internal("reading policies", &error))?;
     // They come by group, the newest first.
     policies.dedup_by(|older, newer| older.policy.group == newer.policy.group);
-    Ok(Json(policies.into_iter().map(PolicyView::from).collect()))
+    let mut views = Vec::with_capacity(policies.len());
+    for row in policies {
+        views.push(view(&app, row).await?);
+    }
+    Ok(Json(views))
 }
 
 /// Takes a signed policy, a DSSE envelope in JSON, as the newest of its group.
@@ -36,7 +41,7 @@ pub async fn push(
 ) -> Result<(StatusCode, Json<PolicyView>), Problem> {
     let pushed = app.fleet.push_policy(&envelope, &caller.name).await;
     let row = pushed.map_err(|error| refused(&error))?;
-    Ok((StatusCode::CREATED, Json(PolicyView::from(row))))
+    Ok((StatusCode::CREATED, Json(view(&app, row).await?)))
 }
 
 fn refused(error: &PushError) -> Problem {
@@ -47,15 +52,22 @@ fn refused(error: &PushError) -> Problem {
     }
 }
 
-impl From<PolicyRow> for PolicyView {
-    fn from(row: PolicyRow) -> Self {
-        Self {
-            group: row.policy.group.clone(),
-            version: row.policy.version,
-            sha256: row.sha256,
-            pushed_at: row.pushed_at,
-            pushed_by: row.pushed_by,
-            policy: row.policy,
-        }
+/// Places are counted only where the policy caps them.
+async fn view(app: &AppState, row: PolicyRow) -> Result<PolicyView, Problem> {
+    let mut places_taken = None;
+    if row.policy.caps.hosts_at_once.is_some() {
+        let places = app.store.places(&row.policy.group, Timestamp::now()).await;
+        let places =
+            places.map_err(|error| Problem::internal("counting isolated hosts", &error))?;
+        places_taken = u32::try_from(places.taken.len()).ok();
     }
+    Ok(PolicyView {
+        group: row.policy.group.clone(),
+        version: row.policy.version,
+        sha256: row.sha256,
+        pushed_at: row.pushed_at,
+        pushed_by: row.pushed_by,
+        places_taken,
+        policy: row.policy,
+    })
 }
