@@ -149,6 +149,7 @@ async fn serve(
     let blocker = Blocker::start(Blocks::open(&config.state_dir)?, recorder.clone())?;
     let pins = Arc::new(Pins::load(&config.state_dir, &identity.controller));
     let (presence, presence_seen) = watch::channel(Presence::default());
+    let (places, wanted_places) = watch::channel(None);
     let (down, downlink) = mpsc::channel(DOWNLINK);
     let (asking, requests) = mpsc::channel(REQUESTS);
     let parts = Parts {
@@ -169,6 +170,7 @@ async fn serve(
         recorder: recorder.clone(),
         pins: Arc::clone(&pins),
         presence,
+        places,
         thresholds,
         vitals: Arc::clone(&vitals),
     };
@@ -178,6 +180,7 @@ async fn serve(
     let uplink = Uplink {
         state_dir: config.state_dir.clone(),
         presence: presence_seen,
+        places: wanted_places,
         downlink: down,
         heartbeat: config.heartbeat,
         identity,

@@ -12,16 +12,19 @@ mod detections;
 mod ending;
 mod obedience;
 mod peers;
+mod places;
 mod steps;
+mod verdicts;
 mod ways_back;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cordon_contain::Recovered;
-use cordon_proto::id::OrderId;
+use cordon_proto::id::{IsolationId, OrderId};
 use cordon_proto::policy::Thresholds;
 use cordon_proto::record::{IsolationReport, IsolationState, PolicyReport, RecordBody};
+use cordon_respond::Place;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -33,6 +36,7 @@ pub use ending::End;
 use ending::Undone;
 pub(crate) use ending::{ISOLATED, guess};
 use obedience::Waiter;
+pub(crate) use places::PATIENCE;
 
 use crate::attempts::Attempts;
 use crate::blocking::Blocker;
@@ -71,6 +75,8 @@ enum Action {
     Explained(Box<Explained>),
     PolicyOffered(Vec<u8>),
     Ordered(Vec<u8>),
+    Placed(IsolationId, Place),
+    Unplaced,
     Asked(Request),
     Settled(OrderId, Fate),
     Undone(Undone),
@@ -129,6 +135,8 @@ pub struct Parts {
     pub pins: Arc<Pins>,
     /// What the uplink tells of this host.
     pub presence: watch::Sender<Presence>,
+    /// The isolation for which the uplink asks the controller for a place.
+    pub places: watch::Sender<Option<IsolationId>>,
     /// What the judge names verdicts by.
     pub thresholds: watch::Sender<Option<Thresholds>>,
     /// Counters for status and heartbeats.
@@ -143,6 +151,7 @@ pub struct Engine {
     /// When the host was last opened: a story may be judged up to seconds after what it tells of.
     opened_mono_ns: u64,
     unexplained: Option<Unexplained>,
+    asking: places::Asking,
     losses: Losses,
     waiters: Vec<Waiter>,
     /// Where those who do what is not about the isolation say how it ended.
@@ -188,6 +197,7 @@ impl Inbox {
             Some(down) = self.downlink.recv() => match down {
                 Downlink::Policy(json) => Action::PolicyOffered(json),
                 Downlink::Order(json) => Action::Ordered(json),
+                Downlink::Place(isolation, place) => Action::Placed(isolation, place),
             },
             Some(finding) = self.findings.recv() => match finding {
                 Finding::Judged(judged, wanted) => Action::Judged(judged, wanted),
@@ -208,6 +218,7 @@ impl Engine {
             reported: Reported::default(),
             opened_mono_ns: 0,
             unexplained: None,
+            asking: places::Asking::default(),
             losses: Losses::default(),
             waiters: Vec::new(),
             settling,
@@ -230,6 +241,7 @@ impl Engine {
                 action = self.inbox.select() => action,
                 Some((order, fate)) = self.ended.recv() => Action::Settled(order, fate),
                 Some(undone) = self.undone.recv() => Action::Undone(undone),
+                () = places::given_up(self.asking.until()) => Action::Unplaced,
             };
             self.apply(action, Timestamp::now());
             if let Some(end) = self.ending {
@@ -252,6 +264,8 @@ impl Engine {
             Action::Explained(explained) => self.explained(*explained),
             Action::PolicyOffered(json) => self.offered(&json, now),
             Action::Ordered(json) => self.ordered(&json, now),
+            Action::Placed(isolation, place) => self.place_answered(isolation, &place, now),
+            Action::Unplaced => self.place_given_up(now),
             Action::Asked(request) => self.asked(request, now),
             Action::Settled(order, fate) => self.settled(order, fate, now),
             Action::Undone(undone) => self.undone(undone),

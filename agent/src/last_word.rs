@@ -48,6 +48,8 @@ pub fn deliver(config: &Config, limit: Duration) -> Result<u64> {
     let uplink = Uplink {
         state_dir: config.state_dir.clone(),
         presence: presence_seen,
+        // Nobody is there who would isolate the host.
+        places: watch::channel(None).1,
         downlink: down,
         heartbeat: config.heartbeat,
         pins: Arc::new(Pins::load(&config.state_dir, &identity.controller)),

@@ -12,9 +12,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cordon_proto::id::IsolationId;
 use cordon_proto::pb;
 use cordon_proto::pb::fleet_client::FleetClient;
 use cordon_proto::record::IsolationReport;
+use cordon_respond::Place;
 use cordon_spool::Spool;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc, watch};
@@ -46,6 +48,8 @@ pub enum Downlink {
     Policy(Vec<u8>),
     /// An order's envelope, JSON.
     Order(Vec<u8>),
+    /// Whether this host has a place for an isolation, or who has them.
+    Place(IsolationId, Place),
 }
 
 /// What the uplink tells of the engine's state.
@@ -128,6 +132,8 @@ pub struct Uplink {
     pub written: Arc<Notify>,
     /// The engine's state.
     pub presence: watch::Receiver<Presence>,
+    /// The isolation for which the engine wants a place.
+    pub places: watch::Receiver<Option<IsolationId>>,
     /// The way to the engine.
     pub downlink: mpsc::Sender<Downlink>,
     /// How the agent does.

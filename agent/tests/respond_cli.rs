@@ -148,6 +148,34 @@ fn what_would_be_proposed_is_said_and_what_happens_without_an_answer() {
 }
 
 #[test]
+fn when_the_controller_would_be_asked_for_a_place_is_said() {
+    let with = |change: &dyn Fn(&mut Value)| {
+        let host = Host::enrolled(|policy| {
+            policy["caps"]["hosts_at_once"] = 3.into();
+            policy["block_remote"] = json!({"seconds": 900});
+            change(policy);
+        });
+        let (answers, _) = host.explain(SHELL);
+        answers[0].clone()
+    };
+    let shell = with(&|_| {});
+    assert_eq!(shell["decision"]["action"], "isolate", "{shell}");
+    assert_eq!(shell["decision"]["asks_for_place"], 3);
+    assert_eq!(
+        shell["steps"],
+        json!([
+            "block 203.0.113.9 for 900 s, unless unblocked before",
+            "ask the controller for one of the 3 places that the group has for isolated hosts (caps.hosts_at_once); \
+                if others have them all, recommend to isolate the host instead; \
+                without an answer in 300 ms, or without a session, go on",
+            "isolate the host for 60 s, unless it is released before, and report it"
+        ])
+    );
+    let observing = with(&|policy| policy["mode"] = "observe".into());
+    assert_eq!(observing["decision"].get("asks_for_place"), None);
+}
+
+#[test]
 fn who_would_be_cut_off_is_said() {
     let host = Host::enrolled(|policy| {
         policy["stop"] = "freeze".into();

@@ -8,6 +8,7 @@ use cordon_proto::verdict::{Verdict, VerdictKind};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::place::Place;
 use crate::quiet::quiet_at;
 use words::Said;
 
@@ -51,6 +52,10 @@ pub struct Decision {
     pub cut_off: bool,
     /// What to do about its remote ends; who they are says [`crate::block::choose`].
     pub block: Option<BlockRemote>,
+    /// How many hosts of the group may be isolated at one time: before this one is, the controller is asked for a place
+    /// among them, and [`decide`] again with its answer. Nothing else waits for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks_for_place: Option<u32>,
     /// What waits for a yes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub propose: Option<Steps>,
@@ -68,7 +73,7 @@ pub struct Subject {
 }
 
 /// Where the host stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// An isolation is in force or under way.
     pub isolated: bool,
@@ -78,6 +83,8 @@ pub struct Standing {
     pub is_from_before_opening: bool,
     /// Whether people can be asked.
     pub asking: Asking,
+    /// Whether it has a place among the isolated hosts of its group, where the policy caps them.
+    pub place: Place,
 }
 
 /// Whether people can be asked about a process.
@@ -108,12 +115,13 @@ pub fn decide(
         action,
         steps,
         propose,
+        asks_for_place,
         why,
     } = match kind {
         VerdictKind::NotEvaluable => Resolved::told(Action::Record, words::not_evaluable()),
         VerdictKind::Benign => Resolved::told(Action::Record, words::benign()),
         VerdictKind::Suspicious => Resolved::told(Action::Alert, words::suspicious()),
-        VerdictKind::Malicious => on_malicious(subject, policy, *standing, now),
+        VerdictKind::Malicious => on_malicious(subject, policy, standing, now),
     };
     let Said { en, zh } = why.under(policy, now);
     Decision {
@@ -121,6 +129,7 @@ pub fn decide(
         stop: steps.stop,
         cut_off: steps.cut_off,
         block: steps.block,
+        asks_for_place,
         propose,
         reason: en,
         reason_zh: zh,
@@ -133,6 +142,7 @@ struct Resolved {
     /// What is done at once; that the host is isolated says the action.
     steps: Steps,
     propose: Option<Steps>,
+    asks_for_place: Option<u32>,
     why: Said,
 }
 
@@ -142,6 +152,7 @@ impl Resolved {
             action,
             steps: Steps::default(),
             propose: None,
+            asks_for_place: None,
             why,
         }
     }
@@ -186,7 +197,7 @@ fn effective_kind(verdict: &Verdict, thresholds: Option<Thresholds>) -> VerdictK
 fn on_malicious(
     subject: &Subject,
     policy: Option<&Policy>,
-    standing: Standing,
+    standing: &Standing,
     now: Timestamp,
 ) -> Resolved {
     let Some(policy) = policy else {
@@ -204,7 +215,7 @@ fn on_malicious(
 }
 
 /// Why the host is not isolated by itself, and what is done instead.
-fn held_back(subject: &Subject, policy: &Policy, standing: Standing) -> Option<(Action, Said)> {
+fn held_back(subject: &Subject, policy: &Policy, standing: &Standing) -> Option<(Action, Said)> {
     if standing.isolated {
         return Some((Action::Alert, words::isolated_already()));
     }
@@ -220,45 +231,63 @@ fn held_back(subject: &Subject, policy: &Policy, standing: Standing) -> Option<(
     })
 }
 
-pub(crate) fn is_capped(policy: &Policy, standing: Standing) -> bool {
+pub(crate) fn is_capped(policy: &Policy, standing: &Standing) -> bool {
     standing.isolations_last_hour >= policy.caps.isolations_per_hour
 }
 
 /// Mode autonomous.
-fn act(subject: &Subject, policy: &Policy, standing: Standing, now: Timestamp) -> Resolved {
-    let steps = milder_steps(subject, policy);
-    let at_once = words::done(steps);
-    let resolved = |action, why: Said| Resolved {
-        action,
-        steps,
-        propose: None,
-        why: why.and(&at_once),
-    };
-    if let Some((action, why)) = held_back(subject, policy, standing) {
-        return resolved(action, why);
-    }
-    let Some(window) = quiet_at(&policy.caps.quiet_hours, now) else {
-        return resolved(Action::Isolate, words::within_caps());
-    };
+fn act(subject: &Subject, policy: &Policy, standing: &Standing, now: Timestamp) -> Resolved {
     let may_ask = policy.approve.is_some();
-    let quiet = words::quiet(window, may_ask);
+    let resolved = if let Some((action, why)) = held_back(subject, policy, standing) {
+        Resolved::told(action, why)
+    } else if let Some(window) = quiet_at(&policy.caps.quiet_hours, now) {
+        after_a_yes(may_ask, standing, words::quiet(window, may_ask))
+    } else {
+        isolate(policy, standing)
+    };
+    let steps = milder_steps(subject, policy);
+    Resolved {
+        steps,
+        why: resolved.why.and(&words::done(steps)),
+        ..resolved
+    }
+}
+
+/// At once, unless as many hosts of the group are isolated as the policy lets be. A controller that cannot say how many
+/// that are holds nothing up.
+fn isolate(policy: &Policy, standing: &Standing) -> Resolved {
+    let within_caps = Resolved::told(Action::Isolate, words::within_caps());
+    let Some(cap) = policy.caps.hosts_at_once else {
+        return within_caps;
+    };
+    match &standing.place {
+        Place::NotAsked => Resolved {
+            asks_for_place: Some(cap),
+            ..within_caps
+        },
+        Place::Granted => within_caps,
+        Place::Unknown => Resolved::told(Action::Isolate, words::place_unknown(cap)),
+        Place::Refused(taken) => {
+            let may_ask = policy.approve.is_some();
+            after_a_yes(may_ask, standing, words::no_place(taken, cap, may_ask))
+        }
+    }
+}
+
+/// The isolation waits for a yes where somebody can give one.
+fn after_a_yes(may_ask: bool, standing: &Standing, why: Said) -> Resolved {
     if !may_ask {
-        return resolved(Action::RecommendIsolate, quiet);
+        return Resolved::told(Action::RecommendIsolate, why);
     }
     let isolate = Steps {
         isolate: true,
         ..Steps::default()
     };
-    let asked = ask(isolate, standing, quiet);
-    Resolved {
-        steps,
-        why: asked.why.and(&at_once),
-        ..asked
-    }
+    ask(isolate, standing, why)
 }
 
 /// Mode approve: what mode autonomous would do waits for a yes, all of it.
-fn propose(subject: &Subject, policy: &Policy, standing: Standing) -> Resolved {
+fn propose(subject: &Subject, policy: &Policy, standing: &Standing) -> Resolved {
     let (isolate, action, why) = match held_back(subject, policy, standing) {
         None => (true, Action::AwaitApproval, words::malicious()),
         Some((action, why)) => (false, action, why),
@@ -274,7 +303,7 @@ fn propose(subject: &Subject, policy: &Policy, standing: Standing) -> Resolved {
     ask(steps, standing, why.and(&waits))
 }
 
-fn ask(steps: Steps, standing: Standing, why: Said) -> Resolved {
+fn ask(steps: Steps, standing: &Standing, why: Said) -> Resolved {
     match standing.asking {
         Asking::Possible => Resolved {
             propose: Some(steps),

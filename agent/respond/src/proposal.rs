@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::decision::{Standing, Subject, is_capped, is_protected, milder_steps};
+use crate::place::Place;
 
 /// A line that was cut without a word is taken for one that stands for up to 20 seconds. So long, and a little longer,
 /// a proposal that nobody answered is kept where the other rule would act.
@@ -157,8 +158,10 @@ pub fn allowed(
     }
     let milder = milder_steps(subject, policy);
     Ok(Steps {
-        // The cap is on isolations that are begun: one that is in force goes on.
-        isolate: proposed.isolate && (standing.isolated || !is_capped(policy, *standing)),
+        // The caps are on isolations that are begun: one that is in force goes on.
+        isolate: proposed.isolate
+            && (standing.isolated
+                || !is_capped(policy, standing) && !has_no_place(policy, standing)),
         stop: proposed.stop.min(milder.stop),
         cut_off: proposed.cut_off && policy.cut_off,
         block: proposed
@@ -168,6 +171,11 @@ pub fn allowed(
                 seconds: then.seconds.min(now.seconds),
             }),
     })
+}
+
+/// What a person says yes to needs no place: the controller is asked only before an isolation without one.
+fn has_no_place(policy: &Policy, standing: &Standing) -> bool {
+    policy.caps.hosts_at_once.is_some() && matches!(standing.place, Place::Refused(_))
 }
 
 /// How a proposal ended, or is about to.

@@ -1,10 +1,10 @@
-//! What is proposed in place of being done: mode approve, and quiet hours.
+//! What is proposed in place of being done: mode approve, quiet hours, and a group that has no place for one more.
 #![expect(clippy::unwrap_used, reason = "a failure to set up is a failed test")]
 
 use cordon_proto::policy::{Approve, BlockRemote, Mode, Policy, Stop};
 use cordon_proto::record::Steps;
 use cordon_proto::verdict::Verdict;
-use cordon_respond::{Action, Asking, Decision, Standing, Subject, decide};
+use cordon_respond::{Action, Asking, Decision, Place, Standing, Subject, Taken, decide};
 use jiff::Timestamp;
 
 const EXE: &str = "/usr/bin/perl";
@@ -174,4 +174,123 @@ fn nobody_is_asked_again_who_said_no_or_when_no_more_is_kept() {
         let decision = decide(&malicious(), &subject, Some(&autonomous), &standing, now());
         assert_eq!(decision.action, Action::Isolate);
     }
+}
+
+/// With a policy that lets two hosts of the group be isolated at one time.
+fn at_once(mut policy: Policy, place: Place) -> Decision {
+    policy.caps.hosts_at_once = Some(2);
+    let subject = Subject { exe: EXE.into() };
+    let standing = Standing {
+        place,
+        ..Standing::default()
+    };
+    decide(&malicious(), &subject, Some(&policy), &standing, now())
+}
+
+fn taken_by_others() -> Place {
+    let names = ["ep1".to_owned(), "ep2\u{1b}[2J".to_owned()];
+    Place::Refused(Taken::new(2, &names))
+}
+
+#[test]
+fn a_place_is_asked_for_only_where_the_host_would_be_isolated_unasked() {
+    for mode in [
+        Mode::Observe,
+        Mode::Recommend,
+        Mode::Approve,
+        Mode::Autonomous,
+    ] {
+        for is_quiet in [false, true] {
+            let decision = at_once(eager(mode, is_quiet), Place::NotAsked);
+            let isolates = mode == Mode::Autonomous && !is_quiet;
+            assert_eq!(
+                decision.asks_for_place,
+                isolates.then_some(2),
+                "{mode:?} {is_quiet}"
+            );
+            assert_eq!(decision.action == Action::Isolate, isolates);
+        }
+    }
+    let standing = Standing {
+        isolations_last_hour: 2,
+        ..Standing::default()
+    };
+    let mut policy = eager(Mode::Autonomous, false);
+    policy.caps.hosts_at_once = Some(2);
+    let subject = Subject { exe: EXE.into() };
+    let capped = decide(&malicious(), &subject, Some(&policy), &standing, now());
+    assert_eq!(capped.asks_for_place, None);
+    policy.caps.hosts_at_once = None;
+    let standing = Standing::default();
+    let uncapped = decide(&malicious(), &subject, Some(&policy), &standing, now());
+    assert_eq!(
+        (uncapped.action, uncapped.asks_for_place),
+        (Action::Isolate, None)
+    );
+}
+
+/// The others have nothing to do with what hits nobody but the judged processes.
+#[test]
+fn without_a_place_the_isolation_waits_for_a_yes_and_milder_steps_go_on() {
+    let asked = at_once(eager(Mode::Autonomous, false), Place::NotAsked);
+    let refused = at_once(eager(Mode::Autonomous, false), taken_by_others());
+    let isolate = Steps {
+        isolate: true,
+        ..Steps::default()
+    };
+    assert_eq!(refused.asks_for_place, None);
+    assert_eq!(
+        (refused.action, refused.propose),
+        (Action::AwaitApproval, Some(isolate))
+    );
+    assert_eq!(
+        taken(&refused),
+        Steps {
+            isolate: false,
+            ..taken(&asked)
+        }
+    );
+    let said = "2 isolated hosts of the group (ep1, ep2[2J) reach the cap of 2 at one time";
+    assert!(refused.reason.contains(said), "{}", refused.reason);
+    assert!(
+        refused.reason_zh.contains("ep1") && !refused.reason_zh.contains('\u{1b}'),
+        "{}",
+        refused.reason_zh
+    );
+    let without = Policy {
+        approve: None,
+        ..eager(Mode::Autonomous, false)
+    };
+    let without = at_once(without, taken_by_others());
+    assert_eq!(
+        (without.action, without.propose),
+        (Action::RecommendIsolate, None)
+    );
+    assert_eq!(taken(&without), taken(&refused));
+}
+
+#[test]
+fn with_a_place_or_without_an_answer_the_host_is_isolated() {
+    let eager = || eager(Mode::Autonomous, false);
+    let granted = at_once(eager(), Place::Granted);
+    assert_eq!(
+        (granted.action, granted.asks_for_place),
+        (Action::Isolate, None)
+    );
+    assert!(
+        granted.reason.contains("within the caps"),
+        "{}",
+        granted.reason
+    );
+    let unknown = at_once(eager(), Place::Unknown);
+    assert_eq!(
+        (unknown.action, unknown.asks_for_place),
+        (Action::Isolate, None)
+    );
+    assert!(
+        unknown.reason.contains("the controller did not say"),
+        "{}",
+        unknown.reason
+    );
+    assert_eq!(taken(&granted), taken(&unknown));
 }

@@ -74,9 +74,9 @@ fn policy(mode: Mode) -> Policy {
     }
 }
 
-fn action(verdict: &Verdict, policy: Option<&Policy>, standing: Standing) -> (Action, String) {
+fn action(verdict: &Verdict, policy: Option<&Policy>, standing: &Standing) -> (Action, String) {
     let subject = Subject { exe: EXE.into() };
-    let decision = decide(verdict, &subject, policy, &standing, now());
+    let decision = decide(verdict, &subject, policy, standing, now());
     (decision.action, decision.reason)
 }
 
@@ -88,17 +88,17 @@ fn the_mode_says_how_far_a_malicious_verdict_goes() {
         (Mode::Approve, Action::AwaitApproval),
         (Mode::Autonomous, Action::Isolate),
     ] {
-        let (found, reason) = action(&malicious(), Some(&policy(mode)), Standing::default());
+        let (found, reason) = action(&malicious(), Some(&policy(mode)), &Standing::default());
         assert_eq!(found, expected, "{mode:?}");
         assert!(reason.ends_with("(policy version 7)"), "{reason}");
     }
 }
 
 /// What is done to processes, and why.
-fn stop(kind: VerdictKind, policy: &Policy, standing: Standing) -> (Stop, String) {
+fn stop(kind: VerdictKind, policy: &Policy, standing: &Standing) -> (Stop, String) {
     let subject = Subject { exe: EXE.into() };
     let verdict = verdict(kind, 0.97);
-    let decision = decide(&verdict, &subject, Some(policy), &standing, now());
+    let decision = decide(&verdict, &subject, Some(policy), standing, now());
     (decision.stop, decision.reason)
 }
 
@@ -151,7 +151,7 @@ fn processes_are_stopped_in_mode_autonomous_alone() {
             ] {
                 let acts = mode == Mode::Autonomous && kind == VerdictKind::Malicious;
                 let expected = if acts { wanted } else { Stop::None };
-                let (found, _) = stop(kind, &policy, Standing::default());
+                let (found, _) = stop(kind, &policy, &Standing::default());
                 assert_eq!(found, expected, "{mode:?} {wanted:?} {kind:?}");
             }
         }
@@ -172,8 +172,11 @@ fn processes_are_stopped_in_an_isolated_host_and_beyond_the_cap_but_never_protec
         isolations_last_hour: 2,
         ..Standing::default()
     };
-    for (standing, why) in [(isolated, "already isolated"), (capped, "the cap of 2")] {
-        let (found, reason) = stop(VerdictKind::Malicious, &policy, standing);
+    for (standing, why) in [
+        (isolated.clone(), "already isolated"),
+        (capped.clone(), "the cap of 2"),
+    ] {
+        let (found, reason) = stop(VerdictKind::Malicious, &policy, &standing);
         assert_eq!(found, Stop::Kill, "{standing:?}");
         assert!(reason.contains(why), "{reason}");
         assert!(
@@ -183,7 +186,7 @@ fn processes_are_stopped_in_an_isolated_host_and_beyond_the_cap_but_never_protec
     }
     policy.protected_processes = vec![EXE.into()];
     for standing in [Standing::default(), isolated, capped] {
-        let (found, reason) = stop(VerdictKind::Malicious, &policy, standing);
+        let (found, reason) = stop(VerdictKind::Malicious, &policy, &standing);
         assert_eq!(found, Stop::None, "{standing:?}");
         assert!(!reason.contains("killed"), "{reason}");
     }
@@ -209,7 +212,7 @@ fn remote_ends_are_blocked_when_processes_would_be_stopped() {
             VerdictKind::Suspicious,
             VerdictKind::Malicious,
         ] {
-            for standing in [Standing::default(), capped, isolated] {
+            for standing in [&Standing::default(), &capped, &isolated] {
                 for is_protected in [false, true] {
                     let policy = Policy {
                         block_remote: Some(wanted),
@@ -220,7 +223,7 @@ fn remote_ends_are_blocked_when_processes_would_be_stopped() {
                         &verdict(kind, 0.97),
                         &subject,
                         Some(&policy),
-                        &standing,
+                        standing,
                         now(),
                     );
                     let acts =
@@ -261,7 +264,7 @@ fn nothing_milder_than_malicious_acts_in_any_mode() {
             (VerdictKind::Suspicious, Action::Alert),
         ] {
             let verdict = verdict(kind, 0.99);
-            let (found, _) = action(&verdict, Some(&policy(mode)), Standing::default());
+            let (found, _) = action(&verdict, Some(&policy(mode)), &Standing::default());
             assert_eq!(found, expected, "{kind:?} in {mode:?}");
         }
     }
@@ -269,7 +272,7 @@ fn nothing_milder_than_malicious_acts_in_any_mode() {
 
 #[test]
 fn without_a_policy_nothing_is_allowed_but_telling() {
-    let (found, reason) = action(&malicious(), None, Standing::default());
+    let (found, reason) = action(&malicious(), None, &Standing::default());
     assert_eq!(found, Action::Alert);
     assert!(reason.contains("no policy is in force"), "{reason}");
 }
@@ -281,9 +284,9 @@ fn caps_protection_and_an_isolation_in_force_hold_back() {
         isolations_last_hour,
         ..Standing::default()
     };
-    let (found, _) = action(&malicious(), Some(&autonomous), within(1));
+    let (found, _) = action(&malicious(), Some(&autonomous), &within(1));
     assert_eq!(found, Action::Isolate);
-    let (found, reason) = action(&malicious(), Some(&autonomous), within(2));
+    let (found, reason) = action(&malicious(), Some(&autonomous), &within(2));
     assert_eq!(found, Action::RecommendIsolate);
     assert!(reason.contains("reach the cap of 2"), "{reason}");
 
@@ -291,20 +294,20 @@ fn caps_protection_and_an_isolation_in_force_hold_back() {
         isolated: true,
         ..Standing::default()
     };
-    let (found, _) = action(&malicious(), Some(&autonomous), isolated);
+    let (found, _) = action(&malicious(), Some(&autonomous), &isolated);
     assert_eq!(found, Action::Alert);
 
     let old = Standing {
         is_from_before_opening: true,
         ..Standing::default()
     };
-    let (found, reason) = action(&malicious(), Some(&autonomous), old);
+    let (found, reason) = action(&malicious(), Some(&autonomous), &old);
     assert_eq!(found, Action::Alert);
     assert!(reason.contains("before the host was opened"), "{reason}");
 
     let mut protective = autonomous;
     protective.protected_processes = vec![EXE.into()];
-    let (found, reason) = action(&malicious(), Some(&protective), within(0));
+    let (found, reason) = action(&malicious(), Some(&protective), &within(0));
     assert_eq!(found, Action::RecommendIsolate);
     assert!(reason.contains("protected list"), "{reason}");
 }
@@ -313,7 +316,7 @@ fn caps_protection_and_an_isolation_in_force_hold_back() {
 fn an_expired_policy_is_named_as_stale_and_obeyed() {
     let mut stale = policy(Mode::Autonomous);
     stale.expires_at = now();
-    let (found, reason) = action(&malicious(), Some(&stale), Standing::default());
+    let (found, reason) = action(&malicious(), Some(&stale), &Standing::default());
     assert_eq!(found, Action::Isolate);
     assert!(
         reason.contains("stale since 2026-11-24T12:00:00Z"),
@@ -334,7 +337,7 @@ fn the_policys_thresholds_overrule_the_judges_names() {
         (VerdictKind::Malicious, 0.499, Action::Record),
         (VerdictKind::NotEvaluable, 0.99, Action::Record),
     ] {
-        let (found, _) = action(&verdict(kind, score), Some(&strict), Standing::default());
+        let (found, _) = action(&verdict(kind, score), Some(&strict), &Standing::default());
         assert_eq!(found, expected, "{kind:?} at {score}");
     }
 }
@@ -346,7 +349,7 @@ fn a_score_that_is_no_number_is_no_judgement() {
         let (found, reason) = action(
             &verdict,
             Some(&policy(Mode::Autonomous)),
-            Standing::default(),
+            &Standing::default(),
         );
         assert_eq!(found, Action::Record, "{score}");
         assert!(reason.starts_with("not evaluable"), "{reason}");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use cordon_proto::policy::Policy;
 use cordon_proto::verdict::{Stage, Verdict, VerdictKind};
-use cordon_respond::{Asking, Standing, Subject, decide};
+use cordon_respond::{Asking, Place, Standing, Subject, Taken, decide};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -26,7 +26,11 @@ fn policies() -> Vec<Option<Policy>> {
             for approve in &approves {
                 for quiet in [&json!([]), &quiet] {
                     for milder in [false, true] {
-                        for expires_at in ["2027-11-01T00:00:00Z", "2026-11-02T00:00:00Z"] {
+                        for (expires_at, at_once) in [
+                            ("2027-11-01T00:00:00Z", None),
+                            ("2026-11-02T00:00:00Z", None),
+                            ("2027-11-01T00:00:00Z", Some(3)),
+                        ] {
                             let mut policy = json!({
                                 "version": 7, "site": "hq", "group": "servers",
                                 "issued_at": "2026-11-01T00:00:00Z", "expires_at": expires_at, "mode": mode, "stop": stop,
@@ -39,6 +43,9 @@ fn policies() -> Vec<Option<Policy>> {
                             }
                             if milder {
                                 policy["block_remote"] = json!({"seconds": 600});
+                            }
+                            if let Some(hosts) = at_once {
+                                policy["caps"]["hosts_at_once"] = hosts.into();
                             }
                             let policy: Policy = serde_json::from_value(policy).unwrap();
                             let protects = Policy {
@@ -61,12 +68,21 @@ fn standings() -> Vec<Standing> {
     for (isolated, isolations_last_hour) in bool.into_iter().flat_map(|one| [(one, 0), (one, 5)]) {
         for is_from_before_opening in bool {
             for asking in [Asking::Possible, Asking::Refused, Asking::Full] {
-                all.push(Standing {
-                    isolated,
-                    isolations_last_hour,
-                    is_from_before_opening,
-                    asking,
-                });
+                for place in [
+                    Place::NotAsked,
+                    Place::Granted,
+                    Place::Refused(Taken::new(3, &[])),
+                    Place::Refused(Taken::new(3, &["十五".to_owned()])),
+                    Place::Unknown,
+                ] {
+                    all.push(Standing {
+                        isolated,
+                        isolations_last_hour,
+                        is_from_before_opening,
+                        asking,
+                        place,
+                    });
+                }
             }
         }
     }

@@ -8,7 +8,7 @@ use cordon_respond::proposal::{
     Clocks, Ending, LINE_DOUBT, Line, NoAnswer, State, Terms, TimeOver, allowed, covers,
     may_answer, time_over,
 };
-use cordon_respond::{Standing, Subject};
+use cordon_respond::{Place, Standing, Subject, Taken};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
@@ -205,6 +205,51 @@ fn policies() -> impl Strategy<Value = Policy> {
             (steps.stop, steps.cut_off, steps.block);
         policy
     })
+}
+
+/// An isolation in force has its place, and what hits the judged processes alone needs none.
+#[test]
+fn an_isolation_whose_time_is_over_is_left_out_where_the_group_has_no_place_for_it() {
+    let isolate = Steps {
+        isolate: true,
+        stop: Stop::Kill,
+        ..Steps::default()
+    };
+    let policy = |hosts_at_once: Option<u32>| -> Policy {
+        let mut policy = serde_json::json!({
+            "version": 7, "site": "hq", "group": "servers",
+            "issued_at": "2026-11-01T00:00:00Z", "expires_at": "2027-11-01T00:00:00Z",
+            "mode": "approve", "stop": "kill",
+            "isolation": {"lease_seconds": 60, "without_proof": "stay_shut"},
+            "caps": {"isolations_per_hour": 2}, "order_keys": [],
+        });
+        if let Some(hosts) = hosts_at_once {
+            policy["caps"]["hosts_at_once"] = hosts.into();
+        }
+        serde_json::from_value(policy).unwrap()
+    };
+    let refused = || Place::Refused(Taken::new(1, &["ep1".to_owned()]));
+    for (hosts_at_once, place, isolated, is_left) in [
+        (Some(1), Place::NotAsked, false, true),
+        (Some(1), Place::Granted, false, true),
+        (Some(1), Place::Unknown, false, true),
+        (Some(1), refused(), false, false),
+        (Some(1), refused(), true, true),
+        (None, refused(), false, true),
+    ] {
+        let standing = Standing {
+            isolated,
+            place,
+            ..Standing::default()
+        };
+        let policy = policy(hosts_at_once);
+        let found = allowed(isolate, &Subject::default(), Some(&policy), &standing).unwrap();
+        assert_eq!(
+            (found.isolate, found.stop),
+            (is_left, Stop::Kill),
+            "{standing:?}"
+        );
+    }
 }
 
 #[test]

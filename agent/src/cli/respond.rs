@@ -132,7 +132,12 @@ fn explain(judge: &mut Cascade, host: &Host, story: &Story, out: &Output) -> io:
     let decision = decide(&verdict, &subject, policy, &host.standing, host.now);
     let mut steps = steps(&decision, policy);
     if let Some(BlockRemote { seconds }) = decision.block {
-        steps.insert(steps.len() - 1, blocking_step(story, &host.never, seconds));
+        // Before what may wait for the controller.
+        let last = 1 + usize::from(decision.asks_for_place.is_some());
+        steps.insert(
+            steps.len() - last,
+            blocking_step(story, &host.never, seconds),
+        );
     }
     let object = json!({
         "id": verdict.id,
@@ -203,6 +208,18 @@ fn proposing(decision: &Decision, policy: Option<&Policy>) -> String {
     )
 }
 
+/// What comes before an isolation where the policy caps how many hosts of the group are isolated at one time.
+fn asking(cap: u32, policy: Option<&Policy>) -> String {
+    let refused = match policy.and_then(|policy| policy.approve) {
+        Some(_) => "propose to isolate the host",
+        None => "recommend to isolate the host",
+    };
+    format!(
+        "ask the controller for one of the {cap} places that the group has for isolated hosts (caps.hosts_at_once); if others have them all, {refused} instead; without an answer in {} ms, or without a session, go on",
+        engine::PATIENCE.as_millis()
+    )
+}
+
 /// What would be done, in order.
 fn steps(decision: &Decision, policy: Option<&Policy>) -> Vec<String> {
     let protected = match policy.map_or(0, |policy| policy.protected_processes.len()) {
@@ -233,5 +250,9 @@ fn steps(decision: &Decision, policy: Option<&Policy>) -> Vec<String> {
         Action::AwaitApproval => proposing(decision, policy),
         Action::Isolate => format!("isolate the host {until}, and report it"),
     });
+    if let Some(cap) = decision.asks_for_place {
+        let last = steps.len() - 1;
+        steps.insert(last, asking(cap, policy));
+    }
     steps
 }

@@ -1,19 +1,18 @@
 //! What waits for a yes: made here, answered by orders, and ended by time.
 
 mod plan;
-
-use std::time::Duration;
+mod time;
 
 use cordon_contain::Tree;
 use cordon_proto::id::ProposalId;
 use cordon_proto::order::Order;
-use cordon_proto::policy::{AfterTime, BlockRemote, Policy, Stop};
+use cordon_proto::policy::{BlockRemote, Policy, Stop};
 use cordon_proto::record::{
     ApprovalOutcome, ApprovalReport, Proposal, RecordBody, Steps, StopAct, TamperReport,
 };
-use cordon_respond::Standing;
 use cordon_respond::isolation::{Intent, State as Isolation};
-use cordon_respond::proposal::{Ending, LINE_DOUBT, Line, State, Terms, TimeOver, time_over};
+use cordon_respond::proposal::{Ending, State, Terms};
+use cordon_respond::{Place, Standing};
 use jiff::Timestamp;
 
 use super::Engine;
@@ -59,7 +58,7 @@ impl Engine {
     /// An order to carry out what was proposed.
     pub(super) fn approve(&mut self, order: &Order, id: ProposalId, now: Timestamp) {
         let planned = self.answerable(id).and_then(|kept| {
-            let plan = self.plan(&kept, now);
+            let plan = self.plan(&kept, Place::NotAsked, now);
             if plan.steps.is_none() {
                 return Err(format!(
                     "nothing of proposal {id} may be done now: {}",
@@ -127,64 +126,6 @@ impl Engine {
         self.parts.recorder.record(RecordBody::Receipt(receipt));
     }
 
-    /// Time passed.
-    pub(super) fn look_after_proposals(&mut self, now: Timestamp) {
-        self.parts.proposals.flush();
-        self.end_what_is_carried_out();
-        let policy = self.parts.policy.policy();
-        let approve = policy.and_then(|policy| policy.approve).unwrap_or_default();
-        let (line, clocks) = (self.line(), clocks(now));
-        let waiting = self.parts.proposals.waiting();
-        let over = waiting.filter_map(|kept| {
-            let over = time_over(&kept.terms, approve, line, clocks)?;
-            Some((kept.clone(), over))
-        });
-        for (kept, over) in over.collect::<Vec<_>>() {
-            self.time_is_over(&kept, over, now);
-        }
-    }
-
-    fn line(&self) -> Line {
-        let doubt = Duration::try_from(LINE_DOUBT).unwrap_or_default();
-        match self.parts.vitals.is_connected() {
-            true => Line::Up,
-            false if self.began.elapsed() < doubt => Line::Unknown,
-            false => Line::Down,
-        }
-    }
-
-    fn time_is_over(&mut self, kept: &Kept, over: TimeOver, now: Timestamp) {
-        let TimeOver { outcome, rule } = over;
-        let who = match outcome {
-            ApprovalOutcome::Offline => "nobody could answer in time",
-            _ => "nobody answered in time",
-        };
-        let ending = |reason| Ending {
-            outcome,
-            rule: Some(rule),
-            at: now,
-            order: None,
-            by: None,
-            reason,
-        };
-        if rule == AfterTime::Nothing {
-            return self.end(kept, ending(format!("{who}: nothing is done")));
-        }
-        let plan = self.plan(kept, now);
-        if plan.steps.is_none() {
-            let why = format!("{who}, and nothing may be done now: {}", plan.left_out);
-            let ending = ending(why);
-            return self.end(
-                kept,
-                Ending {
-                    rule: Some(AfterTime::Nothing),
-                    ..ending
-                },
-            );
-        }
-        self.carry_out_proposal(kept, &plan, ending(who.to_owned()), now);
-    }
-
     /// Whoever opened the host has decided about what waits.
     pub(super) fn withdraw_proposals(&mut self, now: Timestamp) {
         let waiting: Vec<Kept> = self.parts.proposals.waiting().cloned().collect();
@@ -211,7 +152,7 @@ impl Engine {
             let State::Carrying(ending) = kept.state.clone() else {
                 continue;
             };
-            let plan = self.plan(&kept, now);
+            let plan = self.plan(&kept, Place::NotAsked, now);
             self.carry_out_proposal(&kept, &plan, ending, now);
         }
     }
@@ -346,15 +287,17 @@ impl Engine {
         }
     }
 
-    fn plan(&self, kept: &Kept, now: Timestamp) -> Plan {
+    /// Where no person said yes, `place` is what the controller said of one.
+    fn plan(&self, kept: &Kept, place: Place, now: Timestamp) -> Plan {
         let standing = Standing {
             isolated: !self.parts.isolation.is_open(),
             isolations_last_hour: self.parts.caps.last_hour(now),
+            place,
             ..Standing::default()
         };
         let is_of_this_boot = self.parts.proposals.is_of_this_boot(kept);
         let policy = self.parts.policy.policy();
-        Plan::new(kept, policy, standing, is_of_this_boot)
+        Plan::new(kept, policy, &standing, is_of_this_boot)
     }
 }
 

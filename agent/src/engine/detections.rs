@@ -1,15 +1,16 @@
-//! What a verdict leads to.
+//! What is told of a verdict, and the steps that it may lead to.
 
 use std::net::IpAddr;
 
 use cordon_behavior::story::{Connection, Story};
 use cordon_contain::Tree;
-use cordon_proto::policy::{BlockRemote, Stop, WithoutProof};
+use cordon_proto::id::IsolationId;
+use cordon_proto::policy::WithoutProof;
 use cordon_proto::record::{Detection, Record, RecordBody, StopAct};
 use cordon_proto::verdict::{Verdict, VerdictKind};
 use cordon_respond::block;
 use cordon_respond::isolation::Intent;
-use cordon_respond::{Action, Decision, Standing, Subject, decide};
+use cordon_respond::{Action, Decision};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Engine;
@@ -17,7 +18,7 @@ use crate::blocking::{self, BlockJob};
 use crate::hands::Ends;
 use crate::host;
 use crate::isolation::{Circumstances, forbidden_ends};
-use crate::judging::{Explained, Judged, Wanted};
+use crate::judging::{Explained, Judged};
 use crate::proposals::Kept;
 use crate::recent::Recent;
 use crate::stopping::StopJob;
@@ -69,84 +70,16 @@ pub(super) struct Called<'a> {
 
 /// A detection that was acted upon, and is recorded when the verdict's reasons are there.
 pub(super) struct Unexplained {
-    at: Timestamp,
-    detection: Detection,
-    journaled: bool,
+    /// When it was decided about.
+    pub at: Timestamp,
+    pub detection: Detection,
+    /// Whether it is in the journal.
+    pub journaled: bool,
 }
 
 impl Engine {
-    /// What is not reported again needs no reasons.
-    pub(super) fn judged(&mut self, judged: Judged, wanted: Wanted, now: Timestamp) {
-        let process = judged.story.process.as_ref();
-        let subject = Subject {
-            exe: process.map_or_else(String::new, |process| process.exe.clone()),
-        };
-        let tree = self.parts.facts.tree_name(judged.tree);
-        let standing = Standing {
-            isolated: !self.parts.isolation.is_open(),
-            isolations_last_hour: self.parts.caps.last_hour(now),
-            is_from_before_opening: judged.cause_mono_ns < self.opened_mono_ns,
-            asking: self.parts.proposals.asking(&tree, judged.process),
-        };
-        let policy = self.parts.policy.policy();
-        let decision = decide(&judged.verdict, &subject, policy, &standing, now);
-        let is_news = self
-            .reported
-            .is_news(&tree, judged.verdict.verdict, decision.action);
-        // Off the network first: to walk and signal a tree takes longer.
-        if decision.cut_off {
-            self.stop_tree(&judged, &tree, StopAct::CutOff, is_news);
-        }
-        match decision.stop {
-            Stop::None => {}
-            Stop::Freeze => self.stop_tree(&judged, &tree, StopAct::Frozen, is_news),
-            Stop::Kill => self.stop_tree(&judged, &tree, StopAct::Killed, is_news),
-        }
-        if let Some(BlockRemote { seconds }) = decision.block {
-            let called = Called {
-                connections: &judged.story.connections,
-                name: &tree,
-                reason: reason_of(&judged.story, &judged.verdict),
-                event_mono_ns: judged.cause_mono_ns,
-            };
-            self.block_remotes(called, seconds, now);
-        }
-        let proposed = decision.propose;
-        let proposed = proposed.map(|steps| self.proposal(&judged, &tree, steps, now));
-        let (proposal, new) = proposed.unzip();
-        let new = new.flatten();
-        let is_told_always = decision.action == Action::Isolate || new.is_some();
-        if decision.action == Action::Record || !(is_news || is_told_always) {
-            return;
-        }
-        wanted.say();
-        tracing::warn!(
-            %tree, exe = %subject.exe, score = judged.verdict.score, verdict = ?judged.verdict.verdict,
-            micros = judged.verdict.micros, decision = decision.action.name(), reason = %decision.reason,
-            "detection"
-        );
-        let mut detection = Detection {
-            proposal,
-            ..self.detection(judged, tree, &decision)
-        };
-        if is_told_always {
-            self.journal(&detection, now);
-        }
-        if decision.action == Action::Isolate {
-            self.isolate_by_itself(&detection, now);
-        }
-        if let Some(new) = new {
-            self.keep(new, &mut detection);
-        }
-        self.unexplained = Some(Unexplained {
-            at: now,
-            detection,
-            journaled: is_told_always,
-        });
-    }
-
     /// In the journal before anything follows from it: see [`crate::recorder`].
-    fn journal(&self, detection: &Detection, now: Timestamp) {
+    pub(super) fn journal(&self, detection: &Detection, now: Timestamp) {
         self.parts.recorder.journal(&Record {
             at: now,
             body: RecordBody::Detection(Box::new(detection.clone())),
@@ -154,7 +87,7 @@ impl Engine {
     }
 
     /// A proposal that is not on disk is none: an answer to it could not be kept to.
-    fn keep(&mut self, new: Kept, detection: &mut Detection) {
+    pub(super) fn keep(&mut self, new: Kept, detection: &mut Detection) {
         if let Err(error) = self.parts.proposals.keep(new) {
             let why = crate::chain(&error);
             tracing::error!(%why, "a proposal could not be kept");
@@ -172,6 +105,10 @@ impl Engine {
     /// The reasons of the verdict before: the detection goes to the outbox, if it is one.
     pub(super) fn explained(&mut self, explained: Explained) {
         let Some(unexplained) = self.unexplained.take() else {
+            // It is about the verdict that came last, which may wait for a place.
+            if let Some(case) = self.asking.last_case() {
+                case.explained.get_or_insert(explained);
+            }
             return;
         };
         let Unexplained {
@@ -191,7 +128,7 @@ impl Engine {
         }
     }
 
-    fn detection(&self, judged: Judged, tree: String, decision: &Decision) -> Detection {
+    pub(super) fn detection(&self, judged: Judged, tree: String, decision: &Decision) -> Detection {
         Detection {
             tree,
             pid: judged.process.pid,
@@ -210,7 +147,7 @@ impl Engine {
 
     /// The judged process and what descends from it, and nobody above: whoever started it may be a login or a server.
     /// A maker that is judged malicious itself is the root of its own.
-    fn stop_tree(&self, judged: &Judged, name: &str, act: StopAct, tell_always: bool) {
+    pub(super) fn stop_tree(&self, judged: &Judged, name: &str, act: StopAct, tell_always: bool) {
         let Some(policy) = self.parts.policy.policy() else {
             return;
         };
@@ -252,12 +189,18 @@ impl Engine {
         });
     }
 
-    fn isolate_by_itself(&mut self, detection: &Detection, now: Timestamp) {
+    pub(super) fn isolate_by_itself(
+        &mut self,
+        detection: &Detection,
+        isolation: Option<IsolationId>,
+        now: Timestamp,
+    ) {
         let Some(policy) = self.parts.policy.policy() else {
             return;
         };
         let ends = self.ends();
         let intent = Intent {
+            id: isolation.unwrap_or_else(IsolationId::generate),
             reason: reason_of(&detection.story, &detection.verdict),
             tree: Some(detection.tree.clone()),
             policy_version: policy.version,
@@ -293,7 +236,7 @@ impl Engine {
 pub(super) fn new_intent(lease_seconds: u64, now: Timestamp) -> Intent {
     let lease = SignedDuration::from_secs(i64::try_from(lease_seconds).unwrap_or(i64::MAX));
     Intent {
-        id: cordon_proto::id::IsolationId::generate(),
+        id: IsolationId::generate(),
         reason: String::new(),
         tree: None,
         started_at: now,

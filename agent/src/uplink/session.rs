@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use cordon_proto::id::IsolationId;
 use cordon_proto::pb::agent_message::Body as Up;
 use cordon_proto::pb::controller_message::Body as Down;
 use cordon_proto::pb::fleet_client::FleetClient;
 use cordon_proto::{PROTOCOL_VERSION, envelope, pb};
+use cordon_respond::{Place, Taken};
 use cordon_spool::Pending;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
@@ -63,6 +65,7 @@ impl Session<'_> {
         let mut beats = interval(self.uplink.heartbeat);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (uplink, up) = (self.uplink, self.up.clone());
+        let mut places = uplink.places.clone();
         let renewal = tokio::time::sleep(uplink.until_renewal());
         tokio::pin!(renewal);
         loop {
@@ -82,6 +85,11 @@ impl Session<'_> {
                 _ = beats.tick() => {
                     self.check_silence()?;
                     self.ready.push(Up::Heartbeat(heartbeat(uplink)));
+                },
+                Ok(()) = places.changed() => {
+                    let wanted = *places.borrow_and_update();
+                    // Before the records that wait: an isolation waits for the answer.
+                    self.ready.extend(wanted.map(place_wanted));
                 },
                 () = uplink.written.notified() => {},
                 () = until(paused_until), if paused_until.is_some() => {},
@@ -147,6 +155,10 @@ impl Session<'_> {
             }
             Some(Down::Policy(json)) => Downlink::Policy(json),
             Some(Down::Order(json)) => Downlink::Order(json),
+            Some(Down::Place(place)) => match place_of(&place) {
+                Some(place) => place,
+                None => return Ok(()),
+            },
             // A newer controller's word.
             None => return Ok(()),
         };
@@ -175,6 +187,23 @@ impl Session<'_> {
         }
         Ok(())
     }
+}
+
+fn place_wanted(isolation: IsolationId) -> Up {
+    Up::PlaceWanted(pb::PlaceWanted {
+        isolation_id: isolation.to_string(),
+    })
+}
+
+/// `None`: about no isolation.
+fn place_of(answer: &pb::Place) -> Option<Downlink> {
+    let isolation = answer.isolation_id.parse().ok()?;
+    let place = if answer.granted {
+        Place::Granted
+    } else {
+        Place::Refused(Taken::new(answer.taken, &answer.taken_by))
+    };
+    Some(Downlink::Place(isolation, place))
 }
 
 async fn until(moment: Option<Instant>) {

@@ -9,7 +9,7 @@
 //! | serve agents | [`Fleet::new`] with a [`Site`], then [`Fleet::serve`] on a bound listener until `shutdown`: both gRPC services over TLS 1.3, expiry of orders, flushing of signs of life |
 //! | who is there | [`Fleet::live`] answers a [`LiveHost`] with online, last heard, heartbeat |
 //! | join tokens | [`Fleet::create_join_token`] |
-//! | orders | [`Fleet::create_order`], [`Fleet::wait_final`] |
+//! | orders | [`Fleet::create_order`], [`Fleet::create_order_beyond_cap`], [`Fleet::wait_final`] |
 //! | policies | [`Fleet::push_policy`] |
 //! | hosts | [`Fleet::evict`] |
 //!
@@ -32,6 +32,7 @@ mod order;
 mod pace;
 mod peer;
 mod peers;
+mod place;
 mod policy;
 mod serve;
 mod session;
@@ -79,6 +80,7 @@ struct Inner {
     store: Store,
     live: Live,
     throttle: Mutex<Throttle>,
+    asking: place::Asking,
     /// Something was heard that the isolated hosts' peers may have to be told.
     peers: Notify,
     /// Turns true once: sessions finish what they hold and end.
@@ -93,6 +95,7 @@ impl Fleet {
             store,
             live: Live::default(),
             throttle: Mutex::default(),
+            asking: place::Asking::default(),
             peers: Notify::new(),
             draining: watch::Sender::new(false),
         }))

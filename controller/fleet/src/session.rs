@@ -1,12 +1,14 @@
 //! One session: a host's stream, from its hello to its end.
 //!
-//! Three loops run side by side on one task: [`read`](Session::read) takes messages off the stream,
-//! [`commit_all`](Session::commit_all) brings batches to the disk and acknowledges them, and
-//! [`reconcile`](Session::reconcile) gives the host the policy and the orders that it should have.
+//! Four loops run side by side on one task: [`read`](Session::read) takes messages off the stream,
+//! [`commit_all`](Session::commit_all) brings batches to the disk and acknowledges them,
+//! [`reconcile`](Session::reconcile) gives the host the policy and the orders that it should have, and
+//! [`answer_places`](Session::answer_places) says whether its group has room for one more isolated host.
 //! The first that ends, ends the session; batches that were taken in are committed before that.
 
 mod commit;
 mod hello;
+mod place;
 mod reconcile;
 mod record;
 
@@ -14,7 +16,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
-use cordon_proto::id::HostId;
+use cordon_proto::id::{HostId, IsolationId};
 use cordon_proto::pb::agent_message::Body;
 use cordon_proto::pb::controller_message::Body as Reply;
 use cordon_proto::pb::fleet_server::Fleet as FleetRpc;
@@ -40,6 +42,8 @@ pub const MAX_BATCH_RECORDS: usize = 10_000;
 
 /// Batches taken in and not committed; with more the stream is not read, and the agent waits.
 const QUEUED_BATCHES: usize = 4;
+/// Questions for a place that are not answered yet; more get no answer.
+const QUEUED_QUESTIONS: usize = 2;
 /// Messages for the agent that it has not read.
 const QUEUED_REPLIES: usize = 16;
 /// An agent that reads nothing for this long is gone.
@@ -176,10 +180,12 @@ impl Session<'_> {
         expiry: Instant,
     ) -> End {
         let (taken, batches) = mpsc::channel(QUEUED_BATCHES);
+        let (asked, questions) = mpsc::channel(QUEUED_QUESTIONS);
         let mut committing = pin!(self.commit_all(batches));
         let end = tokio::select! {
-            end = self.read(inbound, taken) => end,
+            end = self.read(inbound, taken, asked) => end,
             end = self.reconcile(hello) => end,
+            end = self.answer_places(questions) => end,
             end = self.told_to_end() => end,
             () = sleep_until(expiry) => End::Expired,
             // Only a refusal: the queue's other end is in this very scope.
@@ -196,6 +202,7 @@ impl Session<'_> {
         &self,
         mut inbound: Streaming<AgentMessage>,
         taken: mpsc::Sender<(Batch, Instant)>,
+        asked: mpsc::Sender<IsolationId>,
     ) -> End {
         while let Some(message) = inbound.next().await {
             let body = match message {
@@ -212,6 +219,12 @@ impl Session<'_> {
                     taken.send((batch, Instant::now())).await.ok();
                 }
                 Some(Body::Heartbeat(beat)) => self.place.heard(Timestamp::now(), Some(beat)),
+                Some(Body::PlaceWanted(wanted)) => {
+                    self.place.heard(Timestamp::now(), None);
+                    if let Err(status) = self.wants_place(&wanted, &asked) {
+                        return End::Refused(status);
+                    }
+                }
                 Some(Body::Hello(_)) => {
                     return End::Refused(Status::invalid_argument("a session has one hello"));
                 }

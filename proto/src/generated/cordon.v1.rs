@@ -42,7 +42,7 @@ pub struct RenewResponse {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentMessage {
-    #[prost(oneof = "agent_message::Body", tags = "1, 2, 3")]
+    #[prost(oneof = "agent_message::Body", tags = "1, 2, 3, 4")]
     pub body: ::core::option::Option<agent_message::Body>,
 }
 /// Nested message and enum types in `AgentMessage`.
@@ -55,6 +55,8 @@ pub mod agent_message {
         Batch(super::Batch),
         #[prost(message, tag = "3")]
         Heartbeat(super::Heartbeat),
+        #[prost(message, tag = "4")]
+        PlaceWanted(super::PlaceWanted),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -125,9 +127,16 @@ pub struct Heartbeat {
     #[prost(bool, tag = "7")]
     pub isolated: bool,
 }
+/// The host wants to isolate itself, and its policy caps how many of its group may be isolated at one time.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlaceWanted {
+    /// The isolation that it would become.
+    #[prost(string, tag = "1")]
+    pub isolation_id: ::prost::alloc::string::String,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ControllerMessage {
-    #[prost(oneof = "controller_message::Body", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "controller_message::Body", tags = "1, 2, 3, 4, 5")]
     pub body: ::core::option::Option<controller_message::Body>,
 }
 /// Nested message and enum types in `ControllerMessage`.
@@ -144,7 +153,23 @@ pub mod controller_message {
         Order(::prost::alloc::vec::Vec<u8>),
         #[prost(message, tag = "4")]
         Pace(super::Pace),
+        #[prost(message, tag = "5")]
+        Place(super::Place),
     }
+}
+/// The answer to a PlaceWanted. A granted place is the host's until it reports what became of the isolation, or for a
+/// minute.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Place {
+    #[prost(string, tag = "1")]
+    pub isolation_id: ::prost::alloc::string::String,
+    #[prost(bool, tag = "2")]
+    pub granted: bool,
+    /// How many other hosts of the group have a place, and the names of some; only when it is not granted.
+    #[prost(uint32, tag = "3")]
+    pub taken: u32,
+    #[prost(string, repeated, tag = "4")]
+    pub taken_by: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Every sequence in every range is committed on the controller. A boot's ranges may come in any order.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -5,6 +5,7 @@ use cordon_proto::record::Steps;
 use jiff::Timestamp;
 
 use super::Standing;
+use crate::place::Taken;
 
 /// One text in both languages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +114,7 @@ pub(super) fn protected() -> Said {
     )
 }
 
-pub(super) fn capped(standing: Standing, cap: u32) -> Said {
+pub(super) fn capped(standing: &Standing, cap: u32) -> Said {
     let count = standing.isolations_last_hour;
     Said::new(
         format!("malicious, but {count} isolations in the last hour reach the cap of {cap}"),
@@ -125,6 +126,46 @@ pub(super) fn within_caps() -> Said {
     Said::new(
         "malicious; mode autonomous, within the caps",
         "恶意；自主模式（autonomous），未达到上限",
+    )
+}
+
+/// Nobody could say how many hosts of the group are isolated.
+pub(super) fn place_unknown(cap: u32) -> Said {
+    Said::new(
+        format!(
+            "malicious; mode autonomous; the controller did not say whether {cap} hosts of the group are isolated already, so that cap is not kept to"
+        ),
+        format!(
+            "恶意；自主模式（autonomous）；控制器未答复本组是否已有 {cap} 台主机被隔离，因此未按该上限执行"
+        ),
+    )
+}
+
+/// As many hosts of the group are isolated as may be.
+pub(super) fn no_place(taken: &Taken, cap: u32, may_ask: bool) -> Said {
+    let (en, zh) = if may_ask {
+        (
+            "the host is isolated when somebody says yes",
+            "有人批准后才隔离主机",
+        )
+    } else {
+        (
+            "the host is not isolated, and the policy has no approve",
+            "不隔离主机，策略也没有设置 approve",
+        )
+    };
+    let Taken { count, by } = taken;
+    let (named, zh_named) = match by.as_str() {
+        "" => (String::new(), String::new()),
+        by => (format!(" ({by})"), format!("（{by}）")),
+    };
+    Said::new(
+        format!(
+            "malicious, but {count} isolated hosts of the group{named} reach the cap of {cap} at one time; {en}"
+        ),
+        format!(
+            "恶意，但本组已有 {count} 台主机{zh_named}被隔离，达到同时隔离的上限 {cap} 台；{zh}"
+        ),
     )
 }
 

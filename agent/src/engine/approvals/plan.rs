@@ -3,7 +3,7 @@
 use cordon_proto::policy::{BlockRemote, Policy, Stop};
 use cordon_proto::record::Steps;
 use cordon_respond::proposal::allowed;
-use cordon_respond::{Standing, Subject};
+use cordon_respond::{Place, Standing, Subject};
 
 use crate::proposals::{Kept, Target};
 
@@ -22,7 +22,7 @@ impl Plan {
     pub fn new(
         kept: &Kept,
         policy: Option<&Policy>,
-        standing: Standing,
+        standing: &Standing,
         is_of_this_boot: bool,
     ) -> Self {
         let mut plan = Self {
@@ -34,7 +34,7 @@ impl Plan {
             let subject = Subject {
                 exe: target.exe.clone(),
             };
-            match allowed(kept.steps, &subject, policy, &standing) {
+            match allowed(kept.steps, &subject, policy, standing) {
                 Ok(steps) => {
                     plan.steps = all_of(plan.steps, steps);
                     plan.targets.push((target.clone(), steps));
@@ -43,10 +43,14 @@ impl Plan {
             }
         }
         if kept.steps.isolate && !plan.steps.isolate && !plan.targets.is_empty() {
-            let count = standing.isolations_last_hour;
-            plan.leave_out(&format!(
-                "{count} isolations in the last hour reach the policy's cap"
-            ));
+            let reached = match &standing.place {
+                Place::Refused(taken) => taken.to_string(),
+                _ => format!(
+                    "{} isolations in the last hour",
+                    standing.isolations_last_hour
+                ),
+            };
+            plan.leave_out(&format!("{reached} reach the policy's cap"));
         }
         if !is_of_this_boot {
             plan.forget_processes();
