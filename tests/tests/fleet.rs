@@ -31,6 +31,8 @@ mod least_rights;
 mod meddling;
 #[path = "fleet/peers.rs"]
 mod peers;
+#[path = "fleet/places.rs"]
+mod places;
 #[path = "fleet/policy.rs"]
 mod policy;
 #[path = "fleet/prevention.rs"]

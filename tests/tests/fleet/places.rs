@@ -1,0 +1,143 @@
+//! One rule that is wrong is wrong on every host of a group in the same second: the policy caps how many of them are
+//! isolated at one time, and the controller counts.
+
+use std::thread;
+
+use super::*;
+
+/// A fleet whose first two endpoints have the flawed page, under a policy that lets one host be isolated at one time.
+fn one_at_a_time() -> Fleet {
+    let fleet = Fleet::up(&options(3), &Narrator::to_stderr()).unwrap();
+    for name in ["ep1", "ep2"] {
+        Attack::prepare(fleet.node(name).unwrap()).unwrap();
+    }
+    let change = |policy: &mut Value| {
+        policy["mode"] = "autonomous".into();
+        policy["caps"]["hosts_at_once"] = 1.into();
+    };
+    fleet.push_changed_policy(change).unwrap();
+    for name in ["ep1", "ep2"] {
+        let in_force = |host: &Value| host["policy_version"] == 2;
+        fleet
+            .wait_host(name, "under the new policy", LIMIT, in_force)
+            .unwrap();
+    }
+    fleet
+}
+
+/// Opens a shell from each of two endpoints at the same time; each calls somebody else.
+fn attack_both(fleet: &Fleet) -> Vec<Attack> {
+    let both = [("outside", "ep1"), ("ep3", "ep2")];
+    let nodes = both.map(|(from, to)| (fleet.node(from).unwrap(), fleet.node(to).unwrap()));
+    thread::scope(|scope| {
+        let attacks = nodes.map(|(from, to)| scope.spawn(move || Attack::open(from, to).unwrap()));
+        attacks.map(|attack| attack.join().unwrap()).into()
+    })
+}
+
+/// What was decided about the shell on a host, once the controller has it.
+fn decided(fleet: &Fleet, name: &str) -> Value {
+    let told = || {
+        let events = events(fleet, name);
+        let of_isolation = |event: &&&Value| {
+            let decision = event["body"]["decision"].as_str().unwrap_or_default();
+            decision.contains("isolate")
+        };
+        let found = of_kind(&events, "detection");
+        Ok(found
+            .iter()
+            .find(of_isolation)
+            .map(|event| event["body"].clone()))
+    };
+    wait::until(&format!("word of the attack on {name}"), LIMIT, told)
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", fleet.agent_log(name)))
+}
+
+fn is_isolated(host: &Value) -> bool {
+    host["isolation"]["state"] == "confirmed"
+}
+
+#[test]
+fn of_two_hosts_attacked_at_once_one_is_isolated_and_the_other_when_that_one_is_released() {
+    let fleet = one_at_a_time();
+    let mut shells = attack_both(&fleet);
+    let reasons = ["ep1", "ep2"].map(|name| decided(&fleet, name));
+    let isolated: Vec<usize> = (0..2)
+        .filter(|index| reasons[*index]["decision"] == "isolate")
+        .collect();
+    assert_eq!(isolated.len(), 1, "{reasons:?}");
+    let (shut, open) = (isolated[0], 1 - isolated[0]);
+    let name = |index: usize| ["ep1", "ep2"][index];
+    assert_eq!(reasons[open]["decision"], "recommend_isolate");
+    for (field, words) in [
+        ("decision_reason", "reach the cap of 1 at one time"),
+        ("decision_reason_zh", "达到同时隔离的上限 1 台"),
+    ] {
+        let reason = reasons[open][field].as_str().unwrap();
+        assert!(
+            reason.contains(words) && reason.contains(name(shut)),
+            "{reason}"
+        );
+    }
+    fleet
+        .wait_host(name(shut), "isolated with proof", LIMIT, is_isolated)
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", fleet.agent_log(name(shut))));
+    assert!(!shells[shut].ask("id", "uid=", SILENCE).unwrap());
+    assert!(shells[open].ask("id", "uid=", SILENCE).unwrap());
+    assert!(!is_cut_off(fleet.node(name(open)).unwrap()).unwrap());
+    let policies = fleet.show(&["policy", "show"]).unwrap();
+    assert!(policies.contains("1 of 1"), "{policies}");
+
+    let order = ["isolate", name(open), "--reason", "drill", "--wait"];
+    let refused = format!("{:#}", fleet.ctl(&order).unwrap_err());
+    assert!(
+        refused.contains("--beyond-cap") && refused.contains(name(shut)),
+        "{refused}"
+    );
+
+    let released = fleet.ctl(&["release", name(shut), "--reason", "drill", "--wait"]);
+    assert_eq!(released.unwrap()["state"], "done");
+    // What is judged of the other from now on finds room.
+    let attacker = fleet.node(["outside", "ep3"][open]).unwrap();
+    let victim = fleet.node(name(open)).unwrap();
+    let cut = || {
+        Attack::open(attacker, victim)?;
+        Ok(is_cut_off(victim)?.then_some(()))
+    };
+    wait::until("the isolation of the other", LIMIT, cut)
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", fleet.agent_log(name(open))));
+    fleet
+        .wait_host(name(open), "isolated with proof", LIMIT, is_isolated)
+        .unwrap();
+    let order = [&["isolate", name(shut), "--beyond-cap"][..], &order[2..]].concat();
+    assert_eq!(fleet.ctl(&order).unwrap()["state"], "done");
+    let trail = fleet.show(&["audit", "show"]).unwrap();
+    assert!(trail.contains("beyond the cap"), "{trail}");
+}
+
+/// Protection comes before the cap: gone, and unplugged without a word, which the agent takes for one that is there.
+#[test]
+fn without_the_controllers_word_both_are_isolated_and_say_so() {
+    let mut fleet = one_at_a_time();
+    fleet.kill_controller().unwrap();
+    let mut shell = attack(&fleet);
+    wait_cut_off(&fleet, "ep1");
+    assert!(!shell.ask("id", "uid=", SILENCE).unwrap());
+    fleet.start_controller().unwrap();
+    wait_confirmed(&fleet);
+    let is_back = |host: &Value| host["online"] == true;
+    fleet.wait_host("ep2", "back", LIMIT, is_back).unwrap();
+
+    fleet.lab().cut("controller").unwrap();
+    let (outside, victim) = (fleet.node("outside").unwrap(), fleet.node("ep2").unwrap());
+    let mut shell = Attack::open(outside, victim).unwrap();
+    wait_cut_off(&fleet, "ep2");
+    assert!(!shell.ask("id", "uid=", SILENCE).unwrap());
+    fleet.lab().mend("controller").unwrap();
+    for name in ["ep1", "ep2"] {
+        let told = decided(&fleet, name);
+        assert_eq!(told["decision"], "isolate", "{told}");
+        let reason = told["decision_reason"].as_str().unwrap();
+        assert!(reason.contains("the controller did not say"), "{reason}");
+    }
+}
