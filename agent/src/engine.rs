@@ -13,6 +13,7 @@ mod ending;
 mod obedience;
 mod peers;
 mod places;
+mod policies;
 mod steps;
 mod verdicts;
 mod ways_back;
@@ -23,7 +24,7 @@ use std::time::{Duration, Instant};
 use cordon_contain::Recovered;
 use cordon_proto::id::{IsolationId, OrderId};
 use cordon_proto::policy::Thresholds;
-use cordon_proto::record::{IsolationReport, IsolationState, PolicyReport, RecordBody};
+use cordon_proto::record::{IsolationReport, IsolationState, RecordBody};
 use cordon_respond::Place;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -51,7 +52,7 @@ use crate::local::Request;
 use crate::losses::Losses;
 use crate::orders::{Fate, Orders};
 use crate::pins::Pins;
-use crate::policy_store::{Offer, PolicyStore};
+use crate::policy_store::PolicyStore;
 use crate::prevention::Prevention;
 use crate::proposals::Proposals;
 use crate::recorder::Recorder;
@@ -327,47 +328,6 @@ impl Engine {
             *current = presence;
             is_new
         });
-    }
-
-    fn offered(&mut self, json: &[u8], now: Timestamp) {
-        let report = match self.parts.policy.offer(json) {
-            Offer::Same => return,
-            Offer::Taken(version) => {
-                tracing::info!(version, "policy in force");
-                self.policy_changed(now);
-                PolicyReport {
-                    version,
-                    applied: true,
-                    detail: String::new(),
-                }
-            }
-            Offer::Refused { version, why } => {
-                let detail = crate::chain(&why);
-                tracing::warn!(version, %detail, "policy not taken up");
-                PolicyReport {
-                    version,
-                    applied: false,
-                    detail,
-                }
-            }
-        };
-        self.parts.recorder.record(RecordBody::Policy(report));
-        self.publish();
-    }
-
-    fn policy_changed(&self, now: Timestamp) {
-        let policy = self.parts.policy.policy();
-        self.parts
-            .thresholds
-            .send_replace(policy.and_then(|policy| policy.thresholds));
-        self.parts.prevention.rule(policy);
-        let protected = policy.map(|policy| policy.protected_addresses.as_slice());
-        let version = self.parts.policy.version();
-        let blocker = &self.parts.blocker;
-        blocker.protect(protected.unwrap_or_default(), version);
-        if let Some(since) = self.parts.policy.stale_since(now) {
-            tracing::warn!(%since, "the policy is past its expiry; it stays in force");
-        }
     }
 
     fn report_losses(&mut self) {
