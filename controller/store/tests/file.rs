@@ -125,7 +125,7 @@ fn a_full_disk_is_said_and_keeps_what_was_acknowledged() {
     let mut unshare = Command::new("unshare");
     unshare
         .args(["--mount", "sh", "-c"])
-        .arg("mount -t tmpfs -o size=1m cordon \"$CORDON_STORE_PART\" && exec \"$0\" \"$@\"")
+        .arg("mount -t tmpfs -o size=2m cordon \"$CORDON_STORE_PART\" && exec \"$0\" \"$@\"")
         .arg(std::env::current_exe().unwrap());
     let name = "a_full_disk_is_said_and_keeps_what_was_acknowledged";
     let status = part(unshare, name, disk.path()).status().unwrap();
