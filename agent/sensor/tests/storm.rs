@@ -60,19 +60,19 @@ impl Round {
             })
             .collect();
         // Each of the four ways to lose comes, in every run.
+        let held = !number.is_multiple_of(2);
+        let throttled = !(number / 2).is_multiple_of(2);
         Self {
             shells,
-            ring_bytes: if number.is_multiple_of(2) {
-                1 << 22
-            } else {
-                4096
+            ring_bytes: if held { 4096 } else { 1 << 22 },
+            events_per_cgroup: match (throttled, held) {
+                (false, _) => SensorConfig::default().events_per_cgroup,
+                (true, false) => random.between(4, 6) as u32,
+                // A cgroup may make ten times its rate at once, and all shells may be in one: that has to be more than the
+                // some 42 records that the ring holds, and less than the 120 that the fewest processes make.
+                (true, true) => random.between(6, 8) as u32,
             },
-            events_per_cgroup: if (number / 2).is_multiple_of(2) {
-                SensorConfig::default().events_per_cgroup
-            } else {
-                random.between(4, 6) as u32
-            },
-            held: !number.is_multiple_of(2),
+            held,
         }
     }
 
