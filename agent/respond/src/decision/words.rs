@@ -141,9 +141,9 @@ pub(super) fn place_unknown(cap: u32) -> Said {
     )
 }
 
-/// As many hosts of the group are isolated as may be.
-pub(super) fn no_place(taken: &Taken, cap: u32, may_ask: bool) -> Said {
-    let (en, zh) = if may_ask {
+/// What becomes of an isolation that is not begun at once.
+fn in_place_of_isolating(may_ask: bool) -> (&'static str, &'static str) {
+    if may_ask {
         (
             "the host is isolated when somebody says yes",
             "有人批准后才隔离主机",
@@ -153,7 +153,12 @@ pub(super) fn no_place(taken: &Taken, cap: u32, may_ask: bool) -> Said {
             "the host is not isolated, and the policy has no approve",
             "不隔离主机，策略也没有设置 approve",
         )
-    };
+    }
+}
+
+/// As many hosts of the group are isolated as may be.
+pub(super) fn no_place(taken: &Taken, cap: u32, may_ask: bool) -> Said {
+    let (en, zh) = in_place_of_isolating(may_ask);
     let Taken { count, by } = taken;
     let (named, zh_named) = match by.as_str() {
         "" => (String::new(), String::new()),
@@ -170,17 +175,7 @@ pub(super) fn no_place(taken: &Taken, cap: u32, may_ask: bool) -> Said {
 }
 
 pub(super) fn quiet(window: &QuietHours, may_ask: bool) -> Said {
-    let (en, zh) = if may_ask {
-        (
-            "the host is isolated when somebody says yes",
-            "有人批准后才隔离主机",
-        )
-    } else {
-        (
-            "the host is not isolated, and the policy has no approve",
-            "不隔离主机，策略也没有设置 approve",
-        )
-    };
+    let (en, zh) = in_place_of_isolating(may_ask);
     Said::new(
         format!("malicious; in quiet hours ({window}) {en}"),
         format!("恶意；正值静默时段（{window}），{zh}"),
