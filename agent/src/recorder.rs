@@ -119,6 +119,11 @@ impl Recorder {
         self.journal.add(&to_json(record));
     }
 
+    /// Writes what became of a detection that is in the journal: of the two lines the later one counts.
+    pub fn journal_again(&self, record: &Record) {
+        self.journal.add_again(&to_json(record));
+    }
+
     /// Queues a record that is in the journal already.
     pub fn record_journaled(&self, record: &Record) {
         self.queue(class_of(&record.body), to_json(record), true);

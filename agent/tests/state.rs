@@ -366,6 +366,46 @@ fn a_journal_left_behind_is_taken_up_exactly_once() {
     assert_eq!(start(), 2);
 }
 
+/// What was decided about it later takes the place of what the journal had first, before and after a kill.
+#[test]
+fn a_detection_that_was_decided_anew_is_taken_up_once_as_it_was_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = spool(dir.path());
+    let start =
+        || Recorder::start(Arc::clone(&spool), dir.path(), Arc::new(Notify::new())).unwrap();
+    let decided = |at: Timestamp, decision: &str| -> Record {
+        let mut record: serde_json::Value =
+            serde_json::from_slice(&detection(at, &serde_json::json!([]))).unwrap();
+        record["body"]["decision"] = decision.into();
+        serde_json::from_value(record).unwrap()
+    };
+    let now = Timestamp::now();
+    let recorder = start();
+    recorder.journal(&decided(now, "recommend_isolate"));
+    recorder.journal_again(&decided(now, "isolate"));
+    let left = std::fs::read(dir.path().join("evidence.journal")).unwrap();
+    recorder.record_journaled(&decided(now, "isolate"));
+    assert!(recorder.flush(Duration::from_secs(10)));
+    assert_eq!(journal_bytes(dir.path()), 0);
+    drop(recorder);
+
+    let decisions = |spool: &Spool| -> Vec<String> {
+        let all = spool.pending(None, 10, 1 << 20).unwrap();
+        all.iter()
+            .map(|pending| {
+                let record: serde_json::Value = serde_json::from_slice(&pending.json).unwrap();
+                record["body"]["decision"].as_str().unwrap().to_owned()
+            })
+            .collect()
+    };
+    assert_eq!(decisions(&spool), ["isolate"]);
+    let other = tempfile::tempdir().unwrap();
+    let fresh = self::spool(other.path());
+    std::fs::write(other.path().join("evidence.journal"), left).unwrap();
+    drop(Recorder::start(Arc::clone(&fresh), other.path(), Arc::new(Notify::new())).unwrap());
+    assert_eq!(decisions(&fresh), ["isolate"]);
+}
+
 #[test]
 fn what_is_not_acknowledged_is_sent_again_by_the_next_session() {
     let dir = tempfile::tempdir().unwrap();

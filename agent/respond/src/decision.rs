@@ -263,7 +263,7 @@ fn isolate(policy: &Policy, standing: &Standing) -> Resolved {
     match &standing.place {
         Place::NotAsked => Resolved {
             asks_for_place: Some(cap),
-            ..within_caps
+            ..Resolved::told(Action::Isolate, words::place_asked(cap))
         },
         Place::Granted => within_caps,
         Place::Unknown => Resolved::told(Action::Isolate, words::place_unknown(cap)),

@@ -79,11 +79,13 @@ pub(super) struct Unexplained {
 
 impl Engine {
     /// In the journal before anything follows from it: see [`crate::recorder`].
-    pub(super) fn journal(&self, detection: &Detection, now: Timestamp) {
-        self.parts.recorder.journal(&Record {
-            at: now,
-            body: RecordBody::Detection(Box::new(detection.clone())),
-        });
+    pub(super) fn journal(&self, detection: &Detection, at: Timestamp) {
+        self.parts.recorder.journal(&record_of(detection, at));
+    }
+
+    /// What became of a detection that is in the journal.
+    pub(super) fn journal_again(&self, detection: &Detection, at: Timestamp) {
+        self.parts.recorder.journal_again(&record_of(detection, at));
     }
 
     /// A proposal that is not on disk is none: an answer to it could not be kept to.
@@ -229,6 +231,13 @@ impl Engine {
             controllers: self.parts.pins.known(),
             allow: policy.map_or_else(Vec::new, |policy| policy.isolation.allow.clone()),
         }
+    }
+}
+
+fn record_of(detection: &Detection, at: Timestamp) -> Record {
+    Record {
+        at,
+        body: RecordBody::Detection(Box::new(detection.clone())),
     }
 }
 

@@ -16,8 +16,12 @@ pub(super) struct Case {
     judged: Judged,
     /// Name of its tree in records.
     pub tree: String,
+    /// When it was decided about first.
+    at: Timestamp,
     /// Whether it is told though nothing is done.
     is_news: bool,
+    /// Whether it is in the journal.
+    journaled: bool,
     /// What was found out of it while it waited.
     pub explained: Option<Explained>,
 }
@@ -37,10 +41,12 @@ impl Engine {
         let kind = judged.verdict.verdict;
         let is_news = self.reported.is_news(&tree, kind, least);
         self.take_milder_steps(&judged, &tree, &decision, is_news, now);
-        let case = Case {
+        let mut case = Case {
             judged,
             tree,
+            at: now,
             is_news,
+            journaled: false,
             explained: None,
         };
         if !waits {
@@ -49,6 +55,9 @@ impl Engine {
         // One more of a tree would come to the same.
         if !self.asking.is_about_tree(&case.tree) {
             wanted.say();
+            if case.is_news {
+                self.journal_waiting(&mut case, &decision);
+            }
             let waiting = Waiting::Verdict(Box::new(case));
             self.ask_for_place(waiting, IsolationId::generate());
         }
@@ -66,6 +75,16 @@ impl Engine {
         let kind = case.judged.verdict.verdict;
         case.is_news |= self.reported.is_news(&case.tree, kind, decision.action);
         self.conclude(case, None, &decision, Some(isolation), now);
+    }
+
+    /// An agent that is killed while it waits has told of the verdict, and of no isolation.
+    fn journal_waiting(&self, case: &mut Case, decision: &Decision) {
+        let mut detection = self.detection(case.judged.clone(), case.tree.clone(), decision);
+        Action::RecommendIsolate
+            .name()
+            .clone_into(&mut detection.decision);
+        self.journal(&detection, case.at);
+        case.journaled = true;
     }
 
     fn decide(&self, judged: &Judged, tree: &str, place: Place, now: Timestamp) -> Decision {
@@ -121,15 +140,19 @@ impl Engine {
         let Case {
             judged,
             tree,
+            at,
             is_news,
+            journaled,
             explained,
         } = case;
         let proposed = decision.propose;
         let proposed = proposed.map(|steps| self.proposal(&judged, &tree, steps, now));
         let (proposal, new) = proposed.unzip();
         let new = new.flatten();
-        let is_told_always = decision.action == Action::Isolate || new.is_some();
-        if decision.action == Action::Record || !(is_news || is_told_always) {
+        let is_acted_upon = decision.action == Action::Isolate || new.is_some();
+        // What the journal has is told, whatever a policy that came meanwhile makes of it.
+        let is_told = decision.action != Action::Record && (is_news || is_acted_upon);
+        if !(is_told || journaled) {
             return;
         }
         if let Some(wanted) = wanted {
@@ -144,8 +167,10 @@ impl Engine {
             proposal,
             ..self.detection(judged, tree, decision)
         };
-        if is_told_always {
-            self.journal(&detection, now);
+        if journaled {
+            self.journal_again(&detection, at);
+        } else if is_acted_upon {
+            self.journal(&detection, at);
         }
         if decision.action == Action::Isolate {
             self.isolate_by_itself(&detection, isolation, now);
@@ -154,9 +179,9 @@ impl Engine {
             self.keep(new, &mut detection);
         }
         self.unexplained = Some(Unexplained {
-            at: now,
+            at,
             detection,
-            journaled: is_told_always,
+            journaled: journaled || is_acted_upon,
         });
         if let Some(explained) = explained {
             self.explained(explained);

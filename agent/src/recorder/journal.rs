@@ -3,6 +3,7 @@
 //! A line a record, appended without `fsync`: that takes microseconds, and outlives the process. When everything that
 //! was written here is in the outbox the file is emptied.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -55,8 +56,17 @@ impl Journal {
 
     /// Writes a record down; [`Self::kept`] follows for each that was given, written or not.
     pub(super) fn add(&self, json: &[u8]) {
+        self.write(json, 1);
+    }
+
+    /// Writes down a later form of a record that was given and is not in the outbox.
+    pub(super) fn add_again(&self, json: &[u8]) {
+        self.write(json, 0);
+    }
+
+    fn write(&self, json: &[u8], given: usize) {
         let mut lines = self.lines();
-        lines.open += 1;
+        lines.open += given;
         let line = [json, b"\n"].concat();
         if lines.bytes + line.len() as u64 > MAX_BYTES {
             return tracing::warn!("the journal is full: a record waits for the outbox without it");
@@ -93,7 +103,7 @@ impl Journal {
 }
 
 /// What makes a record this one: of a detection not its reasons, which are found later.
-#[derive(PartialEq)]
+#[derive(PartialEq, Eq, Hash)]
 enum Mark {
     Detection {
         at: Timestamp,
@@ -119,11 +129,14 @@ fn read(json: &[u8]) -> Option<(Class, Mark)> {
 }
 
 fn take_up(spool: &Spool, left: &[u8]) -> Result<(), SpoolError> {
-    let lines = left.split(|byte| *byte == b'\n');
+    let lines = left.split(|byte| *byte == b'\n').enumerate();
     // A line that is cut short was never acted upon: what it tells of is done after the whole line.
-    let mut found: Vec<_> = lines
-        .filter_map(|line| read(line).map(|(class, mark)| (line, class, mark)))
-        .collect();
+    let mut found: HashMap<Mark, (usize, &[u8], Class)> = HashMap::new();
+    for (index, line) in lines {
+        if let Some((class, mark)) = read(line) {
+            found.entry(mark).or_insert((index, line, class)).1 = line;
+        }
+    }
     let mut after = None;
     while !found.is_empty() {
         let some = spool.pending(after, READ_RECORDS, READ_BYTES)?;
@@ -132,10 +145,12 @@ fn take_up(spool: &Spool, left: &[u8]) -> Result<(), SpoolError> {
         };
         after = Some(last.position);
         for (_, there) in some.iter().filter_map(|pending| read(&pending.json)) {
-            found.retain(|(_, _, mark)| *mark != there);
+            found.remove(&there);
         }
     }
-    for (line, class, _) in found {
+    let mut found: Vec<_> = found.into_values().collect();
+    found.sort_unstable_by_key(|(index, ..)| *index);
+    for (_, line, class) in found {
         spool.append(class, line)?;
         tracing::info!("took up a record that a killed agent had not yet put into the outbox");
     }

@@ -2,6 +2,7 @@
 //! isolated at one time, and the controller counts.
 
 use std::thread;
+use std::time::Instant;
 
 use super::*;
 
@@ -140,4 +141,60 @@ fn without_the_controllers_word_both_are_isolated_and_say_so() {
         let reason = told["decision_reason"].as_str().unwrap();
         assert!(reason.contains("the controller did not say"), "{reason}");
     }
+}
+
+/// What the journal of an agent says last of a detection; `None`: nothing yet.
+fn journaled(node: &Node) -> Option<Value> {
+    let journal = node.read("/var/lib/cordon/evidence.journal").ok()?;
+    let records = journal.lines().filter_map(|line| {
+        let record: Value = serde_json::from_str(line).ok()?;
+        (record["kind"] == "detection").then_some(record)
+    });
+    records.last()
+}
+
+/// The line is cut without a word, so the agent waits its whole patience for an answer, and is killed meanwhile. Whatever
+/// it had written by then is told once, word for word.
+#[test]
+fn a_verdict_that_waits_for_a_place_outlives_the_agent() {
+    let mut fleet = one_at_a_time();
+    let agent = fleet.take_agent("ep1").unwrap();
+    fleet.lab().cut("controller").unwrap();
+    let (outside, victim) = (fleet.node("outside").unwrap(), fleet.node("ep1").unwrap());
+    let _shell = thread::scope(|scope| {
+        let attack = scope.spawn(|| Attack::open(outside, victim).unwrap());
+        let begun = Instant::now();
+        while journaled(victim).is_none() && begun.elapsed() < LIMIT {
+            thread::sleep(Duration::from_millis(2));
+        }
+        agent.kill().unwrap();
+        attack.join().unwrap()
+    });
+    let left = journaled(victim).unwrap_or_else(|| panic!("{}", fleet.agent_log("ep1")));
+    let reason = left["body"]["decision_reason"].as_str().unwrap();
+    match left["body"]["decision"].as_str().unwrap() {
+        "recommend_isolate" => assert!(reason.contains("is asked first"), "{reason}"),
+        // A slow machine: the answer was given up before the kill.
+        "isolate" => assert!(reason.contains("did not say"), "{reason}"),
+        other => panic!("{other}: {reason}"),
+    }
+    fleet.lab().mend("controller").unwrap();
+    fleet.start_agent("ep1").unwrap();
+    let heard = || {
+        let events = events(&fleet, "ep1");
+        let is_it = |event: &&&Value| {
+            let same = |field: &str| event["body"][field] == left["body"][field];
+            same("tree") && same("event_mono_ns")
+        };
+        let found: Vec<Value> = of_kind(&events, "detection")
+            .iter()
+            .filter(is_it)
+            .map(|event| event["body"].clone())
+            .collect();
+        Ok((!found.is_empty()).then_some(found))
+    };
+    let told = wait::until("word of the verdict", LIMIT, heard)
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", fleet.agent_log("ep1")));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["decision"], left["body"]["decision"], "{told:?}");
 }

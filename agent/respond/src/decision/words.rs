@@ -129,6 +129,16 @@ pub(super) fn within_caps() -> Said {
     )
 }
 
+/// What the controller says of the group comes first.
+pub(super) fn place_asked(cap: u32) -> Said {
+    Said::new(
+        format!(
+            "malicious; mode autonomous; the controller is asked first whether {cap} hosts of the group are isolated already"
+        ),
+        format!("恶意；自主模式（autonomous）；先向控制器询问本组是否已有 {cap} 台主机被隔离"),
+    )
+}
+
 /// Nobody could say how many hosts of the group are isolated.
 pub(super) fn place_unknown(cap: u32) -> Said {
     Said::new(
