@@ -4,10 +4,17 @@
 use std::thread;
 use std::time::Instant;
 
+use serde_json::json;
+
 use super::*;
 
 /// A fleet whose first two endpoints have the flawed page, under a policy that lets one host be isolated at one time.
 fn one_at_a_time() -> Fleet {
+    one_at_a_time_and(|_| {})
+}
+
+/// The same under what `change` makes of that policy.
+fn one_at_a_time_and(more: impl Fn(&mut Value)) -> Fleet {
     let fleet = Fleet::up(&options(3), &Narrator::to_stderr()).unwrap();
     for name in ["ep1", "ep2"] {
         Attack::prepare(fleet.node(name).unwrap()).unwrap();
@@ -15,6 +22,7 @@ fn one_at_a_time() -> Fleet {
     let change = |policy: &mut Value| {
         policy["mode"] = "autonomous".into();
         policy["caps"]["hosts_at_once"] = 1.into();
+        more(policy);
     };
     fleet.push_changed_policy(change).unwrap();
     for name in ["ep1", "ep2"] {
@@ -141,6 +149,69 @@ fn without_the_controllers_word_both_are_isolated_and_say_so() {
         let reason = told["decision_reason"].as_str().unwrap();
         assert!(reason.contains("the controller did not say"), "{reason}");
     }
+}
+
+/// What `name` proposed first, and how that ended.
+fn ended(fleet: &Fleet, name: &str) -> Value {
+    let told = || {
+        let events = events(fleet, name);
+        let told = of_kind(&events, "approval");
+        Ok(told.first().map(|event| event["body"].clone()))
+    };
+    wait::until("the end of a proposal", LIMIT, told)
+        .unwrap_or_else(|error| panic!("{error:#}\n{}", fleet.agent_log(name)))
+}
+
+/// Where the policy has `approve`, an isolation without a place waits for a yes. Time alone isolates nobody whom the cap
+/// held back; a person does.
+#[test]
+fn without_a_place_a_person_is_asked_and_only_a_person_goes_beyond_the_cap() {
+    let fleet = one_at_a_time_and(|policy| {
+        policy["approve"] = json!({"seconds": 10, "unanswered": "act", "offline": "act"});
+        policy["order_keys"][0]["verbs"] = json!(["isolate", "release", "approve", "refuse"]);
+    });
+    let taken = ["isolate", "ep2", "--reason", "drill", "--wait"];
+    assert_eq!(fleet.ctl(&taken).unwrap()["state"], "done");
+    let mut shell = attack(&fleet);
+    let waiting = || {
+        let waiting = fleet.ctl(&["approvals"])?;
+        Ok(waiting.as_array().and_then(|all| all.first().cloned()))
+    };
+    let told = |error| panic!("{error:#}\n{}", fleet.agent_log("ep1"));
+    let proposal = wait::until("a proposal", LIMIT, waiting).unwrap_or_else(told);
+    assert_eq!(proposal["steps"]["isolate"], true, "{proposal}");
+    let all = events(&fleet, "ep1");
+    let asked = |event: &&&Value| event["body"]["decision"] == "await_approval";
+    let detections = of_kind(&all, "detection");
+    let detection = detections.iter().find(asked).unwrap();
+    let reason = detection["body"]["decision_reason"].as_str().unwrap();
+    assert!(
+        reason.contains("reach the cap of 1 at one time") && reason.contains("ep2"),
+        "{reason}"
+    );
+
+    let end = ended(&fleet, "ep1");
+    assert_eq!(
+        (&end["outcome"], &end["rule"]),
+        (&json!("unanswered"), &json!("nothing")),
+        "{end}"
+    );
+    let why = end["reason"].as_str().unwrap();
+    assert!(why.contains("ep2"), "{why}");
+    assert!(shell.ask("id", "uid=", SILENCE).unwrap());
+    assert!(!is_cut_off(fleet.node("ep1").unwrap()).unwrap());
+
+    // Another attack asks anew, and somebody says yes.
+    let (outside, victim) = (fleet.node("outside").unwrap(), fleet.node("ep1").unwrap());
+    let mut shell = Attack::open(outside, victim).unwrap();
+    let proposal = wait::until("another proposal", LIMIT, waiting).unwrap_or_else(told);
+    let id = proposal["id"].as_str().unwrap();
+    let order = fleet.ctl(&["approve", id, "--wait"]).unwrap();
+    assert_eq!(order["state"], "done", "{order}");
+    fleet
+        .wait_host("ep1", "isolated with proof", LIMIT, is_isolated)
+        .unwrap();
+    assert!(!shell.ask("id", "uid=", SILENCE).unwrap());
 }
 
 /// What the journal of an agent says last of a detection; `None`: nothing yet.
