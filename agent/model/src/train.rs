@@ -12,6 +12,7 @@ pub mod draw;
 pub mod dress;
 pub mod fit;
 pub mod float;
+pub mod lineages;
 pub mod measure;
 pub mod packs;
 pub mod recording;

@@ -6,20 +6,20 @@ mod tables;
 use cordon_behavior::story::{Process, Relative, StdioKind, Story};
 
 use super::draw::Draw;
-use super::dress::{drawn_lineage, image, inbound, outbound, relative};
+use super::dress::{image, inbound, outbound, relative};
 use ssh::{login, remote_command};
 use tables::{CHORES, CLIENTS};
 
-/// A benign story with its family.
-pub fn honest(draw: &mut Draw) -> (Story, &'static str) {
+/// A benign story with its family, below the lineage `above` where its kind of work has none of its own.
+pub fn honest(above: Vec<Relative>, draw: &mut Draw) -> (Story, &'static str) {
     match draw.below(12) {
         0..=2 => (login(draw), "login-session"),
         3 => (remote_command(draw), "remote-command"),
-        4 | 5 => (socket_service(draw), "socket-service"),
-        6..=8 => (client(draw), "network-client"),
+        4 | 5 => (socket_service(above, draw), "socket-service"),
+        6..=8 => (client(above, draw), "network-client"),
         9 => (runner(draw), "job-runner"),
         10 => (unit(draw), "system-unit"),
-        _ => (outbound_session(draw), "admin-outbound"),
+        _ => (outbound_session(above, draw), "admin-outbound"),
     }
 }
 
@@ -71,7 +71,7 @@ fn links(texts: &[(&str, &str)], draw: &mut Draw) -> Vec<Relative> {
 }
 
 /// inetd, socket units and `socat EXEC`: a service that really has a socket as its standard input.
-fn socket_service(draw: &mut Draw) -> Story {
+fn socket_service(above: Vec<Relative>, draw: &mut Draw) -> Story {
     let socket = StdioKind::Socket;
     let (exe, text) = *draw.one(&[
         ("/bin/sh", "/bin/sh|/usr/local/lib/{w}/serve.sh"),
@@ -120,7 +120,7 @@ fn socket_service(draw: &mut Draw) -> Story {
     ]);
     let mut ancestors = links(&[(maker, how)], draw);
     if draw.chance(0.4) {
-        ancestors.extend(drawn_lineage(draw));
+        ancestors.extend(above);
     }
     let port = *draw.one(&[873, 9418, 21, 69, 6556, 8080, 9100, 5000, 7000, 22]);
     Story {
@@ -133,7 +133,7 @@ fn socket_service(draw: &mut Draw) -> Story {
 }
 
 /// A program with connections that runs commands, on ordinary descriptors.
-fn client(draw: &mut Draw) -> Story {
+fn client(above: Vec<Relative>, draw: &mut Draw) -> Story {
     let (exe, text) = *draw.one(&CLIENTS);
     let kind = *draw.one(&[
         StdioKind::Tty,
@@ -197,7 +197,7 @@ fn client(draw: &mut Draw) -> Story {
             argv: own.argv,
             uid: own.uid,
         }];
-        ancestors.extend(drawn_lineage(draw));
+        ancestors.extend(above);
         return Story {
             process: Some(shell),
             ancestors,
@@ -208,7 +208,7 @@ fn client(draw: &mut Draw) -> Story {
     }
     Story {
         process: Some(own),
-        ancestors: drawn_lineage(draw),
+        ancestors: above,
         children,
         connections,
         ..Story::default()
@@ -308,7 +308,7 @@ fn unit(draw: &mut Draw) -> Story {
 }
 
 /// A terminal from which other hosts are worked on.
-fn outbound_session(draw: &mut Draw) -> Story {
+fn outbound_session(above: Vec<Relative>, draw: &mut Draw) -> Story {
     let tty = StdioKind::Tty;
     let own = process(
         "/bin/bash",
@@ -331,7 +331,7 @@ fn outbound_session(draw: &mut Draw) -> Story {
         .collect();
     Story {
         process: Some(own),
-        ancestors: drawn_lineage(draw),
+        ancestors: above,
         children,
         connections,
         ..Story::default()

@@ -8,7 +8,7 @@
 use cordon_behavior::story::{Process, Relative, StdioKind, Story};
 
 use super::draw::Draw;
-use super::dress::{drawn_lineage, image, inbound, outbound, relative};
+use super::dress::{image, inbound, outbound, relative};
 
 /// Programs that connect and hand their socket to a shell: image, then arguments with holes.
 const BACK: [(&str, &str); 24] = [
@@ -101,13 +101,13 @@ const SHELLS: [(&str, &str); 7] = [
     ("/bin/sh", "/bin/sh"),
 ];
 
-/// A hostile story with its technique and family.
-pub fn hostile(draw: &mut Draw) -> (Story, &'static str, &'static str) {
+/// A hostile story below the lineage `above`, with its technique and family.
+pub fn hostile(above: Vec<Relative>, draw: &mut Draw) -> (Story, &'static str, &'static str) {
     match draw.below(10) {
-        0..=4 => (shell_back(draw), "T1059.004", "shell-back"),
-        5 | 6 => (caller(draw), "T1059.004", "shell-caller"),
-        7 => (shell_on_pipes(draw), "T1059.004", "shell-relayed"),
-        _ => (shell_bound(draw), "T1059.004", "shell-bound"),
+        0..=4 => (shell_back(above, draw), "T1059.004", "shell-back"),
+        5 | 6 => (caller(above, draw), "T1059.004", "shell-caller"),
+        7 => (shell_on_pipes(above, draw), "T1059.004", "shell-relayed"),
+        _ => (shell_bound(above, draw), "T1059.004", "shell-bound"),
     }
 }
 
@@ -180,7 +180,7 @@ fn looks(draw: &mut Draw, chance: f64) -> Vec<Relative> {
 }
 
 /// The shell itself, its descriptors on the socket that an ancestor opened.
-fn shell_back(draw: &mut Draw) -> Story {
+fn shell_back(above: Vec<Relative>, draw: &mut Draw) -> Story {
     let (exe, text) = *draw.one(&SHELLS);
     let mut shell = process(exe, text, draw);
     let socket = StdioKind::Socket;
@@ -206,7 +206,7 @@ fn shell_back(draw: &mut Draw) -> Story {
         let (exe, text) = *draw.one(&BACK);
         story.ancestors.push(as_relative(&process(exe, text, draw)));
     }
-    story.ancestors.extend(drawn_lineage(draw));
+    story.ancestors.extend(above);
     if draw.chance(0.9) {
         story
             .connections
@@ -217,7 +217,7 @@ fn shell_back(draw: &mut Draw) -> Story {
 }
 
 /// The program that connected, with the shell below it.
-fn caller(draw: &mut Draw) -> Story {
+fn caller(above: Vec<Relative>, draw: &mut Draw) -> Story {
     let (exe, text) = *draw.one(&BACK);
     let mut own = process(exe, text, draw);
     let kinds = quiet(draw);
@@ -236,7 +236,7 @@ fn caller(draw: &mut Draw) -> Story {
     };
     Story {
         process: Some(own),
-        ancestors: drawn_lineage(draw),
+        ancestors: above,
         children,
         connections,
         ..Story::default()
@@ -244,7 +244,7 @@ fn caller(draw: &mut Draw) -> Story {
 }
 
 /// A shell on a pipe or a fresh terminal whose maker relays it to the network.
-fn shell_on_pipes(draw: &mut Draw) -> Story {
+fn shell_on_pipes(above: Vec<Relative>, draw: &mut Draw) -> Story {
     let (exe, text) = *draw.one(&SHELLS);
     let mut shell = process(exe, text, draw);
     let kind = *draw.one(&[StdioKind::Pipe, StdioKind::Tty, StdioKind::UnixSocket]);
@@ -252,7 +252,7 @@ fn shell_on_pipes(draw: &mut Draw) -> Story {
     shell.tty = Some(kind == StdioKind::Tty);
     let (exe, text) = *draw.one(&BACK);
     let mut ancestors = vec![as_relative(&process(exe, text, draw))];
-    ancestors.extend(drawn_lineage(draw));
+    ancestors.extend(above);
     let connections = vec![outbound(draw.address(), draw.port())];
     Story {
         process: Some(shell),
@@ -264,7 +264,7 @@ fn shell_on_pipes(draw: &mut Draw) -> Story {
 }
 
 /// A shell that waits for whoever calls.
-fn shell_bound(draw: &mut Draw) -> Story {
+fn shell_bound(above: Vec<Relative>, draw: &mut Draw) -> Story {
     let (exe, text) = *draw.one(&[
         ("/usr/bin/nc.traditional", "nc|-lvnp|{p}|-e|/bin/sh"),
         ("/usr/bin/ncat", "ncat|-l|{p}|-e|/bin/bash"),
@@ -288,7 +288,7 @@ fn shell_bound(draw: &mut Draw) -> Story {
         )];
         return Story {
             process: Some(own),
-            ancestors: drawn_lineage(draw),
+            ancestors: above,
             children,
             connections,
             ..Story::default()
@@ -298,7 +298,7 @@ fn shell_bound(draw: &mut Draw) -> Story {
     let mut shell = process(exe, text, draw);
     stdio(&mut shell, [StdioKind::Socket; 3]);
     let mut ancestors = vec![as_relative(&listener)];
-    ancestors.extend(drawn_lineage(draw));
+    ancestors.extend(above);
     Story {
         process: Some(shell),
         ancestors,

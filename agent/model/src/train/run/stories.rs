@@ -7,14 +7,16 @@ use cordon_behavior::story::Story;
 use super::super::data::{Data, Item, Side};
 use super::super::draw::Draw;
 use super::super::fit::Example;
+use super::super::lineages::Lineages;
 use super::super::session::Composer;
 use super::super::{dress, services, sockets};
 use crate::facts;
 use crate::shape::Shape;
 use crate::tokens::{Limits, Tokens};
 
-/// Stories of our own generator, an epoch: attacks and benign.
-const COMPOSED: (usize, usize) = (1300, 2200);
+/// Stories of our own generator, an epoch: attacks and benign. With a third of it a long fit took a shell on a
+/// connection for harmless below services that honest recordings have.
+const COMPOSED: (usize, usize) = (3900, 6600);
 /// Sessions mixed of several lines, an epoch: attacks and benign.
 const SESSIONS: (usize, usize) = (2000, 3600);
 /// How often a line of ours, and an attack line of public text, is drawn an epoch.
@@ -74,7 +76,8 @@ pub(in crate::train) fn epoch_stories(data: &Data, most: usize, draw: &mut Draw)
         }
     }
     sessions(&data.items, Side::Train, SESSIONS, draw, &mut stories);
-    composed(COMPOSED, draw, &mut stories);
+    let lineages = Lineages::of(&data.items);
+    composed(&lineages, COMPOSED, draw, &mut stories);
     draw.shuffle(&mut stories);
     stories.truncate(most);
     stories
@@ -116,10 +119,15 @@ fn sessions(
     }
 }
 
-fn composed((hostile, honest): (usize, usize), draw: &mut Draw, stories: &mut Vec<Labelled>) {
+fn composed(
+    lineages: &Lineages<'_>,
+    (hostile, honest): (usize, usize),
+    draw: &mut Draw,
+    stories: &mut Vec<Labelled>,
+) {
     let source = || "composed".to_owned();
     for _ in 0..hostile {
-        let (story, technique, _) = sockets::hostile(draw);
+        let (story, technique, _) = sockets::hostile(lineages.one(draw), draw);
         stories.push(Labelled {
             story,
             malicious: true,
@@ -128,7 +136,7 @@ fn composed((hostile, honest): (usize, usize), draw: &mut Draw, stories: &mut Ve
         });
     }
     for _ in 0..honest {
-        let (story, _) = services::honest(draw);
+        let (story, _) = services::honest(lineages.one(draw), draw);
         stories.push(Labelled {
             story,
             malicious: false,
@@ -200,6 +208,7 @@ pub(in crate::train) fn held_out_stories(
         }
     }
     sessions(&data.items, side, (400, 1200), draw, &mut stories);
-    composed((300, 800), draw, &mut stories);
+    let lineages = Lineages::of(&data.items);
+    composed(&lineages, (300, 800), draw, &mut stories);
     stories
 }
