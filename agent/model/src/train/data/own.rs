@@ -3,15 +3,16 @@
 use super::Side;
 
 /// Our packs, each written without sight of the others.
-pub(super) const PACKS: [(&str, &str); 26] = [
+pub(super) const PACKS: [(&str, &str); 33] = [
     ("automation", include_str!("../packs/automation.txt")),
     ("crews", include_str!("../packs/crews.txt")),
+    ("errands", include_str!("../packs/errands.txt")),
     ("estate", include_str!("../packs/estate.txt")),
     ("gadgets", include_str!("../packs/gadgets.txt")),
     ("glance", include_str!("../packs/glance.txt")),
     ("hands", include_str!("../packs/hands.txt")),
-    ("hardening", include_str!("../packs/hardening.txt")),
     ("harbour", include_str!("../packs/harbour.txt")),
+    ("hardening", include_str!("../packs/hardening.txt")),
     ("intruder", include_str!("../packs/intruder.txt")),
     ("left-out-one", include_str!("../packs/left-out-one.txt")),
     ("left-out-two", include_str!("../packs/left-out-two.txt")),
@@ -23,11 +24,17 @@ pub(super) const PACKS: [(&str, &str); 26] = [
     ("operations", include_str!("../packs/operations.txt")),
     ("operators", include_str!("../packs/operators.txt")),
     ("opportunist", include_str!("../packs/opportunist.txt")),
+    ("rounds", include_str!("../packs/rounds.txt")),
     ("servers", include_str!("../packs/servers.txt")),
+    ("skyline", include_str!("../packs/skyline.txt")),
+    ("stewards", include_str!("../packs/stewards.txt")),
+    ("swarm", include_str!("../packs/swarm.txt")),
+    ("tenants", include_str!("../packs/tenants.txt")),
     ("terse", include_str!("../packs/terse.txt")),
     ("tinker", include_str!("../packs/tinker.txt")),
     ("twins", include_str!("../packs/twins.txt")),
     ("upkeep", include_str!("../packs/upkeep.txt")),
+    ("vault", include_str!("../packs/vault.txt")),
     ("visits", include_str!("../packs/visits.txt")),
     ("wardens", include_str!("../packs/wardens.txt")),
 ];
