@@ -74,10 +74,10 @@ pub struct Arguments {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Passes over freshly drawn stories
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 6)]
     pub epochs: usize,
     /// Stories of a pass, at most
-    #[arg(long, default_value_t = 80_000)]
+    #[arg(long, default_value_t = 90_000)]
     pub stories: usize,
 }
 

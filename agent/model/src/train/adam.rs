@@ -4,7 +4,7 @@ use candle_core::{Device, Result, Tensor, Var};
 use rayon::prelude::*;
 
 /// Decoupled decay of weights.
-const DECAY: f32 = 5e-3;
+const DECAY: f32 = 2e-2;
 /// Weights that one thread works on.
 const STRETCH: usize = 1 << 14;
 

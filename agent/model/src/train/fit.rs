@@ -52,7 +52,7 @@ impl Example {
     }
 }
 
-const BATCH: usize = 64;
+const BATCH: usize = 128;
 /// Stories of a batch that one thread works on.
 const PART: usize = 8;
 const PEAK_RATE: f64 = 5e-3;
