@@ -217,11 +217,11 @@ fn without_a_place_a_person_is_asked_and_only_a_person_goes_beyond_the_cap() {
 /// What the journal of an agent says last of a detection; `None`: nothing yet.
 fn journaled(node: &Node) -> Option<Value> {
     let journal = node.read("/var/lib/cordon/evidence.journal").ok()?;
-    let records = journal.lines().filter_map(|line| {
+    let mut records = journal.lines().filter_map(|line| {
         let record: Value = serde_json::from_str(line).ok()?;
         (record["kind"] == "detection").then_some(record)
     });
-    records.last()
+    records.next_back()
 }
 
 /// The line is cut without a word, so the agent waits its whole patience for an answer, and is killed meanwhile. Whatever
