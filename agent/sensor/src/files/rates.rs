@@ -13,6 +13,9 @@ use super::sketch::Sketch;
 const SECOND: u64 = 1_000_000_000;
 /// Fewer files than this are nothing that is told.
 pub(super) const LEAST: u32 = 16;
+/// Encrypted files that are told without waiting for more, once a process was told of: who encrypts a tree is to be
+/// judged by his twelfth file, not by his forty-eighth. Samples are few a second, so these are too.
+const ENCRYPTED: u32 = 4;
 /// What a process did not bring up to [`LEAST`] in this time is forgotten.
 const FORGET_NS: u64 = 60 * SECOND;
 /// Most processes counted at once.
@@ -41,7 +44,8 @@ struct Rate {
 /// The counts of all processes.
 ///
 /// A process that changes many files is told of early: at 16 files, at 32 more, at 64 more and so on
-/// while it does not pause for a second; else once a second, when it changed at least [`LEAST`].
+/// while it does not pause for a second, and then at every [`ENCRYPTED`] files found encrypted; else once a second,
+/// when it changed at least [`LEAST`].
 ///
 /// A loop has a process for each file, none of which comes to [`LEAST`]: so changes are counted for its maker too. What
 /// is told of a process is not told of its maker again; one that comes to be told itself when its maker was told first
@@ -223,7 +227,9 @@ impl Rate {
         let files = self.files();
         let is_second_over = now_ns.saturating_sub(self.told_ns) >= SECOND;
         let is_early = files >= self.threshold;
-        if files < LEAST || !(is_second_over || is_early) {
+        let is_grave = self.threshold > LEAST && self.rates.encrypted >= ENCRYPTED;
+        let is_due = files >= LEAST && (is_second_over || is_early);
+        if !is_due && !is_grave {
             return None;
         }
         if is_early {
@@ -303,15 +309,29 @@ mod tests {
         let told = tell(2000, 1000);
         assert_eq!(
             told,
-            [
-                (16, 16),
-                (48, 32),
-                (112, 64),
-                (240, 128),
-                (496, 256),
-                (1008, 512)
-            ]
+            [16, 32, 64, 128, 256, 512].map(|files| (2 * files - 16, files))
         );
+    }
+
+    /// He was told of at his sixteenth file: what he encrypts from then on is not waited for, the few of another are.
+    #[test]
+    fn who_goes_on_encrypting_is_told_every_few_files() {
+        let encrypted = |dir_hash| Done {
+            encrypted: true,
+            ..written(dir_hash)
+        };
+        let mut rates = Rates::new();
+        let mut told_at = Vec::new();
+        for file in 1..=32u64 {
+            rates.count(1, Above::default(), 10 * SECOND, &encrypted(file));
+            let due = rates.due(1, Above::default(), 10 * SECOND);
+            told_at.extend(due.iter().map(|(_, told)| (file, told.encrypted)));
+        }
+        assert_eq!(told_at, [(16, 16), (20, 4), (24, 4), (28, 4), (32, 4)]);
+        for file in 1..=8u64 {
+            rates.count(2, Above::default(), 10 * SECOND, &encrypted(file));
+        }
+        assert_eq!(rates.due(2, Above::default(), 10 * SECOND), []);
     }
 
     #[test]
