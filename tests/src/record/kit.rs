@@ -176,11 +176,11 @@ fn own(archive: &Path, tree: &Path) -> Result<()> {
     )?;
     let mut paths = String::new();
     for path in listed.lines() {
-        writeln!(
-            paths,
-            "{}",
-            path.trim_start_matches('.').trim_end_matches('/')
-        )?;
+        // The root is `/.`: of an empty name dpkg says that its database is broken, and does nothing more.
+        match path.trim_start_matches('.').trim_end_matches('/') {
+            "" => writeln!(paths, "/.")?,
+            path => writeln!(paths, "{path}")?,
+        }
     }
     let list = tree.join(format!("var/lib/dpkg/info/{}.list", name.trim()));
     std::fs::write(&list, paths).with_context(|| format!("write {}", list.display()))
