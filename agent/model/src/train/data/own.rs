@@ -3,13 +3,14 @@
 use super::Side;
 
 /// Our packs, each written without sight of the others.
-pub(super) const PACKS: [(&str, &str); 33] = [
+pub(super) const PACKS: [(&str, &str); 36] = [
     ("automation", include_str!("../packs/automation.txt")),
     ("crews", include_str!("../packs/crews.txt")),
     ("errands", include_str!("../packs/errands.txt")),
     ("estate", include_str!("../packs/estate.txt")),
     ("gadgets", include_str!("../packs/gadgets.txt")),
     ("glance", include_str!("../packs/glance.txt")),
+    ("handles", include_str!("../packs/handles.txt")),
     ("hands", include_str!("../packs/hands.txt")),
     ("harbour", include_str!("../packs/harbour.txt")),
     ("hardening", include_str!("../packs/hardening.txt")),
@@ -21,12 +22,14 @@ pub(super) const PACKS: [(&str, &str); 33] = [
     ("lolbin", include_str!("../packs/lolbin.txt")),
     ("makers", include_str!("../packs/makers.txt")),
     ("mirror", include_str!("../packs/mirror.txt")),
+    ("nights", include_str!("../packs/nights.txt")),
     ("operations", include_str!("../packs/operations.txt")),
     ("operators", include_str!("../packs/operators.txt")),
     ("opportunist", include_str!("../packs/opportunist.txt")),
     ("rounds", include_str!("../packs/rounds.txt")),
     ("servers", include_str!("../packs/servers.txt")),
     ("skyline", include_str!("../packs/skyline.txt")),
+    ("statutes", include_str!("../packs/statutes.txt")),
     ("stewards", include_str!("../packs/stewards.txt")),
     ("swarm", include_str!("../packs/swarm.txt")),
     ("tenants", include_str!("../packs/tenants.txt")),
