@@ -55,7 +55,6 @@ impl Example {
 const BATCH: usize = 128;
 /// Stories of a batch that one thread works on.
 const PART: usize = 8;
-const PEAK_RATE: f64 = 5e-3;
 const DROP: f32 = 0.15;
 /// Tokens that an epoch hides, so that no single word carries a story.
 const DROP_TOKENS: f32 = 0.06;
@@ -65,6 +64,7 @@ const TECHNIQUE_WEIGHT: f64 = 0.2;
 /// The optimizer over all epochs.
 pub struct Fitting {
     adam: Vec<Adam>,
+    peak_rate: f64,
     step: usize,
     steps: usize,
 }
@@ -75,6 +75,7 @@ impl Fitting {
         let adam = network.vars().into_iter().map(Adam::new);
         Ok(Self {
             adam: adam.collect::<Result<_>>()?,
+            peak_rate: network.peak_rate(),
             step,
             steps: steps.max(1),
         })
@@ -125,10 +126,11 @@ impl Fitting {
         self.step += 1;
         let warm = (self.steps / 20).max(1);
         if self.step < warm {
-            PEAK_RATE * self.step as f64 / warm as f64
+            self.peak_rate * self.step as f64 / warm as f64
         } else {
             let done = (self.step - warm) as f64 / (self.steps - warm).max(1) as f64;
-            PEAK_RATE * (0.02 + 0.98 * 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos()))
+            let left = 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos());
+            self.peak_rate * (0.02 + 0.98 * left)
         }
     }
 }

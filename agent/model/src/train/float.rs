@@ -128,6 +128,11 @@ impl Float {
         self.architecture.features(&self.shape)
     }
 
+    /// The highest rate of its fit.
+    pub fn peak_rate(&self) -> f64 {
+        self.architecture.peak_rate()
+    }
+
     /// How many weights there are.
     pub fn size(&self) -> usize {
         self.vars.values().map(|var| var.elem_count()).sum()
