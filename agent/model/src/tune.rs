@@ -41,7 +41,7 @@ pub const CAP: f64 = 1.5;
 /// Labelled stories that are too few to learn from.
 pub const FEWEST: usize = 8;
 /// What our own stories weigh together, in labels, and how much of what is learned so is tried: the boldest first.
-const TRIALS: [(f64, f64); 8] = [
+const TRIALS: [(f64, f64); 9] = [
     (100.0, 1.0),
     (100.0, 0.5),
     (1_000.0, 1.0),
@@ -50,11 +50,12 @@ const TRIALS: [(f64, f64); 8] = [
     (10_000.0, 0.5),
     (100_000.0, 1.0),
     (100_000.0, 0.3),
+    (1_000_000.0, 0.3),
 ];
 /// What is tried beside that on the offsets of both forms, log-odds: stories at the very edge of a threshold fall over
 /// it with the least movement. It counts for every host.
-const LIFTS: [f64; 9] = [
-    0.0, 0.02, -0.02, 0.05, -0.05, 0.1, -0.1, MOST_LIFT, -MOST_LIFT,
+const LIFTS: [f64; 13] = [
+    0.0, 0.005, -0.005, 0.01, -0.01, 0.02, -0.02, 0.05, -0.05, 0.1, -0.1, MOST_LIFT, -MOST_LIFT,
 ];
 const MOST_LIFT: f64 = 0.2;
 /// In the manifest of a tuned model: what it was made from.
@@ -98,7 +99,7 @@ pub enum TuneError {
     Worse {
         /// Of our own stories, by the model before.
         before: Figures,
-        /// By the last that was tried.
+        /// By the least that was tried, with the offsets as they were.
         after: Figures,
     },
 }
@@ -180,6 +181,7 @@ impl Tuner {
         // What brings the labels most without a loss of our own.
         let mut least = missed(&self.model, &labels);
         let mut best: Option<(Vec<f64>, Report)> = None;
+        let mut after = before;
         for (own_weight, share) in TRIALS {
             if learned.own_weight < own_weight {
                 learned = fit.learn(own_weight);
@@ -192,6 +194,9 @@ impl Tuner {
                 // What is measured is what will be loaded, rounded and all.
                 let trial = self.tuned(&step, fit.scale).trial()?;
                 report.after = Figures::of(&trial, check());
+                if lift == 0.0 {
+                    after = report.after;
+                }
                 report.labels_after = Figures::of(&trial, told());
                 let missed = missed(&trial, &labels);
                 let is_worse = report.after.is_worse_than(&before)
@@ -207,10 +212,7 @@ impl Tuner {
             model.id().clone_into(&mut report.to);
             return Ok(report);
         }
-        Err(TuneError::Worse {
-            before,
-            after: report.after,
-        })
+        Err(TuneError::Worse { before, after })
     }
 
     fn tuned<'a>(&'a self, step: &'a [f64], scale: f64) -> head::Tuned<'a> {
