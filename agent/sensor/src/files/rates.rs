@@ -306,11 +306,8 @@ mod tests {
 
     #[test]
     fn a_fast_one_is_told_early_and_ever_more_seldom() {
-        let told = tell(2000, 1000);
-        assert_eq!(
-            told,
-            [16, 32, 64, 128, 256, 512].map(|files| (2 * files - 16, files))
-        );
+        let told = [16, 32, 64, 128, 256, 512].map(|files| (2 * files - 16, files));
+        assert_eq!(tell(2000, 1000), told);
     }
 
     /// He was told of at his sixteenth file: what he encrypts from then on is not waited for, the few of another are.
