@@ -41,7 +41,7 @@ pub const CAP: f64 = 1.5;
 /// Labelled stories that are too few to learn from.
 pub const FEWEST: usize = 8;
 /// What our own stories weigh together, in labels, and how much of what is learned so is tried: the boldest first.
-const TRIALS: [(f64, f64); 9] = [
+const TRIALS: [(f64, f64); 8] = [
     (100.0, 1.0),
     (100.0, 0.5),
     (1_000.0, 1.0),
@@ -50,7 +50,6 @@ const TRIALS: [(f64, f64); 9] = [
     (10_000.0, 0.5),
     (100_000.0, 1.0),
     (100_000.0, 0.3),
-    (1_000_000.0, 0.3),
 ];
 /// What is tried beside that on the offsets of both forms, log-odds: stories at the very edge of a threshold fall over
 /// it with the least movement. It counts for every host.
