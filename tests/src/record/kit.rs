@@ -4,7 +4,6 @@
 //! service starts and nothing of the machine changes. Where there is no `apt-get`, scenarios that need them are left out.
 
 use std::{
-    fmt::Write as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -174,16 +173,20 @@ fn own(archive: &Path, tree: &Path) -> Result<()> {
             .args(["-o", "pipefail", "-c", script, "list"])
             .arg(archive),
     )?;
-    let mut paths = String::new();
-    for path in listed.lines() {
-        // The root is `/.`: of an empty name dpkg says that its database is broken, and does nothing more.
-        match path.trim_start_matches('.').trim_end_matches('/') {
-            "" => writeln!(paths, "/.")?,
-            path => writeln!(paths, "{path}")?,
-        }
-    }
     let list = tree.join(format!("var/lib/dpkg/info/{}.list", name.trim()));
-    std::fs::write(&list, paths).with_context(|| format!("write {}", list.display()))
+    std::fs::write(&list, paths_of(&listed)).with_context(|| format!("write {}", list.display()))
+}
+
+/// What `tar -t` lists of a package, as dpkg writes down whose files are whose. The root is `/.`: of an empty name dpkg
+/// says that its database is broken, and does nothing more.
+fn paths_of(listed: &str) -> String {
+    let mut paths = String::new();
+    for line in listed.lines() {
+        let path = line.trim_start_matches('.').trim_end_matches('/');
+        paths.push_str(if path.is_empty() { "/." } else { path });
+        paths.push('\n');
+    }
+    paths
 }
 
 fn finish(tree: &Path) -> Result<()> {
@@ -242,4 +245,15 @@ fn output(command: &mut Command) -> Result<String> {
         String::from_utf8_lossy(&output.stderr).trim()
     );
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_owns_the_root_and_no_empty_name() {
+        let listed = "./\n./usr/\n./usr/bin/x\n./etc/.x\n";
+        assert_eq!(paths_of(listed), "/.\n/usr\n/usr/bin/x\n/etc/.x\n");
+    }
 }
