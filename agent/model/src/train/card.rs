@@ -23,8 +23,8 @@ pub struct Facts<'a> {
     pub bytes: usize,
     /// Microseconds of the gate and of the network a story: median and 99th percentile.
     pub micros: [(u64, u64); 2],
-    /// Architectures side by side, when they were compared.
-    pub compared: Option<&'a Comparison>,
+    /// Architectures side by side, when they were compared, and whether that was on the data of this model.
+    pub compared: Option<(&'a Comparison, bool)>,
 }
 
 /// The whole card.
@@ -36,8 +36,8 @@ pub fn write(facts: &Facts, calibrate: &[Scored], test: &[Scored]) -> String {
     sources(facts, calibrate, test, &mut card);
     left_out(facts.calibration, test, &mut card);
     budgets(facts.calibration, test, &mut card);
-    if let Some(compared) = facts.compared {
-        comparison(compared, &mut card);
+    if let Some((compared, is_of_this_data)) = facts.compared {
+        comparison(compared, is_of_this_data, &mut card);
     }
     reliability(facts.calibration, test, &mut card);
     techniques(test, &mut card);
@@ -215,10 +215,15 @@ fn recalls(ranking: &Ranking) -> String {
 }
 
 /// The architectures side by side.
-fn comparison(compared: &Comparison, card: &mut String) {
+fn comparison(compared: &Comparison, is_of_this_data: bool, card: &mut String) {
+    let on = if is_of_this_data {
+        "the data of this model"
+    } else {
+        "other data, or with another tokenizer, than this model: its rows are not to be set beside those above"
+    };
     line!(
         card,
-        "\n## Architectures side by side\n\nEach fitted on the same stories ({}) and measured on what was left out, in floating point where nothing else is said; by `cargo xtask train --compare`.\n\n| stories | benign | architecture | bytes | area under the curve | recall at 1 % | recall at 0.1 % |\n|---|---|---|---|---|---|---|",
+        "\n## Architectures side by side\n\nEach fitted on the same stories ({}) and measured on what was left out, in floating point where nothing else is said; by `cargo xtask train --compare`, on {on}.\n\n| stories | benign | architecture | bytes | area under the curve | recall at 1 % | recall at 0.1 % |\n|---|---|---|---|---|---|---|",
         compared.training
     );
     for row in &compared.rows {

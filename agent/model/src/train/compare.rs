@@ -1,5 +1,7 @@
 //! Architectures side by side: fitted on the same stories, measured on the same sources and families left out.
 
+use std::collections::BTreeMap;
+
 use candle_core::quantized::GgmlDType;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,7 @@ use super::measure::{Kind, Ranking};
 use super::run::stories::{examples, techniques};
 use super::run::{fit_network, left_out_stories};
 use super::{Arguments, TrainError};
+use crate::artifact::sha256;
 use crate::facts::FACTS;
 use crate::shape::Shape;
 
@@ -20,8 +23,16 @@ use crate::shape::Shape;
 pub struct Comparison {
     /// Seed, passes and stories of a pass, the same for all.
     pub training: String,
+    /// [`data_id`] of what they were fitted on.
+    #[serde(default)]
+    pub data: String,
     /// The table.
     pub rows: Vec<Row>,
+}
+
+/// Names the data of a fit and the shape that it is read in: two that differ in either have other names.
+pub fn data_id(hashes: &BTreeMap<String, String>, shape: &Shape) -> String {
+    sha256(&serde_json::to_vec(&(hashes, shape)).unwrap_or_default())
 }
 
 /// One architecture on one kind of stories.
@@ -87,6 +98,7 @@ pub fn compare(arguments: &Arguments, data: &Data) -> Result<Comparison, TrainEr
             "seed {}, {} passes of at most {} stories",
             arguments.seed, arguments.epochs, arguments.stories
         ),
+        data: data_id(&data.hashes, &shape),
         rows,
     })
 }
@@ -113,4 +125,23 @@ fn table(
         })
     });
     rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_data_and_another_shape_are_told_apart() {
+        let shape = Shape::standard(Vec::new());
+        let hashes = |hash: &str| BTreeMap::from([("a.txt".to_owned(), hash.to_owned())]);
+        let known = data_id(&hashes("1"), &shape);
+        assert_eq!(known, data_id(&hashes("1"), &shape.clone()));
+        assert_ne!(known, data_id(&hashes("2"), &shape));
+        let other = Shape {
+            lexicon: "another".to_owned(),
+            ..shape
+        };
+        assert_ne!(known, data_id(&hashes("1"), &other));
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::calibrate::calibrate;
 use super::card::{self, Facts};
 use super::checkpoint::Checkpoint;
-use super::compare::{Comparison, compare};
+use super::compare::{Comparison, compare, data_id};
 use super::data::{self, Data, Side};
 use super::draw::Draw;
 use super::fit::{self, Example, Fitting};
@@ -215,6 +215,7 @@ fn measure(arguments: &Arguments, data: &Data, fitted: &Fitted) -> Result<Model,
     let model = writer.write(&calibration, "not measured yet\n")?;
     let (tested, micros) = score(&model, &testing);
     let compared = last_comparison(arguments);
+    let data_id = data_id(&data.hashes, &fitted.shape);
     let facts = Facts {
         shape: &fitted.shape,
         calibration: &calibration,
@@ -222,7 +223,7 @@ fn measure(arguments: &Arguments, data: &Data, fitted: &Fitted) -> Result<Model,
         fitted: &fitted.counts,
         bytes: fitted.weights.len(),
         micros,
-        compared: compared.as_ref(),
+        compared: compared.as_ref().map(|one| (one, one.data == data_id)),
     };
     let text = card::write(&facts, &scored, &tested);
     eprintln!("{text}");
