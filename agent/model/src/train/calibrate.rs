@@ -93,7 +93,7 @@ fn blend(scored: &[Scored], form: Form) -> Blend {
 /// there is nothing better.
 fn kinds(form: Form) -> &'static [Kind] {
     match form {
-        Form::Seen => &[Kind::Public, Kind::Recorded, Kind::Composed],
+        Form::Seen => &[Kind::Public, Kind::Recorded, Kind::Runs, Kind::Composed],
         Form::Text => &[Kind::Public, Kind::Written],
     }
 }

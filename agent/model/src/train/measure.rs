@@ -84,15 +84,24 @@ pub enum Kind {
     Public,
     /// Lines of ours that were kept apart, and sessions of left-out lines.
     Written,
-    /// Recorded.
+    /// Recorded families that were left out as a whole.
     Recorded,
+    /// Other runs of recorded scenarios that were fitted: they tell less, and are more the more is fitted, so that
+    /// together with families left out they would hide what those cost.
+    Runs,
     /// Composed stories of sockets and services.
     Composed,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Public, Self::Written, Self::Recorded, Self::Composed];
+    pub const ALL: [Self; 5] = [
+        Self::Public,
+        Self::Written,
+        Self::Recorded,
+        Self::Runs,
+        Self::Composed,
+    ];
 
     /// The kind of a source.
     pub fn of(source: &str) -> Self {
@@ -100,7 +109,8 @@ impl Kind {
             "ours" | "sessions" => Self::Written,
             _ if source.starts_with("pack:") => Self::Written,
             "composed" => Self::Composed,
-            _ if source.starts_with("recorded:") || source.starts_with("runs:") => Self::Recorded,
+            _ if source.starts_with("recorded:") => Self::Recorded,
+            _ if source.starts_with("runs:") => Self::Runs,
             _ => Self::Public,
         }
     }
@@ -110,7 +120,8 @@ impl Kind {
         match self {
             Self::Public => "public text left out",
             Self::Written => "our lines and sessions left out",
-            Self::Recorded => "recordings left out",
+            Self::Recorded => "recorded families left out",
+            Self::Runs => "other runs of what was fitted",
             Self::Composed => "composed (same generator: optimistic)",
         }
     }
