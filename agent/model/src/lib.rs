@@ -19,6 +19,7 @@ pub mod facts;
 pub mod gate;
 mod hash;
 pub mod levels;
+pub mod lexicon;
 pub mod model;
 pub mod network;
 pub mod place;

@@ -12,8 +12,12 @@ use candle_core::quantized::k_quants::BlockQ8_0;
 
 use crate::facts::FACTS;
 use crate::hash;
+use crate::lexicon;
 use crate::shape::{BLOCK, ROWS_PER_TOKEN, Shape};
 use crate::tokens::{FIELDS, Field, Tokens};
+
+/// Where the rows of a token's classes begin.
+const CLASSES_AT: usize = ROWS_PER_TOKEN - lexicon::PER_WORD;
 
 /// The rows of one token and what each weighs. Rows that weigh nothing are not read.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -29,12 +33,16 @@ impl Rows {
     pub fn of(field: Field, piece: &str, table: u32) -> Self {
         let mut one = Self::default();
         one.put(0, field as u32, 1.0);
-        let words = table - FIELDS;
+        for (index, class) in lexicon::of(piece).enumerate() {
+            one.put(CLASSES_AT + index, FIELDS + class, 1.0);
+        }
+        let before = FIELDS + lexicon::CLASSES;
+        let words = table - before;
         let bytes = piece.as_bytes();
-        one.put(1, FIELDS + hash::row(hash::hash(1, bytes), words), 1.0);
+        one.put(1, before + hash::row(hash::hash(1, bytes), words), 1.0);
         // Trigrams of the word with its ends marked; of long words, as many as there is room for, spread evenly.
         if bytes.len() >= 3 {
-            let room = ROWS_PER_TOKEN - 2;
+            let room = CLASSES_AT - 2;
             let count = bytes.len().min(room);
             for index in 0..count {
                 let at = index * bytes.len() / count;
@@ -45,12 +53,23 @@ impl Rows {
                 ];
                 one.put(
                     2 + index,
-                    FIELDS + hash::row(hash::hash(2, &trigram), words),
+                    before + hash::row(hash::hash(2, &trigram), words),
                     1.0 / count as f32,
                 );
             }
         }
         one
+    }
+
+    /// Without the word itself, as another word of its classes would be that was never seen. One that has no class
+    /// stays as it is.
+    #[must_use]
+    pub fn blurred(mut self) -> Self {
+        if self.weights[CLASSES_AT] > 0.0 {
+            self.rows[1..CLASSES_AT].fill(0);
+            self.weights[1..CLASSES_AT].fill(0.0);
+        }
+        self
     }
 
     fn put(&mut self, slot: usize, row: u32, weight: f32) {
@@ -260,9 +279,9 @@ mod tests {
     #[test]
     fn rows_stay_in_the_table_and_weigh_the_same_for_every_word() {
         for piece in ["a", "ab", "abc", "abcdefghijklmnopqrstuvwxyz", "\u{202e}x"] {
-            let one = Rows::of(Field::Line, piece, 64);
-            assert!(one.rows.iter().all(|row| *row < 64), "{piece}");
-            let trigrams: f32 = one.weights[2..].iter().sum();
+            let one = Rows::of(Field::Line, piece, 256);
+            assert!(one.rows.iter().all(|row| *row < 256), "{piece}");
+            let trigrams: f32 = one.weights[2..CLASSES_AT].iter().sum();
             assert!(piece.len() < 3 || (trigrams - 1.0).abs() < 1e-5, "{piece}");
         }
     }

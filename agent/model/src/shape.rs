@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{FACTS, NAMES};
+use crate::lexicon::{self, CLASSES};
 use crate::reads::Reads;
 use crate::tokens::FIELDS;
 
 /// Format of the tokens, the facts and the tensors. A model of another format is refused.
-pub const FORMAT: u32 = 2;
-/// Hashed rows of one token: its field, its word, and at most six character trigrams.
-pub const ROWS_PER_TOKEN: usize = 8;
+pub const FORMAT: u32 = 3;
+/// Rows of one token: its field, its hashed word, at most six character trigrams, and what the word is for.
+pub const ROWS_PER_TOKEN: usize = 8 + lexicon::PER_WORD;
 /// Weights a Q8_0 block holds.
 pub const BLOCK: usize = 32;
 
@@ -21,7 +22,8 @@ pub struct Shape {
     pub format: u32,
     /// Most tokens of a story.
     pub tokens: usize,
-    /// Rows of the embedding table, the first [`FIELDS`] of them for fields.
+    /// Rows of the embedding table: the first [`FIELDS`] for fields, [`CLASSES`] for what words are for, the rest
+    /// for hashes.
     pub rows: u32,
     /// Width of an embedding.
     pub dim: usize,
@@ -39,6 +41,8 @@ pub struct Shape {
     pub techniques: Vec<String>,
     /// What of a story was trained on, and is read.
     pub reads: Reads,
+    /// SHA-256 of the lexicon that it was fitted with ([`lexicon`]).
+    pub lexicon: String,
 }
 
 impl Shape {
@@ -56,6 +60,7 @@ impl Shape {
             facts: NAMES.iter().map(|name| (*name).to_owned()).collect(),
             techniques,
             reads: Reads::everything(),
+            lexicon: lexicon::hash(),
         }
     }
 
@@ -75,7 +80,8 @@ impl Shape {
             FORMAT as usize,
         )?;
         within("tokens", self.tokens, 16, 1024)?;
-        within("rows", self.rows as usize, FIELDS as usize * 2, 1 << 16)?;
+        let kept = (FIELDS + CLASSES) as usize;
+        within("rows", self.rows as usize, kept * 2, 1 << 16)?;
         within("dim", self.dim, BLOCK, 256)?;
         within("widths", self.widths.len(), 1, 8)?;
         for width in &self.widths {
@@ -97,6 +103,9 @@ impl Shape {
         }
         if self.facts != NAMES {
             return Err("facts differ from this agent's facts".to_owned());
+        }
+        if self.lexicon != lexicon::hash() {
+            return Err("lexicon differs from this agent's lexicon".to_owned());
         }
         Ok(())
     }

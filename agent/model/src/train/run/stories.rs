@@ -16,7 +16,7 @@ use crate::tokens::{Limits, Tokens};
 
 /// Stories of our own generator, an epoch: attacks and benign. With a third of it a long fit took a shell on a
 /// connection for harmless below services that honest recordings have.
-const COMPOSED: (usize, usize) = (3900, 6600);
+const COMPOSED: (usize, usize) = (6000, 9000);
 /// Sessions mixed of several lines, an epoch: attacks and benign.
 const SESSIONS: (usize, usize) = (2000, 3600);
 /// How often a line of ours, and an attack line of public text, is drawn an epoch.
