@@ -39,7 +39,6 @@ fn of_what_was_left_out_most_attacks_are_found_and_little_work_is_mistaken() {
             called as f64 / said.len() as f64
         };
         let (found, mistaken) = (share(true), share(false));
-        println!("{source}: found {found:.3}, mistaken {mistaken:.4}");
         assert!(found >= least_found, "{source}: {found:.3} found");
         assert!(
             mistaken <= most_mistaken,
