@@ -1,8 +1,8 @@
 //! What words are for: a table of classes beside the hashed words, so that what was learnt of one downloader is known
 //! of the next.
 //!
-//! A class is never a verdict: nearly all of the words are honest tools, and what a class weighs, alone and next to
-//! others, is learned. The table is knowledge of Linux, not of attacks, and has no word in more than two classes.
+//! A class is never a verdict: what it weighs, alone and next to others, is learned. Most of the words are tools and
+//! places that honest work needs; some classes (`guess`, `mine`, `tunnel`, `evade`) are mostly what intruders bring.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -29,9 +29,12 @@ static TABLE: LazyLock<HashMap<&'static str, [Option<u8>; PER_WORD]>> = LazyLock
     table
 });
 
-/// SHA-256 of the table: a model reads no other than the one that it was fitted with.
+/// SHA-256 of the table, comments aside: a model reads no other than the one that it was fitted with.
 pub fn hash() -> String {
-    sha256(TEXT.as_bytes())
+    let table: Vec<String> = classes()
+        .map(|(class, words)| format!("{class}: {words}\n"))
+        .collect();
+    sha256(table.concat().as_bytes())
 }
 
 fn classes() -> impl Iterator<Item = (&'static str, &'static str)> {

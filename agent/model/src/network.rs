@@ -277,6 +277,15 @@ mod tests {
     }
 
     #[test]
+    fn words_of_one_class_are_one_when_blurred_and_others_stay() {
+        let rows = |word| Rows::of(Field::Line, word, 16_384);
+        assert_ne!(rows("curl"), rows("wget"));
+        assert_eq!(rows("curl").blurred(), rows("wget").blurred());
+        assert_ne!(rows("curl").blurred(), rows("tar").blurred());
+        assert_eq!(rows("qwxz").blurred(), rows("qwxz"));
+    }
+
+    #[test]
     fn rows_stay_in_the_table_and_weigh_the_same_for_every_word() {
         for piece in ["a", "ab", "abc", "abcdefghijklmnopqrstuvwxyz", "\u{202e}x"] {
             let one = Rows::of(Field::Line, piece, 256);

@@ -184,4 +184,20 @@ mod tests {
             assert!(bad.check().is_err());
         }
     }
+
+    #[test]
+    fn a_shape_of_another_lexicon_or_without_room_for_its_classes_is_refused() {
+        let own = Shape::standard(Vec::new());
+        assert_eq!(own.check(), Ok(()));
+        let other = Shape {
+            lexicon: "0".repeat(64),
+            ..own.clone()
+        };
+        assert!(other.check().is_err_and(|why| why.contains("lexicon")));
+        let narrow = Shape {
+            rows: FIELDS + CLASSES,
+            ..own
+        };
+        assert!(narrow.check().is_err_and(|why| why.contains("rows")));
+    }
 }

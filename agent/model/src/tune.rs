@@ -31,7 +31,7 @@ use reading::Reading;
 use solve::Point;
 
 pub use labels::{Counts, LabelError, LabelledStory, MOST_HOSTS, MOST_OF_HOST, Word};
-pub use regression::{Figures, Held, Part};
+pub use regression::{Figures, Held, Part, stories};
 pub use report::{HostReport, Report};
 
 /// What the labels of one host may move any story of somebody else by, log-odds.

@@ -4,24 +4,16 @@
 use std::path::Path;
 
 use cordon_model::Model;
-use cordon_model::tune::{Held, Part};
-
-/// The stories of whole sources, recorded families and other runs that are reported, a few of each.
-fn stories() -> Vec<Held> {
-    let packed: &[u8] = include_bytes!("../regression.jsonl.zst");
-    let text = zstd::decode_all(packed).expect("it unpacks");
-    let lines = text.split(|byte| *byte == b'\n');
-    let lines = lines.filter(|line| !line.is_empty());
-    let all = lines.map(|line| serde_json::from_slice::<Held>(line).expect("it parses"));
-    all.filter(|one| one.part == Part::Check).collect()
-}
+use cordon_model::tune::{self, Part};
 
 #[test]
 fn of_what_was_left_out_most_attacks_are_found_and_little_work_is_mistaken() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("artifact");
     let model = Model::load(&dir).expect("the committed artifact loads");
     let malicious = model.thresholds().malicious;
-    let stories = stories();
+    // A few of each whole source, recorded family and other run that is reported.
+    let mut stories = tune::stories();
+    stories.retain(|one| one.part == Part::Check);
     for (source, least_found, most_mistaken) in [
         ("pack:", 0.7, 0.05),
         ("recorded:", 0.4, 0.04),

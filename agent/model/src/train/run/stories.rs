@@ -14,8 +14,9 @@ use crate::facts;
 use crate::shape::Shape;
 use crate::tokens::{Limits, Tokens};
 
-/// Stories of our own generator, an epoch: attacks and benign. With a third of it a long fit took a shell on a
-/// connection for harmless below services that honest recordings have.
+/// Stories of our own generator, an epoch: attacks and benign. With a fifth of it a long fit took a shell on a
+/// connection for harmless below services that honest recordings have; with two thirds, a shell below a page's script
+/// was not sure to be malicious.
 const COMPOSED: (usize, usize) = (6000, 9000);
 /// Sessions mixed of several lines, an epoch: attacks and benign.
 const SESSIONS: (usize, usize) = (2000, 3600);
