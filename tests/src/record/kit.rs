@@ -82,11 +82,13 @@ const UNREAD: &[&str] = &[
     "usr/share/zsh/help",
 ];
 const DONE: &str = "packages";
+/// Rises with each change of what unpacking makes: a tree of before is no tree of now.
+const MADE: u32 = 2;
 
 /// Unpacks the kit below `dir` unless it is there; answers the folder with its files.
 pub fn prepare(dir: &Path) -> Result<PathBuf> {
     let tree = dir.join("tree");
-    let wanted = PACKAGES.join("\n");
+    let wanted = format!("{MADE}\n{}", PACKAGES.join("\n"));
     if std::fs::read_to_string(dir.join(DONE)).is_ok_and(|done| done == wanted) {
         return Ok(tree);
     }
