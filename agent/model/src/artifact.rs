@@ -19,8 +19,8 @@ use sha2::{Digest as _, Sha256};
 use crate::calibration::Calibration;
 use crate::gate::Gate;
 use crate::model::Model;
-use crate::network::{Linear, Network};
-use crate::shape::Shape;
+use crate::network::{Linear, Network, Networks};
+use crate::shape::{Shape, tensor_of};
 
 pub use writer::Writer;
 
@@ -195,13 +195,13 @@ pub(crate) fn model(
     id: String,
 ) -> Result<Model, ModelError> {
     let mut tensors = Tensors::open(path, weights, &shape)?;
-    let network = tensors.network(&shape)?;
+    let networks = tensors.networks(&shape)?;
     let gate = tensors.gate()?;
     Ok(Model {
         id,
         shape,
         calibration,
-        network,
+        networks,
         gate,
     })
 }
@@ -332,7 +332,7 @@ impl Tensors {
         {
             return Err(ModelError::Tensor {
                 name: foreign.clone(),
-                why: "is not of this network".to_owned(),
+                why: "is not of this model".to_owned(),
             });
         }
         Ok(Self {
@@ -370,21 +370,24 @@ impl Tensors {
         Ok(Linear::new(&weights, bias))
     }
 
-    fn network(&mut self, shape: &Shape) -> Result<Network, ModelError> {
-        let embedding = self.floats("embedding.weight")?;
+    fn networks(&mut self, shape: &Shape) -> Result<Networks, ModelError> {
+        let each = (0..shape.networks).map(|index| self.network(index, shape));
+        Ok(Networks {
+            each: each.collect::<Result<_, _>>()?,
+            heads: self.linear("heads")?,
+            shape: shape.clone(),
+        })
+    }
+
+    fn network(&mut self, index: usize, shape: &Shape) -> Result<Network, ModelError> {
+        let embedding = self.floats(&tensor_of(index, "embedding.weight"))?;
         let mut convolutions = Vec::with_capacity(shape.widths.len());
         for width in &shape.widths {
-            convolutions.push((*width, self.linear(&format!("conv{width}"))?));
+            let name = tensor_of(index, &format!("conv{width}"));
+            convolutions.push((*width, self.linear(&name)?));
         }
-        let hidden = self.linear("hidden")?;
-        let heads = self.linear("heads")?;
-        Ok(Network::new(
-            shape.clone(),
-            &embedding,
-            convolutions,
-            hidden,
-            heads,
-        ))
+        let hidden = self.linear(&tensor_of(index, "hidden"))?;
+        Ok(Network::new(&embedding, convolutions, hidden))
     }
 
     fn gate(&mut self) -> Result<Gate, ModelError> {

@@ -25,12 +25,12 @@ impl Platt {
     }
 }
 
-/// The network's logit and the gate's, as one: `p = sigmoid(network * n + gate * g + offset)`. The two err apart: the
-/// network reads order and context, the gate remembers words, so both together know more than either.
+/// The networks' logit and the gate's, as one: `p = sigmoid(network * n + gate * g + offset)`. The two err apart: the
+/// networks read order and context, the gate remembers words, so both together know more than either.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Blend {
-    /// Weight of the network's logit, above 0.
+    /// Weight of the networks' logit, above 0.
     pub network: f32,
     /// Weight of the gate's logit, 0 or more.
     pub gate: f32,
@@ -39,7 +39,7 @@ pub struct Blend {
 }
 
 impl Blend {
-    /// The network alone, as it is.
+    /// The networks alone, as they are.
     pub const NETWORK: Self = Self {
         network: 1.0,
         gate: 0.0,

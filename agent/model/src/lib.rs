@@ -1,9 +1,9 @@
-//! The behaviour model: tokenizer, network, GGUF artifact, quantized inference and training.
+//! The behaviour model: tokenizer, networks, GGUF artifact, quantized inference and training.
 //!
 //! - [`text`], [`tokens`], [`facts`]: a story becomes a bounded stream of normalised pieces and a vector of typed facts.
 //! - [`reads`]: which parts of a story that is, for a given model.
 //! - [`levels`]: what was counted and measured, on coarse scales.
-//! - [`network`], [`gate`]: the quantized network and the linear gate before it.
+//! - [`network`], [`gate`]: the quantized networks and the linear gate before it.
 //! - [`artifact`]: the files of a model, verified before anything is allocated for them.
 //! - [`model`]: what the judge calls.
 //! - [`tune`]: the last layer and the calibration, fitted again on a site's own labels.

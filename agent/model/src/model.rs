@@ -8,7 +8,7 @@ use crate::artifact::{self, ModelError};
 use crate::calibration::{Blend, Calibration, Thresholds, sigmoid};
 use crate::facts::{self, FACTS};
 use crate::gate::Gate;
-use crate::network::Network;
+use crate::network::Networks;
 use crate::reads::Reads;
 use crate::shape::Shape;
 use crate::tokens::{Limits, Tokens};
@@ -21,7 +21,7 @@ pub struct Model {
     pub(crate) id: String,
     pub(crate) shape: Shape,
     pub(crate) calibration: Calibration,
-    pub(crate) network: Network,
+    pub(crate) networks: Networks,
     pub(crate) gate: Gate,
 }
 
@@ -72,7 +72,7 @@ impl Model {
         self.calibration.thresholds
     }
 
-    /// The network's shape.
+    /// The shape of its networks.
     pub fn shape(&self) -> &Shape {
         &self.shape
     }
@@ -140,9 +140,9 @@ impl Model {
         }
     }
 
-    /// The network's raw logits, without the gate: malice first, then the techniques.
+    /// The networks' raw logits, without the gate: malice first, then the techniques.
     pub fn logits(&self, input: &Input) -> Vec<f32> {
-        self.network.logits(&input.tokens, &input.facts)
+        self.networks.logits(&input.tokens, &input.facts)
     }
 
     /// Calibrated log-odds of network and gate together, whatever the gate alone would stop: what reasons are measured

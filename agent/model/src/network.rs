@@ -1,11 +1,15 @@
-//! The quantized network: hashed embedding, convolutions of several widths, max pooling, the mean of the tokens, typed
-//! facts, two layers.
+//! The quantized networks: hashed embedding, convolutions of several widths, max pooling, the mean of the tokens, typed
+//! facts, a hidden layer; and one last layer over the hidden layers of all. Networks that were fitted apart err apart:
+//! the mean of what they say is better than each, and a last layer whose rows are the networks' own one after another,
+//! divided by their number, is that mean.
 //!
 //! Weights are Q8_0 blocks from the GGUF file and every product is candle's own Q8_0 dot product. `QMatMul` itself
 //! is not called: on the CPU it hands each product to candle's process-wide pool, which has a spinning worker for
 //! every core and takes its size from the environment only; on an endpoint that would cost all cores to save one
-//! a millisecond. A test holds the two equal. An embedding row is a whole number of blocks, so a window of tokens
-//! is a run of blocks: the unfolded matrix of the convolution is never made.
+//! a millisecond. A test holds the two equal. A convolution is a sum of products, one for each place in its window, and
+//! the products of a word that occurs often are made once.
+
+use std::collections::HashMap;
 
 use candle_core::quantized::GgmlType;
 use candle_core::quantized::k_quants::BlockQ8_0;
@@ -101,8 +105,14 @@ impl Linear {
     }
 
     fn dot(&self, output: usize, input: &[BlockQ8_0]) -> f32 {
+        self.dot_from(output, 0, input)
+    }
+
+    /// The product with the weights of an output from block `from` on, as many as `input` has.
+    fn dot_from(&self, output: usize, from: usize, input: &[BlockQ8_0]) -> f32 {
         let row = self.inputs / BLOCK;
-        BlockQ8_0::vec_dot(self.inputs, &self.blocks[output * row..][..row], input)
+        let weights = &self.blocks[output * row + from..][..input.len()];
+        BlockQ8_0::vec_dot(input.len() * BLOCK, weights, input)
     }
 
     pub(crate) fn forward(&self, input: &[f32]) -> Vec<f32> {
@@ -119,46 +129,89 @@ fn quantize(values: &[f32]) -> Vec<BlockQ8_0> {
     blocks
 }
 
-/// The network, ready to run on one core.
-pub struct Network {
+/// The networks and their last layer, ready to run on one core.
+pub struct Networks {
     pub(crate) shape: Shape,
-    pub(crate) embedding: Vec<BlockQ8_0>,
-    pub(crate) convolutions: Vec<(usize, Linear)>,
-    pub(crate) hidden: Linear,
+    pub(crate) each: Vec<Network>,
     pub(crate) heads: Linear,
 }
 
-impl Network {
-    pub(crate) fn new(
-        shape: Shape,
-        embedding: &[f32],
-        convolutions: Vec<(usize, Linear)>,
-        hidden: Linear,
-        heads: Linear,
-    ) -> Self {
-        Self {
-            shape,
-            embedding: quantize(embedding),
-            convolutions,
-            hidden,
-            heads,
-        }
-    }
-
+impl Networks {
     /// Logits: malice first, then the techniques.
     pub fn logits(&self, tokens: &Tokens, facts: &[f32; FACTS]) -> Vec<f32> {
         self.heads.forward(&self.hidden(tokens, facts))
     }
 
-    /// The last hidden layer: what the logits are linear in.
+    /// The hidden layers, one after another: what the logits are linear in.
     pub(crate) fn hidden(&self, tokens: &Tokens, facts: &[f32; FACTS]) -> Vec<f32> {
-        let embedded = self.embed(tokens);
-        let stream = quantize(&embedded);
-        let mut features = Vec::with_capacity(self.shape.pooled());
-        for (width, convolution) in &self.convolutions {
-            self.pool(*width, convolution, &stream, &mut features);
+        let words = Words::of(tokens, &self.shape);
+        let mut hidden = Vec::with_capacity(self.each.len() * self.shape.hidden);
+        for network in &self.each {
+            hidden.extend(network.hidden(&words, facts, &self.shape));
         }
-        features.extend(self.mean(&embedded, tokens.len()));
+        hidden
+    }
+}
+
+/// The different words of a story, each in its field, and where they stand.
+struct Words {
+    /// The first one is empty.
+    rows: Vec<Rows>,
+    /// Which word stands at each place: the tokens, then as many empty ones as the widest convolution spans. In training
+    /// streams are padded to one length, so every convolution sees an empty window there; it has to see one here too.
+    places: Vec<usize>,
+    tokens: usize,
+}
+
+impl Words {
+    fn of(tokens: &Tokens, shape: &Shape) -> Self {
+        let mut rows = vec![Rows::default()];
+        let mut known: HashMap<(u8, &str), usize> = HashMap::new();
+        let mut places = Vec::with_capacity(tokens.len() + shape.widest());
+        for (field, piece) in tokens.iter() {
+            let place = *known.entry((field as u8, piece)).or_insert_with(|| {
+                rows.push(Rows::of(field, piece, shape.rows));
+                rows.len() - 1
+            });
+            places.push(place);
+        }
+        places.resize(tokens.len() + shape.widest(), 0);
+        Self {
+            rows,
+            places,
+            tokens: tokens.len(),
+        }
+    }
+}
+
+/// One of them, up to its hidden layer.
+pub(crate) struct Network {
+    embedding: Vec<BlockQ8_0>,
+    convolutions: Vec<(usize, Linear)>,
+    hidden: Linear,
+}
+
+impl Network {
+    pub(crate) fn new(
+        embedding: &[f32],
+        convolutions: Vec<(usize, Linear)>,
+        hidden: Linear,
+    ) -> Self {
+        Self {
+            embedding: quantize(embedding),
+            convolutions,
+            hidden,
+        }
+    }
+
+    fn hidden(&self, words: &Words, facts: &[f32; FACTS], shape: &Shape) -> Vec<f32> {
+        let embedded = self.embed(words, shape.dim);
+        let blocks = quantize(&embedded);
+        let mut features = Vec::with_capacity(shape.pooled());
+        for (width, convolution) in &self.convolutions {
+            features.extend(pool(*width, convolution, &blocks, words));
+        }
+        features.extend(mean(&embedded, words, shape.dim));
         features.extend_from_slice(facts);
         let mut hidden = self.hidden.forward(&features);
         for value in &mut hidden {
@@ -167,19 +220,16 @@ impl Network {
         hidden
     }
 
-    /// Embedded tokens, then as many empty ones as the widest convolution spans: in training streams are padded to
-    /// one length, so every convolution sees an empty window there; it has to see one here too.
-    fn embed(&self, tokens: &Tokens) -> Vec<f32> {
-        let dim = self.shape.dim;
-        let mut stream = vec![0f32; (tokens.len() + self.shape.widest()) * dim];
+    /// Each different word.
+    fn embed(&self, words: &Words, dim: usize) -> Vec<f32> {
+        let mut all = vec![0f32; words.rows.len() * dim];
         let mut row = vec![0f32; dim];
-        for ((field, piece), out) in tokens.iter().zip(stream.chunks_exact_mut(dim)) {
-            let one = Rows::of(field, piece, self.shape.rows);
-            for (index, weight) in one.rows.into_iter().zip(one.weights) {
+        for (one, out) in words.rows.iter().zip(all.chunks_exact_mut(dim)) {
+            for (index, weight) in one.rows.iter().zip(one.weights) {
                 if weight > 0.0 {
                     let blocks = dim / BLOCK;
                     BlockQ8_0::to_float(
-                        &self.embedding[index as usize * blocks..][..blocks],
+                        &self.embedding[*index as usize * blocks..][..blocks],
                         &mut row,
                     );
                     for (sum, value) in out.iter_mut().zip(&row) {
@@ -188,36 +238,50 @@ impl Network {
                 }
             }
         }
-        stream
+        all
     }
+}
 
-    /// What kind of work it is all in all, beside the most telling places of it.
-    fn mean(&self, embedded: &[f32], tokens: usize) -> Vec<f32> {
-        let mut mean = vec![0f32; self.shape.dim];
-        for row in embedded.chunks_exact(self.shape.dim) {
-            for (sum, value) in mean.iter_mut().zip(row) {
-                *sum += value / tokens.max(1) as f32;
+/// What kind of work it is all in all, beside the most telling places of it.
+fn mean(embedded: &[f32], words: &Words, dim: usize) -> Vec<f32> {
+    let mut mean = vec![0f32; dim];
+    for place in &words.places[..words.tokens] {
+        for (sum, value) in mean.iter_mut().zip(&embedded[place * dim..][..dim]) {
+            *sum += value / words.tokens as f32;
+        }
+    }
+    mean
+}
+
+/// The highest value of each channel over all windows. `blocks` are those of each different word.
+fn pool(width: usize, convolution: &Linear, blocks: &[BlockQ8_0], words: &Words) -> Vec<f32> {
+    let channels = convolution.outputs();
+    let token = blocks.len() / words.rows.len();
+    // What each word adds at each place of a window: a row of channels.
+    let mut products = Vec::with_capacity(width * words.rows.len() * channels);
+    for at in 0..width {
+        for word in blocks.chunks_exact(token) {
+            let of = |channel| convolution.dot_from(channel, at * token, word);
+            products.extend((0..channels).map(of));
+        }
+    }
+    let product =
+        |at: usize, word: usize| &products[(at * words.rows.len() + word) * channels..][..channels];
+    let mut most = vec![f32::NEG_INFINITY; channels];
+    let mut sum = vec![0f32; channels];
+    for window in words.places.windows(width) {
+        sum.fill(0.0);
+        for (at, word) in window.iter().enumerate() {
+            for (sum, value) in sum.iter_mut().zip(product(at, *word)) {
+                *sum += value;
             }
         }
-        mean
-    }
-
-    fn pool(
-        &self,
-        width: usize,
-        convolution: &Linear,
-        stream: &[BlockQ8_0],
-        features: &mut Vec<f32>,
-    ) {
-        let token = self.shape.dim / BLOCK;
-        let windows = stream.len() / token + 1 - width;
-        for channel in 0..convolution.outputs() {
-            let most = (0..windows)
-                .map(|at| convolution.dot(channel, &stream[at * token..][..width * token]))
-                .fold(f32::NEG_INFINITY, most_of);
-            features.push(positive(most + convolution.bias[channel]));
+        for (most, sum) in most.iter_mut().zip(&sum) {
+            *most = most_of(*most, *sum);
         }
     }
+    let biased = most.iter().zip(&convolution.bias);
+    biased.map(|(most, bias)| positive(most + bias)).collect()
 }
 
 /// The larger one. Unlike `f32::max` it keeps what is not a number: a story whose sums overflow must

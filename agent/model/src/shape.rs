@@ -1,4 +1,4 @@
-//! The network's shape and the tokenizer's numbers: `tokenizer.json` of an artifact, checked before use.
+//! The networks' shape and the tokenizer's numbers: `tokenizer.json` of an artifact, checked before use.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,13 +8,17 @@ use crate::reads::Reads;
 use crate::tokens::FIELDS;
 
 /// Format of the tokens, the facts and the tensors. A model of another format is refused.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
 /// Rows of one token: its field, its hashed word, at most six character trigrams, and what the word is for.
 pub const ROWS_PER_TOKEN: usize = 8 + lexicon::PER_WORD;
 /// Weights a Q8_0 block holds.
 pub const BLOCK: usize = 32;
+/// The last layer: a row for malice, then one for each technique.
+pub const HEADS_WEIGHT: &str = "heads.weight";
+/// Its bias.
+pub const HEADS_BIAS: &str = "heads.bias";
 
-/// Shape of a network and its gate.
+/// Shape of a model's networks and its gate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shape {
@@ -27,6 +31,8 @@ pub struct Shape {
     pub rows: u32,
     /// Width of an embedding.
     pub dim: usize,
+    /// How many networks of this shape read a story, each fitted by itself: the mean of what they say counts.
+    pub networks: usize,
     /// How many tokens each convolution spans.
     pub widths: Vec<usize>,
     /// Channels of each convolution.
@@ -53,9 +59,10 @@ impl Shape {
             tokens: 512,
             rows: 16_384,
             dim: 64,
+            networks: 2,
             widths: vec![1, 2, 3, 5],
-            channels: 96,
-            hidden: 192,
+            channels: 64,
+            hidden: 128,
             gate_rows: 32_768,
             facts: NAMES.iter().map(|name| (*name).to_owned()).collect(),
             techniques,
@@ -83,6 +90,7 @@ impl Shape {
         let kept = (FIELDS + CLASSES) as usize;
         within("rows", self.rows as usize, kept * 2, 1 << 16)?;
         within("dim", self.dim, BLOCK, 256)?;
+        within("networks", self.networks, 1, 4)?;
         within("widths", self.widths.len(), 1, 8)?;
         for width in &self.widths {
             within("width", *width, 1, 9)?;
@@ -125,8 +133,8 @@ impl Shape {
         1 + self.techniques.len()
     }
 
-    /// Every tensor of the artifact: name, dimensions, and whether it is quantized.
-    pub fn tensors(&self) -> Vec<(String, Vec<usize>, bool)> {
+    /// Every tensor of one network, with a last layer of its own: name, dimensions, and whether it is quantized.
+    pub fn network_tensors(&self) -> Vec<(String, Vec<usize>, bool)> {
         let mut all = vec![(
             "embedding.weight".to_owned(),
             vec![self.rows as usize, self.dim],
@@ -147,11 +155,31 @@ impl Shape {
         ));
         all.push(("hidden.bias".to_owned(), vec![self.hidden], false));
         all.push((
-            "heads.weight".to_owned(),
+            HEADS_WEIGHT.to_owned(),
             vec![self.outputs(), self.hidden],
             true,
         ));
-        all.push(("heads.bias".to_owned(), vec![self.outputs()], false));
+        all.push((HEADS_BIAS.to_owned(), vec![self.outputs()], false));
+        all
+    }
+
+    /// Every tensor of the artifact, likewise: those of each network under [`tensor_of`], and one last layer over the
+    /// hidden layers of all.
+    pub fn tensors(&self) -> Vec<(String, Vec<usize>, bool)> {
+        let mut all = Vec::new();
+        for network in 0..self.networks {
+            let own = self.network_tensors().into_iter();
+            let own = own.filter(|(name, ..)| name != HEADS_WEIGHT && name != HEADS_BIAS);
+            all.extend(
+                own.map(|(name, dims, quantized)| (tensor_of(network, &name), dims, quantized)),
+            );
+        }
+        all.push((
+            HEADS_WEIGHT.to_owned(),
+            vec![self.outputs(), self.networks * self.hidden],
+            true,
+        ));
+        all.push((HEADS_BIAS.to_owned(), vec![self.outputs()], false));
         all.push((
             "gate.weight".to_owned(),
             vec![self.gate_rows as usize / BLOCK, BLOCK],
@@ -161,6 +189,11 @@ impl Shape {
         all.push(("gate.bias".to_owned(), vec![1], false));
         all
     }
+}
+
+/// The artifact's name of a tensor of one network.
+pub fn tensor_of(network: usize, name: &str) -> String {
+    format!("network{network}.{name}")
 }
 
 #[cfg(test)]
@@ -176,6 +209,8 @@ mod tests {
             |shape: &mut Shape| shape.rows = FIELDS + CLASSES,
             |shape: &mut Shape| shape.lexicon.clear(),
             |shape: &mut Shape| shape.dim = 33,
+            |shape: &mut Shape| shape.networks = 0,
+            |shape: &mut Shape| shape.networks = usize::MAX,
             |shape: &mut Shape| shape.widths = vec![0],
             |shape: &mut Shape| shape.hidden = usize::MAX,
             |shape: &mut Shape| shape.facts.clear(),

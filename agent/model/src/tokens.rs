@@ -3,6 +3,7 @@
 //! The stream is bounded ([`Limits`]) and the process itself comes first when room is short: every section may take
 //! its share, what is left goes to sections that had more to say, in the order of [`PRIORITY`].
 
+mod lines;
 mod net;
 mod words;
 
@@ -10,6 +11,7 @@ use cordon_behavior::story::{Process, Relative, StdioKind, Story};
 
 use crate::reads::Reads;
 use crate::{hash, place, text};
+use lines::{LEAST_OF_LINE, LINES_APART, statements, telling};
 use net::{connections, names};
 
 pub use words::{stdio_name, user_class};
@@ -81,8 +83,8 @@ struct Span {
 }
 
 impl Tokens {
-    /// Reads what `reads` lets through of a story. Work is bounded by `limits`, however large the
-    /// story is.
+    /// Reads what `reads` lets through of a story. Work is bounded by `limits` and by a fixed part of each long text,
+    /// however large the story is.
     pub fn of(story: &Story, limits: Limits, reads: &Reads) -> Self {
         // Room for most stories, so that they cost few allocations.
         let mut text = String::with_capacity(1024);
@@ -181,15 +183,15 @@ impl Sections {
         });
         if let Some(command) = &story.command {
             put(COMMAND, &mut |sink| {
-                sink.pieces(Field::Command, command, usize::MAX);
+                sink.script(Field::Command, command, sink.most);
             });
         }
         put(SESSION, &mut |sink| {
             let lines = telling(&story.session, most / LEAST_OF_LINE);
-            let share = (most / lines.len().max(1)).clamp(LEAST_OF_LINE, 64) - 1;
+            let share = (most / lines.len().max(1)).clamp(LEAST_OF_LINE, most / 2) - 1;
             for line in lines {
                 sink.put(Field::Line, ";");
-                sink.pieces(Field::Command, line, share);
+                sink.script(Field::Command, line, share);
                 if sink.is_full() {
                     break;
                 }
@@ -219,21 +221,6 @@ impl Sections {
         }
         stream
     }
-}
-
-/// Tokens that a line of a long session has at least, its mark included.
-const LEAST_OF_LINE: usize = 8;
-
-/// At most `most` lines in their order: of a longer session the shortest lines go first, for they say least.
-fn telling(session: &[String], most: usize) -> Vec<&str> {
-    if session.len() <= most {
-        return session.iter().map(String::as_str).collect();
-    }
-    let mut order: Vec<usize> = (0..session.len()).collect();
-    order.sort_by_key(|index| std::cmp::Reverse(session[*index].len()));
-    order.truncate(most);
-    order.sort_unstable();
-    order.iter().map(|index| session[*index].as_str()).collect()
 }
 
 struct Sink<'a> {
@@ -266,8 +253,36 @@ impl Sink<'_> {
         });
     }
 
+    /// At most `most` pieces of shell text: all of it, or where that is more, its beginning and then the beginnings of
+    /// its telling lines. What an intruder does late in a long script is in sight too, unless it is longer than what is
+    /// looked at.
+    fn script(&mut self, field: Field, text: &str, most: usize) {
+        let begin = self.spans.len();
+        let most = most.min(self.most.saturating_sub(begin));
+        self.pieces(field, text, most);
+        let is_whole = self.spans.len() - begin < most;
+        if is_whole || most < LINES_APART * LEAST_OF_LINE {
+            return;
+        }
+        let lines = statements(text);
+        let lines = telling(&lines, most / LEAST_OF_LINE);
+        if lines.len() < 2 {
+            return;
+        }
+        // The beginning keeps a quarter: nobody pushes it out of sight with long lines after it.
+        self.spans.truncate(begin + most / 4);
+        let end = begin + most;
+        for (index, line) in lines.iter().enumerate() {
+            let share = (end - self.spans.len()) / (lines.len() - index);
+            self.pieces(field, line, share);
+        }
+    }
+
     /// At most `most` pieces of `text`.
     fn pieces(&mut self, field: Field, text: &str, most: usize) {
+        if most == 0 || self.is_full() {
+            return;
+        }
         let mut left = most;
         text::pieces(text, &mut |piece| {
             self.put(field, piece);
@@ -293,7 +308,8 @@ impl Sink<'_> {
             } else {
                 argument
             };
-            self.pieces(field, shown, left.min(96));
+            // What a shell was handed is an argument as well: half of the stream, at most.
+            self.script(field, shown, left.min(self.most / 2));
         }
     }
 }

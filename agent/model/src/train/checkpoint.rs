@@ -30,20 +30,22 @@ struct Place {
 }
 
 impl Checkpoint {
-    /// Of this fit.
+    /// Of the fit of this network.
     pub fn new(
         arguments: &Arguments,
         data: &Data,
         shape: &Shape,
-        architecture: Architecture,
+        (architecture, network): (Architecture, usize),
     ) -> Self {
         let shape = serde_json::to_string(shape).unwrap_or_default();
         let all = format!(
-            "{:?} {} {} {} {:?} {shape} {architecture:?}",
+            "{:?} {} {} {} {:?} {shape} {architecture:?} {network}",
             data.hashes, arguments.seed, arguments.epochs, arguments.stories, arguments.without
         );
         Self {
-            folder: arguments.checkpoints.join(architecture.name()),
+            folder: arguments
+                .checkpoints
+                .join(format!("{}-{network}", architecture.name())),
             of: sha256(all.as_bytes()),
         }
     }
@@ -130,11 +132,16 @@ mod tests {
         let shape = Shape::standard(vec!["T1059".to_owned()]);
         let kind = Architecture::Convolution;
         let fresh = |seed| Float::new(&shape, kind, &mut Draw::new(seed)).unwrap();
-        let place = |seed| Checkpoint::new(&arguments(seed), &Data::default(), &shape, kind);
+        let place = |seed| Checkpoint::new(&arguments(seed), &Data::default(), &shape, (kind, 0));
+        let second = Checkpoint::new(&arguments("1"), &Data::default(), &shape, (kind, 1));
         let (fitted, other) = (fresh(1), fresh(2));
         assert_eq!(place("1").restore(&other), 0);
         place("1").keep(&fitted, 3).unwrap();
+        second.keep(&other, 1).unwrap();
+        assert_eq!(place("1").restore(&fitted), 3);
+        second.forget();
         assert_eq!(place("2").restore(&other), 0);
+        assert_eq!(second.restore(&other), 0);
         assert_eq!(place("1").restore(&other), 3);
         let flat = |network: &Float| -> Vec<f32> {
             let weights = network.weights();
@@ -148,6 +155,6 @@ mod tests {
         fs::write(place("1").weights(), "cut").unwrap();
         assert_eq!(place("1").restore(&other), 0);
         place("1").forget();
-        assert!(!folder.path().join(kind.name()).exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -1,18 +1,18 @@
 //! Architectures side by side: fitted on the same stories, measured on the same sources and families left out.
 
 use std::collections::BTreeMap;
+use std::slice;
 
 use candle_core::quantized::GgmlDType;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::Checkpoint;
 use super::data::{Data, Side};
-use super::draw::Draw;
 use super::fit::{self, Example};
 use super::float::Architecture;
 use super::measure::{Kind, Ranking};
 use super::run::stories::{examples, techniques};
-use super::run::{fit_network, left_out_stories};
+use super::run::{fit_gate, fit_network, left_out_stories};
 use super::{Arguments, TrainError};
 use crate::artifact::sha256;
 use crate::facts::FACTS;
@@ -54,7 +54,7 @@ const ALL: [Architecture; 3] = [
     Architecture::Attention,
 ];
 
-/// Fits each, and measures. Each keeps its place until all are done, apart from that of a fit for an artifact.
+/// Fits one network of each, and measures. Each keeps its place until all are done, apart from that of a fit for an artifact.
 pub fn compare(arguments: &Arguments, data: &Data) -> Result<Comparison, TrainError> {
     let arguments = &Arguments {
         checkpoints: arguments.checkpoints.join("compare"),
@@ -70,23 +70,23 @@ pub fn compare(arguments: &Arguments, data: &Data) -> Result<Comparison, TrainEr
     let only: Vec<&Example> = held_out.iter().map(|(_, example)| example).collect();
     let (mut rows, mut done) = (Vec::new(), Vec::new());
     for architecture in ALL {
-        let fitted = fit_network(arguments, data, (architecture, &shape))?;
-        let logits = fit::logits(&fitted.network, &only)?;
+        let fitted = fit_network(arguments, data, (architecture, &shape), 0)?;
+        let network = slice::from_ref(&fitted.network);
+        let logits = fit::logits(network, &only)?;
         let mut add = |name: &str, logits: &[f32], bytes| {
             rows.extend(table(name, &held_out, logits, bytes));
         };
         let name = architecture.name();
         add(name, &logits, fitted.network.size() * size_of::<f32>());
         if architecture == Architecture::Convolution {
-            let mut draw = Draw::new(arguments.seed);
-            let gate = fit::gate(&fitted.last, shape.gate_rows, fit::GATE_PASSES, &mut draw);
+            let (gate, _) = fit_gate(arguments, data, &shape);
             let said = |one: &&Example| gate.logit_of(&one.gate, &one.facts);
             let logits: Vec<f32> = only.iter().map(said).collect();
             let weights = shape.gate_rows as usize + FACTS;
             add("gate (linear)", &logits, weights * size_of::<f32>());
             for dtype in [GgmlDType::Q8_0, GgmlDType::Q4K] {
                 let (rounded, bytes) = fitted.network.rounded(dtype)?;
-                let logits = fit::logits(&rounded, &only)?;
+                let logits = fit::logits(&[rounded], &only)?;
                 add(&format!("{name} as {dtype:?}"), &logits, bytes);
             }
         }

@@ -1,4 +1,4 @@
-//! Fitting: the network by AdamW on candle's slopes, the gate by plain stochastic descent.
+//! Fitting: a network by AdamW on candle's slopes, the gate by plain stochastic descent.
 
 use candle_core::{D, DType, Device, Result, Tensor};
 use rayon::prelude::*;
@@ -247,8 +247,18 @@ fn hide(rows: &[Rows], draw: &mut Draw) -> Vec<Rows> {
         .collect()
 }
 
-/// The float network's malice logits, for comparison with the quantized one.
-pub fn logits(network: &Float, examples: &[&Example]) -> Result<Vec<f32>> {
+/// The malice logits of networks in floating point: their mean, for comparison with the quantized ones.
+pub fn logits(networks: &[Float], examples: &[&Example]) -> Result<Vec<f32>> {
+    let mut mean = vec![0.0; examples.len()];
+    for network in networks {
+        for (sum, logit) in mean.iter_mut().zip(logits_of(network, examples)?) {
+            *sum += logit / networks.len() as f32;
+        }
+    }
+    Ok(mean)
+}
+
+fn logits_of(network: &Float, examples: &[&Example]) -> Result<Vec<f32>> {
     let mut found = Vec::with_capacity(examples.len());
     for batch in examples.chunks(BATCH) {
         let stories: Vec<(&[Rows], &[f32; FACTS])> = batch

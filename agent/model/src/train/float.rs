@@ -1,20 +1,20 @@
 //! The network in floating point, as candle trains it; the same arithmetic as [`crate::network`] before quantization.
 
 mod architecture;
+mod stored;
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Cursor;
 
-use candle_core::quantized::{GgmlDType, QTensor, gguf_file};
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{Device, Result, Tensor, Var};
 
 use super::draw::Draw;
 use crate::facts::FACTS;
-use crate::gate::Gate;
 use crate::network::Rows;
-use crate::shape::{BLOCK, ROWS_PER_TOKEN, Shape};
+use crate::shape::{ROWS_PER_TOKEN, Shape};
 
 pub use architecture::Architecture;
+pub use stored::gguf;
 
 /// Trainable weights by the names of the artifact's tensors.
 pub struct Float {
@@ -141,7 +141,7 @@ impl Float {
     /// The same network with its matrices rounded as `dtype` stores them, and what all weights take then, in bytes.
     /// A matrix that has no whole number of blocks is rounded as Q8_0, as the artifact's are.
     pub fn rounded(&self, dtype: GgmlDType) -> Result<(Self, usize)> {
-        let matrices = self.shape.tensors();
+        let matrices = self.shape.network_tensors();
         let is_matrix = |wanted: &str| {
             let mut all = matrices.iter();
             all.any(|(name, _, quantized)| name == wanted && *quantized)
@@ -220,44 +220,6 @@ impl Float {
             .matmul(&self.var(&format!("{name}.weight")).t()?)?
             .broadcast_add(self.var(&format!("{name}.bias")))
     }
-
-    /// The artifact's weights, of the architecture that the agent runs: matrices as Q8_0, the rest as they are.
-    pub fn gguf(&self, gate: &Gate) -> Result<Vec<u8>> {
-        let cpu = &Device::Cpu;
-        let table = Tensor::from_slice(&gate.weights, (gate.weights.len() / BLOCK, BLOCK), cpu)?;
-        let facts = Tensor::from_slice(&gate.facts, FACTS, cpu)?;
-        let bias = Tensor::from_slice(&[gate.bias], 1, cpu)?;
-        let mut stored = Vec::new();
-        for (name, _, quantized) in self.shape.tensors() {
-            let tensor = match name.as_str() {
-                "gate.weight" => table.clone(),
-                "gate.facts" => facts.clone(),
-                "gate.bias" => bias.clone(),
-                _ => self.var(&name).detach(),
-            };
-            let dtype = if quantized {
-                GgmlDType::Q8_0
-            } else {
-                GgmlDType::F32
-            };
-            stored.push((
-                name,
-                QTensor::quantize(&tensor.to_dtype(DType::F32)?, dtype)?,
-            ));
-        }
-        let tensors: Vec<(&str, &QTensor)> = stored
-            .iter()
-            .map(|(name, tensor)| (name.as_str(), tensor))
-            .collect();
-        let architecture = gguf_file::Value::String("cordon-behavior".to_owned());
-        let mut bytes = Cursor::new(Vec::new());
-        gguf_file::write(
-            &mut bytes,
-            &[("general.architecture", &architecture)],
-            &tensors,
-        )?;
-        Ok(bytes.into_inner())
-    }
 }
 
 /// A tensor as it comes back from `dtype`, and its bytes there.
@@ -279,6 +241,7 @@ mod tests {
     use crate::artifact::Writer;
     use crate::calibration::{Blend, Calibration, Platt, Thresholds};
     use crate::facts;
+    use crate::gate::Gate;
     use crate::tokens::{Limits, Tokens};
     use cordon_behavior::story::Story;
 
@@ -318,11 +281,14 @@ mod tests {
 
     /// The artifact's path and the training's path are two pieces of code: they must be one function.
     #[test]
-    fn the_quantized_network_says_what_the_float_network_says() {
+    fn the_quantized_networks_say_what_the_float_networks_say() {
         let shape = Shape::standard(vec!["T1059.004".to_owned(), "T1105".to_owned()]);
-        let network = Float::new(&shape, Architecture::Convolution, &mut Draw::new(9)).unwrap();
+        let networks = [9, 10].map(|seed| {
+            Float::new(&shape, Architecture::Convolution, &mut Draw::new(seed)).unwrap()
+        });
+        assert_eq!(shape.networks, networks.len());
         let dir = tempfile::tempdir().unwrap();
-        let weights = network.gguf(&Gate::blank(shape.gate_rows)).unwrap();
+        let weights = gguf(&networks, &Gate::blank(shape.gate_rows)).unwrap();
         let nothing = BTreeMap::new();
         let writer = Writer {
             dir: dir.path(),
@@ -368,9 +334,9 @@ mod tests {
             .collect();
         let pairs: Vec<(&[Rows], &[f32; FACTS])> =
             rows.iter().map(Vec::as_slice).zip(&known).collect();
-        let float = network
-            .forward(&Batch::new(&pairs, &shape).unwrap(), None)
-            .unwrap();
+        let batch = Batch::new(&pairs, &shape).unwrap();
+        let [one, other] = networks.map(|network| network.forward(&batch, None).unwrap());
+        let float = ((one + other).unwrap() / 2.0).unwrap();
         let float: Vec<Vec<f32>> = float.to_vec2().unwrap();
         for (story, float) in stories.iter().zip(float) {
             let quantized = model.logits(&model.read(story));

@@ -12,13 +12,14 @@ use super::checkpoint::Checkpoint;
 use super::compare::{Comparison, compare, data_id};
 use super::data::{self, Data, Side};
 use super::draw::Draw;
-use super::fit::{self, Example, Fitting};
-use super::float::{Architecture, Float};
+use super::fit::{self, Fitting};
+use super::float::{Architecture, Float, gguf};
 use super::measure::Scored;
 use super::{Arguments, TrainError, held_out};
 use crate::artifact::{self, Manifest};
 use crate::calibration::{Blend, Calibration, Platt, Thresholds};
 use crate::facts;
+use crate::gate::Gate;
 use crate::model::Model;
 use crate::shape::Shape;
 use stories::{Labelled, count, epoch_stories, examples, held_out_stories, techniques};
@@ -78,55 +79,49 @@ fn last_comparison(arguments: &Arguments) -> Option<Comparison> {
     serde_json::from_slice(&text).ok()
 }
 
-/// A network that was fitted, with the stories of its last pass.
+/// A network that was fitted, and where its fit keeps its place.
 pub(super) struct FittedNetwork {
     pub network: Float,
-    pub last: Vec<Example>,
     pub checkpoint: Checkpoint,
-    pub counts: BTreeMap<(String, bool), usize>,
 }
 
-/// Fits one architecture: each pass draws its stories anew, from a seed of its own, so that a fit that goes on draws
-/// what it would have drawn.
+/// Fits the network of this index: each pass draws its stories anew, from a seed of its own, so that a fit that goes on
+/// draws what it would have drawn.
 pub(super) fn fit_network(
     arguments: &Arguments,
     data: &Data,
     (architecture, shape): (Architecture, &Shape),
+    index: usize,
 ) -> Result<FittedNetwork, TrainError> {
     let begun = Instant::now();
-    let (name, of) = (architecture.name(), arguments.epochs);
-    let network = Float::new(shape, architecture, &mut Draw::new(arguments.seed))?;
-    let checkpoint = Checkpoint::new(arguments, data, shape, architecture);
+    let name = format!("{} {}", architecture.name(), index + 1);
+    let of = arguments.epochs;
+    let seed = arguments.seed.wrapping_add(index as u64 * NETWORK);
+    let network = Float::new(shape, architecture, &mut Draw::new(seed))?;
+    let checkpoint = Checkpoint::new(arguments, data, shape, (architecture, index));
     let done = checkpoint.restore(&network);
     if done > 0 {
         eprintln!("{name}: goes on after pass {done} of {of}");
     }
-    let mut counts = BTreeMap::new();
-    let mut last = Vec::new();
     let mut fitting: Option<Fitting> = None;
-    // The last pass is drawn again where all are done: the gate is fitted on it.
-    for pass in (done + 1).min(of)..=of {
-        let mut draw = Draw::new(arguments.seed.wrapping_add(pass as u64 * PASS));
+    for pass in done + 1..=of {
+        let mut draw = Draw::new(seed.wrapping_add(pass as u64 * PASS));
         let stories = epoch_stories(data, arguments.stories, &mut draw);
-        counts = count(&stories);
-        last = examples(&stories, shape);
-        if !last.iter().any(|example| example.malicious) {
+        let mut drawn = examples(&stories, shape);
+        if !drawn.iter().any(|example| example.malicious) {
             return Err(TrainError::NoStories("attack"));
         }
-        if pass <= done {
-            break;
-        }
-        let batches = Fitting::batches(last.len());
+        let batches = Fitting::batches(drawn.len());
         let fitting = match &mut fitting {
             Some(fitting) => fitting,
             none => none.insert(Fitting::new(&network, done * batches, of * batches)?),
         };
-        let loss = fitting.epoch(&network, &mut last, &mut draw, &mut |share| {
+        let loss = fitting.epoch(&network, &mut drawn, &mut draw, &mut |share| {
             let percent = share * 100.0;
             let elapsed = begun.elapsed();
             eprint!("\r{name}: pass {pass} of {of}, {percent:3.0} %, {elapsed:.0?} ");
         })?;
-        let (stories, elapsed) = (last.len(), begun.elapsed());
+        let (stories, elapsed) = (drawn.len(), begun.elapsed());
         eprintln!(
             "\r{name}: pass {pass} of {of}, {stories} stories, loss {loss:.4}, {elapsed:.0?} "
         );
@@ -134,10 +129,17 @@ pub(super) fn fit_network(
     }
     Ok(FittedNetwork {
         network,
-        last,
         checkpoint,
-        counts,
     })
+}
+
+/// The gate, fitted on a draw of its own, and the stories of that.
+pub(super) fn fit_gate(arguments: &Arguments, data: &Data, shape: &Shape) -> (Gate, Vec<Labelled>) {
+    let mut draw = Draw::new(arguments.seed);
+    let stories = epoch_stories(data, arguments.stories, &mut draw);
+    let drawn = examples(&stories, shape);
+    let gate = fit::gate(&drawn, shape.gate_rows, fit::GATE_PASSES, &mut draw);
+    (gate, stories)
 }
 
 fn fit_all(arguments: &Arguments, data: &Data) -> Result<Fitted, TrainError> {
@@ -145,30 +147,28 @@ fn fit_all(arguments: &Arguments, data: &Data) -> Result<Fitted, TrainError> {
     let (items, names) = (data.items.len(), shape.techniques.len());
     eprintln!("{items} items, {names} techniques");
     let wanted = (Architecture::Convolution, &shape);
-    let fitted = fit_network(arguments, data, wanted)?;
-    let FittedNetwork {
-        network,
-        last,
-        counts,
-        checkpoint,
-    } = fitted;
-    let mut draw = Draw::new(arguments.seed);
-    let gate = fit::gate(&last, shape.gate_rows, fit::GATE_PASSES, &mut draw);
+    let (mut networks, mut places) = (Vec::new(), Vec::new());
+    for index in 0..shape.networks {
+        let fitted = fit_network(arguments, data, wanted, index)?;
+        networks.push(fitted.network);
+        places.push(fitted.checkpoint);
+    }
+    let (gate, stories) = fit_gate(arguments, data, &shape);
     let mut training = BTreeMap::from([
         ("seed".to_owned(), arguments.seed.to_string()),
         ("epochs".to_owned(), arguments.epochs.to_string()),
-        ("stories an epoch".to_owned(), last.len().to_string()),
+        ("stories an epoch".to_owned(), stories.len().to_string()),
         (LEFT_OUT.to_owned(), left_out(arguments)),
     ]);
     let fitted = Fitted {
-        weights: network.gguf(&gate)?,
+        weights: gguf(&networks, &gate)?,
         shape,
         training: training.clone(),
-        counts,
+        counts: count(&stories),
     };
-    let apart = difference(arguments, data, &network, &fitted)?;
+    let apart = difference(arguments, data, &networks, &fitted)?;
     training.insert(DIFFERENCE.to_owned(), apart);
-    checkpoint.forget();
+    places.iter().for_each(Checkpoint::forget);
     Ok(Fitted { training, ..fitted })
 }
 
@@ -300,14 +300,16 @@ fn left_out(arguments: &Arguments) -> String {
 
 /// How far the seeds of two passes are apart.
 const PASS: u64 = 0x9e37_79b9;
+/// How far those of two networks are apart.
+const NETWORK: u64 = 0x85eb_ca6b_0000;
 /// Changes the seed for stories that are held out.
 const HELD_OUT: u64 = 0x5eed;
 
-/// How far the quantized network is from the one that was fitted, on a thousand held-out stories.
+/// How far the quantized networks are from those that were fitted, on a thousand held-out stories.
 fn difference(
     arguments: &Arguments,
     data: &Data,
-    network: &Float,
+    networks: &[Float],
     fitted: &Fitted,
 ) -> Result<String, TrainError> {
     let writer = artifact::Writer {
@@ -320,8 +322,8 @@ fn difference(
     let model = writer.write(&uncalibrated(), "not measured yet\n")?;
     let mut stories = held_out_stories(data, Side::Test, &mut Draw::new(arguments.seed));
     stories.truncate(1000);
-    let examples = examples(&stories, &network.shape);
-    let float = fit::logits(network, &examples.iter().collect::<Vec<_>>())?;
+    let examples = examples(&stories, &fitted.shape);
+    let float = fit::logits(networks, &examples.iter().collect::<Vec<_>>())?;
     let (mut most, mut sum) = (0f32, 0f32);
     for (float, story) in float.iter().zip(&stories) {
         let apart = (float - model.logits(&model.read(&story.story))[0]).abs();

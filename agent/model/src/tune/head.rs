@@ -11,9 +11,7 @@ use super::report::Report;
 use crate::artifact::{self, ModelError, Writer};
 use crate::calibration::Calibration;
 use crate::model::Model;
-
-/// The tensor whose first row is the malice logit's.
-const HEADS: &str = "heads.weight";
+use crate::shape::HEADS_WEIGHT;
 
 /// A model with what was learned.
 pub(super) struct Tuned<'a> {
@@ -99,7 +97,7 @@ impl Tuned<'_> {
         let mut tensors = Vec::with_capacity(names.len());
         for (name, _) in names {
             let mut tensor = content.tensor(&mut bytes, name, &Device::Cpu)?;
-            if name == HEADS {
+            if name == HEADS_WEIGHT {
                 tensor = self.head(&tensor)?;
             }
             tensors.push((name.as_str(), tensor));

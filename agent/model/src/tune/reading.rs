@@ -6,9 +6,9 @@ use crate::calibration::Form;
 use crate::facts;
 use crate::model::{Input, Model};
 
-/// What stands before the last layer. Some 600 bytes.
+/// What stands before the last layer. About a kilobyte.
 pub(super) struct Reading {
-    /// The last hidden layer.
+    /// The hidden layers of all networks.
     pub hidden: Vec<f32>,
     gate: f32,
     form: Form,
@@ -22,7 +22,7 @@ pub(super) type Print = [u8; 32];
 impl Reading {
     pub fn of(model: &Model, input: &Input) -> Self {
         Self {
-            hidden: model.network.hidden(&input.tokens, &input.facts),
+            hidden: model.networks.hidden(&input.tokens, &input.facts),
             gate: model.gate.logit(&input.tokens, &input.facts),
             form: facts::form(&input.facts),
             by_gate: model.is_decided_by_gate(input),
@@ -41,7 +41,7 @@ impl Reading {
 
     /// Calibrated log-odds by the last layer of `model`.
     pub fn log_odds(&self, model: &Model) -> f32 {
-        let logits = model.network.heads.forward(&self.hidden);
+        let logits = model.networks.heads.forward(&self.hidden);
         let blend = model.calibration.of(self.form);
         blend.log_odds(logits[0], self.gate)
     }

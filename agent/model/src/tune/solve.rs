@@ -1,4 +1,4 @@
-//! Logistic regression in a few dozen dimensions: Newton's method with halved steps. Nothing is drawn, so the same
+//! Logistic regression in a few hundred dimensions: Newton's method with halved steps. Nothing is drawn, so the same
 //! points give the same answer.
 
 /// One story as the last layer reads it.

@@ -44,12 +44,11 @@ impl Architecture {
         }
     }
 
-    /// Names and dimensions of every weight but the gate's.
+    /// Names and dimensions of every weight.
     pub(super) fn tensors(self, shape: &Shape) -> Vec<(String, Vec<usize>)> {
         let mut all: Vec<(String, Vec<usize>)> = shape
-            .tensors()
+            .network_tensors()
             .into_iter()
-            .filter(|(name, ..)| !name.starts_with("gate."))
             .map(|(name, dims, _)| (name, dims))
             .collect();
         if self == Self::Convolution {
