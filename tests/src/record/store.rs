@@ -177,15 +177,6 @@ mod tests {
         );
     }
 
-    /// Their repositories lie in the peer's own folder, and git names it. Both labels have the mark; the committed
-    /// model was fitted on them, so the list goes, and they are recorded with other paths, with the next fit.
-    const PEERS_REPOSITORIES: [&str; 4] = [
-        "held-repositories",
-        "labelled-wares",
-        "rewritten-repositories",
-        "wrapped-goods",
-    ];
-
     #[test]
     fn committed_recordings_are_stories_and_name_no_host_path() {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings");
@@ -206,11 +197,9 @@ mod tests {
                     !is_helper,
                     "a compiler's helper is called an attack: {text}"
                 );
-                let names_peer = PEERS_REPOSITORIES.contains(&line.family.as_str());
                 for mark in [checkout, "/run/.p", "cordon", ".rustup", "scenario"] {
-                    let known = mark == "/run/.p" && names_peer;
                     assert!(
-                        known || !text.contains(mark),
+                        !text.contains(mark),
                         "{} holds {mark}: {text}",
                         path.display()
                     );
