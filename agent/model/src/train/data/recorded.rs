@@ -35,7 +35,7 @@ pub(super) fn carries(one: &Recording, honest: &BTreeSet<String>) -> bool {
 
 /// Families that only the report sees, and families that only calibration sees: of both labels, and among them
 /// the benign work that is most often mistaken.
-const TEST_FAMILIES: [&str; 59] = [
+const TEST_FAMILIES: [&str; 65] = [
     "archive-work",
     "benchmark-remediation",
     "bootstrap-scripts",
@@ -47,6 +47,8 @@ const TEST_FAMILIES: [&str; 59] = [
     "daemon-scriptlets",
     "evasion",
     "evidence-kits",
+    "fleet-agents",
+    "hooked-backups",
     "immutable-settings",
     "inner-sweeps",
     "interpreter-plants",
@@ -55,12 +57,14 @@ const TEST_FAMILIES: [&str; 59] = [
     "library-swaps",
     "live-forensics",
     "module-payloads",
+    "obeying-pages",
     "odd-carriage",
     "odd-transfers",
     "package-triggers",
     "planted-scriptlets",
     "playbook-runs",
     "port-forwards",
+    "quayside-packages",
     "rare-downloads",
     "rare-mirrors",
     "reachability-checks",
@@ -68,6 +72,7 @@ const TEST_FAMILIES: [&str; 59] = [
     "release-signing",
     "release-upgrades",
     "remote-dumps",
+    "reporting-pages",
     "resource-theft",
     "returned-disks",
     "rolling-restarts",
@@ -79,6 +84,7 @@ const TEST_FAMILIES: [&str; 59] = [
     "stamped-headers",
     "store-intrusion",
     "store-work",
+    "stowed-agents",
     "table-client-reports",
     "table-client-runs",
     "token-borrowing",
@@ -96,12 +102,15 @@ const TEST_FAMILIES: [&str; 59] = [
     "view-veils",
     "web-folder-checks",
 ];
-const CALIBRATION_FAMILIES: [&str; 24] = [
+const CALIBRATION_FAMILIES: [&str; 27] = [
+    "berthed-services",
+    "berthed-shells",
     "cluster-upgrades",
     "converge-agents",
     "converted-shares",
     "database",
     "debugging",
+    "device-rules",
     "dump-rotation",
     "fleet-copies",
     "granted-scripts",
