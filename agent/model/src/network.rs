@@ -1,7 +1,7 @@
 //! The quantized networks: hashed embedding, convolutions of several widths, max pooling, the mean of the tokens, typed
-//! facts, a hidden layer; and one last layer over the hidden layers of all. Networks that were fitted apart err apart:
-//! the mean of what they say is better than each, and a last layer whose rows are the networks' own one after another,
-//! divided by their number, is that mean.
+//! facts, a hidden layer; and one last layer over the hidden layers of all. Networks that were fitted apart err apart, so
+//! the mean of what they say counts: a last layer whose rows are the networks' own one after another, divided by their
+//! number, is that mean.
 //!
 //! Weights are Q8_0 blocks from the GGUF file and every product is candle's own Q8_0 dot product. `QMatMul` itself
 //! is not called: on the CPU it hands each product to candle's process-wide pool, which has a spinning worker for

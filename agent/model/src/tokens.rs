@@ -188,7 +188,7 @@ impl Sections {
         }
         put(SESSION, &mut |sink| {
             let lines = telling(&story.session, most / LEAST_OF_LINE);
-            let share = (most / lines.len().max(1)).clamp(LEAST_OF_LINE, most / 2) - 1;
+            let share = (most / lines.len().max(1)).min(most / 2).max(LEAST_OF_LINE) - 1;
             for line in lines {
                 sink.put(Field::Line, ";");
                 sink.script(Field::Command, line, share);

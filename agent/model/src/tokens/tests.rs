@@ -125,6 +125,19 @@ fn the_second_of_two_long_scripts_is_read_to_its_end_too() {
 }
 
 #[test]
+fn a_stream_of_hardly_any_room_is_bounded_too() {
+    let story = Story {
+        command: Some("a b c d e f".to_owned()),
+        session: vec!["ls -la /srv; id".to_owned(); 9],
+        ..Story::default()
+    };
+    for tokens in 0..40 {
+        let stream = Tokens::of(&story, Limits { tokens }, &Reads::everything());
+        assert!(stream.len() <= tokens, "{} of {tokens}", stream.len());
+    }
+}
+
+#[test]
 fn filler_takes_neither_the_beginning_nor_all_words() {
     for filler in [",".repeat(300), format!("# {}", "word ".repeat(60))] {
         let text = format!(
