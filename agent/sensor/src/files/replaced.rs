@@ -102,9 +102,16 @@ impl Replaced {
     }
 
     /// A file was removed. True: lately something encrypted came in its place. What is new or encrypted itself leaves
-    /// nobody without a readable file.
+    /// nobody without a readable file; and what is encrypted and gone is in nobody's place. So who decrypts a tree file
+    /// by file, and removes it after he has looked, took nothing from anybody.
     pub(super) fn removed(&mut self, dir: &[u8], name: &[u8]) -> bool {
-        if self.is_new(dir, name) || self.has(&Note::Encrypted(dir, name)) {
+        if self.has(&Note::Encrypted(dir, name)) {
+            for beginning in beginnings(name) {
+                self.forget(&Note::Heir(dir, beginning));
+            }
+            return false;
+        }
+        if self.is_new(dir, name) {
             return false;
         }
         for beginning in beginnings(name) {
@@ -124,16 +131,27 @@ impl Replaced {
     fn note(&mut self, note: &Note<'_>) {
         if self.oldest_first.len() >= NAMES
             && let Some(oldest) = self.oldest_first.pop_front()
-            && let Some(count) = self.names.get_mut(&oldest)
         {
-            *count -= 1;
-            if *count == 0 {
-                self.names.remove(&oldest);
-            }
+            self.lower(oldest);
         }
         let hash = self.hasher.hash_one(note);
         *self.names.entry(hash).or_default() += 1;
         self.oldest_first.push_back(hash);
+    }
+
+    /// Once less. Its place among the oldest stays: a note made anew may be forgotten early.
+    fn forget(&mut self, note: &Note<'_>) {
+        let hash = self.hasher.hash_one(note);
+        self.lower(hash);
+    }
+
+    fn lower(&mut self, hash: u64) {
+        if let Some(count) = self.names.get_mut(&hash) {
+            *count -= 1;
+            if *count == 0 {
+                self.names.remove(&hash);
+            }
+        }
     }
 
     fn has(&self, note: &Note<'_>) -> bool {
@@ -201,6 +219,27 @@ mod tests {
         assert!(!names.renamed(DIR, b"a.odt.tmp", b""));
         // Made and removed again: nobody lost anything.
         assert!(!names.removed(DIR, b"pack-1.tmp"));
+    }
+
+    #[test]
+    fn who_decrypts_a_tree_and_removes_it_takes_nothing() {
+        let mut names = Replaced::new();
+        let name = |number: usize, end: &str| format!("{number}.csv{end}").into_bytes();
+        for number in 0..4 * NEWEST {
+            names.made(DIR, &name(number, ".enc"));
+            assert!(!names.encrypted(DIR, &name(number, ".enc")));
+        }
+        for number in 0..4 * NEWEST {
+            names.made(DIR, &name(number, ""));
+            assert!(!names.removed(DIR, &name(number, ".enc")));
+        }
+        for number in 0..4 * NEWEST {
+            assert!(!names.removed(DIR, &name(number, "")), "{number}");
+        }
+        // What is written again is no less an heir.
+        names.made(DIR, b"late.csv.enc");
+        names.encrypted(DIR, b"late.csv.enc");
+        assert!(names.removed(DIR, b"late.csv"));
     }
 
     #[test]
