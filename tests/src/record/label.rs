@@ -142,12 +142,15 @@ fn is_quiet(story: &Story) -> bool {
         && facts.is_empty()
 }
 
-/// What a server's own greeting runs whenever somebody logs in.
+/// What a server's own greeting runs whenever somebody logs in: `pam_motd` has `run-parts` run it. A line that only names
+/// the folder, because it writes there, is the work's own.
 fn is_greeting(story: &Story) -> bool {
     let own = story.process.iter().flat_map(|own| &own.argv);
     let above = story.ancestors.iter().flat_map(|above| &above.argv);
-    own.chain(above)
-        .any(|argument| argument.contains("/etc/update-motd.d"))
+    own.chain(above).any(|argument| {
+        argument == "/etc/update-motd.d"
+            || argument.contains("run-parts --lsbsysinit /etc/update-motd.d")
+    })
 }
 
 /// A plain tool is more than a plain tool when it reads a secret or touches a decoy.
@@ -277,5 +280,16 @@ mod tests {
         assert_eq!(rule.label(&work, 1), "context");
         let greeting = story("/usr/bin/run-parts", &["run-parts", "/etc/update-motd.d"]);
         assert_eq!(rule.label(&greeting, 4), "context");
+        let pam =
+            "/usr/bin/env -i run-parts --lsbsysinit /etc/update-motd.d > /run/motd.dynamic.new";
+        assert_eq!(
+            rule.label(&story("/bin/sh", &["sh", "-c", pam]), 3),
+            "context"
+        );
+        let written = "cp greeting.sh /etc/update-motd.d/60-notes";
+        assert_eq!(
+            rule.label(&story("/bin/sh", &["sh", "-c", written]), 3),
+            "benign"
+        );
     }
 }
