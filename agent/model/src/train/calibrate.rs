@@ -1,6 +1,6 @@
 //! Calibration: how logits become probabilities, and the default thresholds, from stories kept aside for it.
 
-use super::measure::{Kind, Scored, recall_at};
+use super::measure::{Kind, Scored, early_recall};
 use crate::calibration::{Blend, Calibration, Form, Platt, Thresholds, sigmoid};
 
 /// False positives that the default thresholds may cost on the calibration side. At one in a hundred the lab's honest
@@ -48,12 +48,12 @@ pub fn calibrate(scored: &[Scored]) -> Calibration {
     calibration
 }
 
-/// False positives at which network and gate are weighed against each other: with fewer, a single story decides.
+/// False positives up to which network and gate are weighed against each other.
 const BLEND_BUDGET: f64 = 1e-2;
 
 /// What network and gate weigh in stories of one form: the share of the gate with which most attacks are found where
-/// one in a hundred benign stories is mistaken, then the scale that makes probabilities of it. To fit the shares as
-/// well would make the middle right and the ends wrong, and thresholds are at the ends.
+/// at most one in a hundred benign stories is mistaken, then the scale that makes probabilities of it. To fit the shares
+/// as well would make the middle right and the ends wrong, and thresholds are at the ends.
 fn blend(scored: &[Scored], form: Form) -> Blend {
     let mine: Vec<&Scored> = scored.iter().filter(|one| one.form == form).collect();
     let mixed = |share: f32, one: &Scored| (1.0 - share) * one.network + share * one.gate;
@@ -62,8 +62,7 @@ fn blend(scored: &[Scored], form: Form) -> Blend {
             let of = mine.iter().filter(|one| Kind::of(&one.source) == *kind);
             let sums: Vec<(f32, bool)> = of.map(|one| (mixed(share, one), one.malicious)).collect();
             let benign = sums.iter().filter(|(_, malicious)| !malicious).count();
-            let found = recall_at(&sums, BLEND_BUDGET).filter(|_| benign >= FEWEST)?;
-            Some(found.hits as f64 / found.of.max(1) as f64)
+            early_recall(&sums, BLEND_BUDGET).filter(|_| benign >= FEWEST)
         });
         kinds.sum()
     };

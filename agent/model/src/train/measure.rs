@@ -166,6 +166,21 @@ pub fn recall_at(scores: &[(f32, bool)], share: f64) -> Option<Share> {
     Some(Share::of(attacks, |(score, _)| *score > least))
 }
 
+/// Mean recall over all thresholds that mistake at most `share` of the benign: at one threshold alone a single story
+/// decides (the partial area under the ROC curve; `McClish`, Medical Decision Making 9, 1989). `None` without an attack or
+/// without a benign story.
+pub fn early_recall(scores: &[(f32, bool)], share: f64) -> Option<f64> {
+    let benign = scores.iter().filter(|(_, malicious)| !malicious).count();
+    let last = (benign as f64 * share) as usize;
+    let steps = (0..=last).map(|mistaken| {
+        // The middle between two counts, so that no rounding moves it to the next.
+        let found = recall_at(scores, (mistaken as f64 + 0.5) / benign as f64)?;
+        Some(found.hits as f64 / found.of as f64)
+    });
+    let sum: Option<f64> = steps.sum();
+    Some(sum? / (last + 1) as f64)
+}
+
 /// Area under the ROC curve.
 fn auc(scored: &[(f32, bool)]) -> f64 {
     let mut order = scored.to_vec();
@@ -180,6 +195,20 @@ fn auc(scored: &[(f32, bool)]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn early_recall_is_the_mean_up_to_the_budget() {
+        // Two of a hundred benign stories stand out; of four attacks one is above both, one between them.
+        let mut scores: Vec<(f32, bool)> =
+            (0..98).map(|index| (index as f32 * 1e-3, false)).collect();
+        scores.extend([(9.0, false), (5.0, false)]);
+        scores.extend([10.0, 7.0, 1.0, -1.0].map(|score| (score, true)));
+        assert_eq!(early_recall(&scores, 0.0), Some(0.25));
+        assert_eq!(early_recall(&scores, 0.01), Some(0.375));
+        assert_eq!(early_recall(&scores, 0.02), Some(0.5));
+        assert_eq!(early_recall(&[(1.0, true)], 0.01), None);
+        assert_eq!(early_recall(&[(1.0, false)], 0.01), None);
+    }
 
     #[test]
     fn intervals_are_honest_about_small_counts() {
