@@ -3,14 +3,16 @@
 use super::Side;
 
 /// Our packs, each written without sight of the others.
-pub(super) const PACKS: [(&str, &str); 51] = [
+pub(super) const PACKS: [(&str, &str); 62] = [
     ("almanac", include_str!("../packs/almanac.txt")),
     ("annals", include_str!("../packs/annals.txt")),
+    ("anvil", include_str!("../packs/anvil.txt")),
     ("automation", include_str!("../packs/automation.txt")),
     ("bridges", include_str!("../packs/bridges.txt")),
     ("burglars", include_str!("../packs/burglars.txt")),
     ("cellar", include_str!("../packs/cellar.txt")),
     ("chronicle", include_str!("../packs/chronicle.txt")),
+    ("cloisters", include_str!("../packs/cloisters.txt")),
     ("commons", include_str!("../packs/commons.txt")),
     ("crews", include_str!("../packs/crews.txt")),
     ("errands", include_str!("../packs/errands.txt")),
@@ -24,9 +26,11 @@ pub(super) const PACKS: [(&str, &str); 51] = [
     ("hands", include_str!("../packs/hands.txt")),
     ("harbour", include_str!("../packs/harbour.txt")),
     ("hardening", include_str!("../packs/hardening.txt")),
+    ("harvest", include_str!("../packs/harvest.txt")),
     ("intruder", include_str!("../packs/intruder.txt")),
     ("kitchens", include_str!("../packs/kitchens.txt")),
     ("ledger", include_str!("../packs/ledger.txt")),
+    ("left-out-four", include_str!("../packs/left-out-four.txt")),
     ("left-out-one", include_str!("../packs/left-out-one.txt")),
     (
         "left-out-three",
@@ -36,22 +40,29 @@ pub(super) const PACKS: [(&str, &str); 51] = [
     ("locksmith", include_str!("../packs/locksmith.txt")),
     ("lodgers", include_str!("../packs/lodgers.txt")),
     ("lolbin", include_str!("../packs/lolbin.txt")),
+    ("lookouts", include_str!("../packs/lookouts.txt")),
     ("makers", include_str!("../packs/makers.txt")),
+    ("millrace", include_str!("../packs/millrace.txt")),
     ("mirror", include_str!("../packs/mirror.txt")),
     ("nights", include_str!("../packs/nights.txt")),
     ("operations", include_str!("../packs/operations.txt")),
     ("operators", include_str!("../packs/operators.txt")),
     ("opportunist", include_str!("../packs/opportunist.txt")),
+    ("parishes", include_str!("../packs/parishes.txt")),
     ("porches", include_str!("../packs/porches.txt")),
+    ("pulleys", include_str!("../packs/pulleys.txt")),
     ("rounds", include_str!("../packs/rounds.txt")),
     ("servers", include_str!("../packs/servers.txt")),
     ("skyline", include_str!("../packs/skyline.txt")),
+    ("sluices", include_str!("../packs/sluices.txt")),
     ("statutes", include_str!("../packs/statutes.txt")),
     ("stewards", include_str!("../packs/stewards.txt")),
     ("swarm", include_str!("../packs/swarm.txt")),
     ("tenants", include_str!("../packs/tenants.txt")),
     ("terse", include_str!("../packs/terse.txt")),
     ("tinker", include_str!("../packs/tinker.txt")),
+    ("tinwork", include_str!("../packs/tinwork.txt")),
+    ("trestles", include_str!("../packs/trestles.txt")),
     ("twins", include_str!("../packs/twins.txt")),
     ("upkeep", include_str!("../packs/upkeep.txt")),
     ("vault", include_str!("../packs/vault.txt")),
@@ -60,11 +71,11 @@ pub(super) const PACKS: [(&str, &str); 51] = [
     ("wardens", include_str!("../packs/wardens.txt")),
 ];
 
-/// The side of a pack. Of those that are left out one calibrates and three are reported, `harbour` with the honest visits
+/// The side of a pack. Of those that are left out two calibrate and three are reported, `harbour` with the honest visits
 /// that alarm a judge most: each was written by itself.
 pub(super) fn pack_side(name: &str) -> Side {
     match name {
-        "left-out-one" => Side::Calibrate,
+        "left-out-one" | "left-out-four" => Side::Calibrate,
         "left-out-two" | "left-out-three" | "harbour" => Side::Test,
         _ => Side::Train,
     }
