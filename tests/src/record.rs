@@ -134,12 +134,14 @@ fn record_all(plans: &[plan::Plan], bench: &node::Bench, arguments: &Arguments) 
                     });
                     match outcome {
                         Ok(mut new) => {
+                            let work = new.iter().filter(|line| line.label != label::CONTEXT);
                             eprintln!(
-                                "{} {} {}: {} stories",
+                                "{} {} {}: {} stories, {} of the work",
                                 plan.scenario,
                                 plan.variant,
                                 plan.chain,
-                                new.len()
+                                new.len(),
+                                work.count()
                             );
                             if let Ok(mut lines) = lines.lock() {
                                 lines.append(&mut new);
