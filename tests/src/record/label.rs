@@ -78,7 +78,7 @@ const COMPILED_BY: &[&str] = &[
     "lto1",
 ];
 /// Seen during an attack and no part of it, or above the work.
-const CONTEXT: &str = "context";
+pub const CONTEXT: &str = "context";
 
 /// What a scenario says of the stories of one of its variants.
 #[derive(Clone, Debug, Default, Deserialize)]
