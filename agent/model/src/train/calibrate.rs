@@ -5,9 +5,9 @@ use crate::calibration::{Blend, Calibration, Form, Platt, Thresholds, sigmoid};
 
 /// False positives that the default thresholds may cost on the calibration side. At one in a hundred the lab's honest
 /// bulk work (a thousand files added by git, a tree removed) was taken for an attack.
-pub const MALICIOUS_BUDGET: f64 = 6.5e-3;
+pub const MALICIOUS_BUDGET: f64 = 2.5e-3;
 /// The same for suspicious.
-pub const SUSPICIOUS_BUDGET: f64 = 2e-2;
+pub const SUSPICIOUS_BUDGET: f64 = 1e-2;
 /// Share of what the network would call suspicious that the gate must let through.
 const GATE_RECALL: f64 = 0.995;
 /// The gate never stops more than this, however sure it seems on what was measured: it is linear and has seen less.
@@ -61,8 +61,9 @@ fn blend(scored: &[Scored], form: Form) -> Blend {
         let kinds = Kind::ALL.iter().filter_map(|kind| {
             let of = mine.iter().filter(|one| Kind::of(&one.source) == *kind);
             let sums: Vec<(f32, bool)> = of.map(|one| (mixed(share, one), one.malicious)).collect();
-            let benign = sums.iter().filter(|(_, malicious)| !malicious).count();
-            early_recall(&sums, BLEND_BUDGET).filter(|_| benign >= FEWEST)
+            let attacks = sums.iter().filter(|(_, malicious)| *malicious).count();
+            let is_enough = attacks.min(sums.len() - attacks) >= FEWEST;
+            early_recall(&sums, BLEND_BUDGET).filter(|_| is_enough)
         });
         kinds.sum()
     };
@@ -97,7 +98,7 @@ fn kinds(form: Form) -> &'static [Kind] {
     }
 }
 
-/// Fewer stories than this tell nothing of one in a hundred.
+/// Fewer stories of a label than this tell nothing of one in a hundred.
 const FEWEST: usize = 100;
 
 /// The log-odds that at most `budget` of each kind of benign story of one form reach. Public one-liners outnumber
