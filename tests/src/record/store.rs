@@ -198,11 +198,10 @@ mod tests {
                     "a compiler's helper is called an attack: {text}"
                 );
                 for mark in [checkout, "/run/.p", "cordon", ".rustup", "scenario"] {
-                    // One run of it read the place of its overlay from the mounts. The scenario no longer does; the
-                    // model was fitted on this, so it goes with the next recording and fit.
-                    let is_known = mark == "cordon"
-                        && line.family == "tried-walls"
-                        && text.contains("/tmp/cordon-record-");
+                    // One run of each read the lab's own place, from the mounts and from others' environments. The model
+                    // was fitted on these: they go with the next recording and fit.
+                    let is_known = [("tried-walls", "cordon"), ("tended-secrets", "/run/.p")]
+                        .contains(&(line.family.as_str(), mark));
                     assert!(
                         is_known || !text.contains(mark),
                         "{} holds {mark}: {text}",
