@@ -216,6 +216,30 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_with_few_attacks_decides_no_blend() {
+        let said = |source: &str, malicious, network, gate| Scored {
+            source: source.to_owned(),
+            network,
+            gate,
+            ..scored(Form::Text, malicious, network)
+        };
+        // The gate is right about public text and the network about ours; each is wrong about the other.
+        let blended = |public_attacks: usize| {
+            let mut all = Vec::new();
+            for index in 0..400 {
+                let at = index as f32 / 400.0;
+                all.push(said("dockerfiles", false, at, -4.0));
+                all.push(said("ours", false, -4.0, at * 1e-3));
+                all.push(said("ours", true, 4.0, at * 1e-3 - 1.0));
+            }
+            all.extend((0..public_attacks).map(|_| said("slp", true, 0.0, 4.0)));
+            blend(&all, Form::Text)
+        };
+        assert!(blended(FEWEST - 1).gate.abs() < 1e-6);
+        assert!(blended(FEWEST).gate > 0.0);
+    }
+
+    #[test]
     fn one_threshold_keeps_the_budget_of_both_forms() {
         let mut all = Vec::new();
         for index in 0..2000 {
