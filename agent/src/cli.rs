@@ -23,7 +23,6 @@ use clap::CommandFactory as _;
 use cordon_history::Format;
 use serde_json::json;
 
-pub use judge::judge_lines;
 pub use lines::MAX_LINE_BYTES;
 
 use crate::config::{Config, DEFAULT_PATH};

@@ -27,9 +27,9 @@ use std::time::{Duration, Instant};
 use cordon_behavior::event::FileIdentity;
 use cordon_behavior::story::Story;
 use cordon_behavior::{Behavior, Limits, Trigger};
-use cordon_judge::{Around, Budget, Cascade, Queue, Risks, StoryPrint, TreeRisk};
+use cordon_judge::{Around, Budget, Cascade, Queue, Risks, StoryPrint};
 use cordon_proto::policy::Thresholds;
-use cordon_proto::verdict::{Reason, Verdict, VerdictKind};
+use cordon_proto::verdict::Verdict;
 use cordon_sensor::{Event, EventBody, ProcessKey, mono_ns};
 use tokio::sync::{mpsc, watch};
 
@@ -44,7 +44,7 @@ const EVENTS: usize = 4096;
 const FINDINGS: usize = 256;
 /// Processes whose last judged story is remembered, and those whose image is.
 const REMEMBERED: usize = 8192;
-/// Process trees whose risk is remembered.
+/// Process trees whose steps are remembered.
 const TREES: usize = 1024;
 /// Stories that may wait for the network.
 const WAITING: usize = 4096;
@@ -220,7 +220,6 @@ impl Bench {
     fn tell(
         &mut self,
         judged: Judged,
-        risk: TreeRisk,
         thresholds: Option<Thresholds>,
         (around, digest): (Around, Option<Digest>),
     ) -> Result<(), Closed> {
@@ -243,7 +242,6 @@ impl Bench {
         let mut verdict = judge.judge(&story, thresholds, &around);
         self.budget.spend(began.elapsed().as_nanos() as u64);
         verdict.micros = micros;
-        tell_risk(&mut verdict, risk);
         self.send(Finding::Explained(Box::new(Explained {
             verdict,
             exe_sha256: exe_sha256.ok(),
@@ -261,21 +259,6 @@ impl Bench {
     fn send(&self, finding: Finding) -> Result<(), Closed> {
         self.out.blocking_send(finding).map_err(|_| Closed)
     }
-}
-
-/// What is suspicious in a tree that is over the line says so first. It stays suspicious: how often honest trees get
-/// there has to be measured on whole days of work before a host may be cut off for it.
-fn tell_risk(verdict: &mut Verdict, risk: TreeRisk) {
-    if !risk.is_over || verdict.verdict != VerdictKind::Suspicious {
-        return;
-    }
-    let text = format!(
-        "{} different suspicious steps in this process tree, shortly after each other",
-        risk.signs
-    );
-    let zh = format!("该进程树中先后出现 {} 个不同的可疑步骤", risk.signs);
-    let weight = (risk.sum / TreeRisk::line() - 1.0).clamp(0.0, 1.0);
-    verdict.reasons.insert(0, Reason { text, zh, weight });
 }
 
 #[cfg(test)]

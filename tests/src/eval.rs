@@ -19,6 +19,7 @@ use cordon_model::train::measure::{Share, recall_at};
 use serde::Deserialize;
 
 use crate::bench::report::{Goal, Report};
+use crate::record::Line;
 
 /// How it is run.
 #[derive(Clone, Debug, clap::Args)]
@@ -32,6 +33,9 @@ pub struct Arguments {
     /// Recordings of honest work, of which whole days are made.
     #[arg(long, value_name = "DIR", default_value = "tests/recordings")]
     recordings: PathBuf,
+    /// Judge each recorded story by itself. The difference is what process trees say of their steps.
+    #[arg(long)]
+    without_trees: bool,
     /// Write the result to this file, as one JSON object.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -158,6 +162,18 @@ fn judged(arguments: &Arguments, with: &str, stories: Vec<String>) -> Result<Vec
         said.len()
     );
     Ok(said)
+}
+
+/// What it says of recorded stories: in the order in which they were recorded, each run a process tree.
+fn judged_as_recorded(arguments: &Arguments, with: &str, lines: &[Line]) -> Result<Vec<Said>> {
+    let stories = lines.iter().map(|line| {
+        let mut story = line.story.clone();
+        if !arguments.without_trees {
+            story["tree"] = format!("{} {}", line.scenario, line.variant).into();
+        }
+        story.to_string()
+    });
+    judged(arguments, with, stories.collect())
 }
 
 fn cases<'a>(stories: &'a [Labelled], said: &'a [Said]) -> Vec<Case<'a>> {

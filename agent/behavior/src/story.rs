@@ -42,6 +42,10 @@ pub enum StdioKind {
 pub struct Story {
     /// Names the story in answers.
     pub id: String,
+    /// Names its process tree: stories with the same name, in the order in which they were judged, tell of each other.
+    /// Empty when not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tree: String,
     /// The process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<Process>,

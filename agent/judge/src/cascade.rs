@@ -6,18 +6,18 @@ use cordon_proto::policy::Thresholds;
 use cordon_proto::verdict::{Reason, Stage, Verdict, VerdictKind};
 use cordon_rules::Use;
 
+use crate::combine::{add, below, lean, raised};
 use crate::evaluable::{self, Why};
 use crate::fingerprint::{Fingerprint, Fingerprints};
 use crate::floor::{Around, Floor, Said, Word};
 use crate::judge::{Counters, Judge, makes_sense};
+use crate::risk::log_odds;
 
 /// What names a verdict where there is neither a policy nor a model: nothing but rules has a say then.
 const THRESHOLDS: Thresholds = Thresholds {
     suspicious: 0.5,
     malicious: 0.9,
 };
-/// The score of what a rule or an indicator calls malicious; more where the thresholds ask for more.
-const CERTAIN: f32 = 0.99;
 
 /// Two stories with the same one get the same verdict at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,6 +32,16 @@ impl StoryPrint {
         let of = |print: Option<Fingerprint>| print.map_or(0, Fingerprint::number);
         of(self.model).rotate_left(1) ^ of(self.floor)
     }
+}
+
+/// An answer of a [`Cascade`].
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The verdict, with what the story's tree has to say.
+    pub verdict: Verdict,
+    /// Log-odds of the story by itself: what it says of its tree. `None` where nobody could judge it, or somebody
+    /// excepted it.
+    pub alone: Option<f32>,
 }
 
 /// Judges with rules and indicators, with a model, or with both.
@@ -110,12 +120,23 @@ impl Cascade {
         thresholds: Option<Thresholds>,
         around: &Around,
     ) -> Verdict {
+        self.judge_step(story, thresholds, around).verdict
+    }
+
+    /// [`Cascade::judge`] of one of the steps of a process tree, with what it says of the others.
+    pub fn judge_step(
+        &mut self,
+        story: &Story,
+        thresholds: Option<Thresholds>,
+        around: &Around,
+    ) -> Told {
         let print = self.fingerprint(story, around);
         let word = self.word(story, print, around);
+        let needed = around.tree.thresholds(self.thresholds(thresholds));
         let model = self
             .model
             .as_mut()
-            .map(|model| model.judge(story, thresholds));
+            .map(|model| model.judge(story, Some(needed)));
         self.together(story, word, model, thresholds, around).0
     }
 
@@ -127,13 +148,14 @@ impl Cascade {
         print: StoryPrint,
         thresholds: Option<Thresholds>,
         around: &Around,
-    ) -> Verdict {
+    ) -> Told {
         let word = self.word(story, print, around);
+        let needed = around.tree.thresholds(self.thresholds(thresholds));
         let is_certain = word.kind == Some(VerdictKind::Malicious);
         let model = self.model.as_mut().filter(|_| !is_certain);
         let model = model
             .zip(print.model)
-            .map(|(model, print)| model.judge_fingerprinted(story, print, thresholds));
+            .map(|(model, print)| model.judge_fingerprinted(story, print, Some(needed)));
         self.told(story, word, model, thresholds, around)
     }
 
@@ -145,10 +167,11 @@ impl Cascade {
         print: StoryPrint,
         thresholds: Option<Thresholds>,
         around: &Around,
-    ) -> Result<Verdict, f32> {
+    ) -> Result<Told, f32> {
+        let needed = around.tree.thresholds(self.thresholds(thresholds));
         let mut risk = None;
         let model = match self.model.as_mut().zip(print.model) {
-            Some((model, print)) => match model.judge_quickly(story, print, thresholds) {
+            Some((model, print)) => match model.judge_quickly(story, print, Some(needed)) {
                 Ok(verdict) => Some(verdict),
                 Err(found) => {
                     risk = Some(found);
@@ -192,12 +215,12 @@ impl Cascade {
         model: Option<Verdict>,
         thresholds: Option<Thresholds>,
         around: &Around,
-    ) -> Verdict {
-        let (verdict, used) = self.together(story, word, model, thresholds, around);
+    ) -> Told {
+        let (told, used) = self.together(story, word, model, thresholds, around);
         if let Some(floor) = &mut self.floor {
             floor.told(&used);
         }
-        verdict
+        told
     }
 
     /// The verdict, and the places of the exceptions that were used for it.
@@ -208,18 +231,27 @@ impl Cascade {
         model: Option<Verdict>,
         thresholds: Option<Thresholds>,
         around: &Around,
-    ) -> (Verdict, Vec<usize>) {
+    ) -> (Told, Vec<usize>) {
         let thresholds = self.thresholds(thresholds);
         let mut verdict = model.unwrap_or_else(|| self.without_model(story));
-        if verdict.verdict >= VerdictKind::Suspicious {
-            self.except(&mut verdict, story, &mut word, thresholds, around);
+        let is_judged = verdict.verdict != VerdictKind::NotEvaluable;
+        let mut alone = is_judged.then_some(verdict.score);
+        lean(&mut verdict, around.tree, thresholds);
+        if verdict.verdict >= VerdictKind::Suspicious
+            && self.except(&mut verdict, story, &mut word, thresholds, around)
+        {
+            alone = None;
+        }
+        if let Some(kind) = word.kind {
+            alone = Some(raised(alone.unwrap_or(0.0), kind, thresholds));
         }
         let used = std::mem::take(&mut word.used);
         add(&mut verdict, word, thresholds);
-        (verdict, used)
+        let alone = alone.map(log_odds);
+        (Told { verdict, alone }, used)
     }
 
-    /// The model has no say in what somebody excepted from it; what it said stays as a note.
+    /// The model has no say in what somebody excepted from it; what it said stays as a note. False where nobody did.
     fn except(
         &self,
         verdict: &mut Verdict,
@@ -227,7 +259,7 @@ impl Cascade {
         word: &mut Word,
         thresholds: Thresholds,
         around: &Around,
-    ) {
+    ) -> bool {
         let score = verdict.score;
         let said = Said {
             text: format!("the model's verdict, score {score:.2}"),
@@ -235,7 +267,7 @@ impl Cascade {
         };
         let floor = self.floor.as_ref();
         if !floor.is_some_and(|floor| floor.excepts_model(&said, story, around, word)) {
-            return;
+            return false;
         }
         word.notes
             .extend(verdict.reasons.drain(..).map(|reason| Said {
@@ -245,6 +277,7 @@ impl Cascade {
         verdict.verdict = VerdictKind::Benign;
         verdict.score = below(thresholds.suspicious).min(verdict.score);
         verdict.techniques.clear();
+        true
     }
 
     /// What is said of a story by nobody: what cannot be evaluated is not benign.
@@ -269,63 +302,4 @@ impl Cascade {
             micros: 0,
         }
     }
-}
-
-/// Makes `verdict` the worse one of itself and what the floor says.
-///
-/// The score follows the name: whoever compares it with the thresholds later must come to the same. The weight of what
-/// decided is by how much it raised the score; what only adds to it has none.
-fn add(verdict: &mut Verdict, word: Word, thresholds: Thresholds) {
-    let mut lift = 0.0;
-    if let Some(kind) = word.kind {
-        let is_worse = kind >= verdict.verdict;
-        if is_worse {
-            let score = raised(verdict.score, kind, thresholds);
-            lift = (score - verdict.score).clamp(0.0, 1.0);
-            if verdict.verdict == VerdictKind::NotEvaluable {
-                verdict.reasons.clear();
-            }
-            verdict.score = score;
-            verdict.verdict = kind;
-            verdict.stage = word.stage.unwrap_or(verdict.stage);
-        }
-        let others = std::mem::take(&mut verdict.techniques);
-        let (first, then) = if is_worse {
-            (word.techniques, others)
-        } else {
-            (others, word.techniques)
-        };
-        for id in first.into_iter().chain(then) {
-            if !verdict.techniques.contains(&id) {
-                verdict.techniques.push(id);
-            }
-        }
-    }
-    let decided = word.reasons.into_iter().map(|said| (said, lift));
-    let noted = word.notes.into_iter().map(|said| (said, 0.0));
-    let more = decided.chain(noted).map(|(said, weight)| Reason {
-        text: said.text,
-        zh: said.zh,
-        weight,
-    });
-    verdict.reasons.extend(more);
-    verdict
-        .reasons
-        .sort_by(|a, b| b.weight.total_cmp(&a.weight));
-}
-
-/// The least score that has the name `kind`, or `score` where that is more.
-fn raised(score: f32, kind: VerdictKind, thresholds: Thresholds) -> f32 {
-    let score = if score.is_finite() { score } else { 0.0 };
-    match kind {
-        VerdictKind::Malicious => score.max(CERTAIN).max(thresholds.malicious),
-        // Where both thresholds are one there is no such score: rather too mild than an isolation.
-        _ => score
-            .max(thresholds.suspicious)
-            .min(below(thresholds.malicious)),
-    }
-}
-
-fn below(threshold: f32) -> f32 {
-    threshold.next_down().max(0.0)
 }

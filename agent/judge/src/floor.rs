@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use crate::fingerprint::{Fingerprint, Fingerprints};
 use crate::front::Front;
+use crate::risk::TreeRisk;
 
 /// Most bytes of the memory for stories in which nothing matched.
 pub const QUIET_BYTES: usize = 512 * 1024;
@@ -24,6 +25,8 @@ pub struct Around {
     pub now: Timestamp,
     /// SHA-256 of the process's image, where somebody found it out.
     pub sha256: Option<[u8; 32]>,
+    /// What the other steps of the story's process tree say of it.
+    pub tree: TreeRisk,
 }
 
 /// Rules, indicators and exceptions of one host.

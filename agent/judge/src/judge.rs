@@ -16,6 +16,7 @@ use crate::front::Front;
 use crate::occlude::excerpt;
 use crate::part::{self, parts};
 use crate::reasons::{self, Bounds, Found};
+use crate::risk::log_odds;
 use crate::wording::{self, Language};
 
 /// Bounds of a [`Judge`].
@@ -375,8 +376,4 @@ fn name(score: f32, thresholds: Thresholds) -> VerdictKind {
     } else {
         VerdictKind::Benign
     }
-}
-
-fn log_odds(probability: f32) -> f32 {
-    (probability / (1.0 - probability)).ln()
 }

@@ -9,7 +9,8 @@
 //! `suspicious` or worse carries reasons, found by asking the model again without parts of the
 //! story; the module `reasons` says how their weights are to be read.
 //!
-//! What the stories of one process tree add up to is its risk (the module `risk`): small signs that belong together.
+//! What the other steps of a story's process tree were like is evidence too (the module `risk`): a doubtful step among
+//! others is an attack's, one among harmless ones is not.
 //! Where the network has less time than there are stories the riskiest come first (the module `queue`).
 //!
 //! A story that lacks what a judgement needs, and a score that is not a number, are
@@ -20,6 +21,7 @@
 
 mod cache;
 mod cascade;
+mod combine;
 mod evaluable;
 mod fact;
 mod fingerprint;
@@ -33,7 +35,7 @@ mod reasons;
 mod risk;
 mod wording;
 
-pub use cascade::{Cascade, StoryPrint};
+pub use cascade::{Cascade, StoryPrint, Told};
 pub use fingerprint::Fingerprint;
 pub use floor::{Around, Floor, QUIET_BYTES};
 pub use judge::{Counters, Judge, Options};

@@ -26,6 +26,7 @@ pub(crate) fn excerpt(story: &Story, reads: &Reads) -> Story {
     });
     Story {
         id: String::new(),
+        tree: String::new(),
         session: clip_all(&story.session, &mut clip),
         dns: clip_all(reads.dns(story), &mut clip),
         ancestors: kin(&story.ancestors, &mut clip),

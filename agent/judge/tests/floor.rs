@@ -7,7 +7,7 @@ mod support;
 use std::sync::Arc;
 
 use cordon_behavior::story::Story;
-use cordon_judge::{Around, Cascade, Floor, Options};
+use cordon_judge::{Around, Cascade, Floor, Options, TreeRisk};
 use cordon_proto::policy::Thresholds;
 use cordon_proto::verdict::{Stage, Verdict, VerdictKind};
 use cordon_rules::{Exceptions, IndicatorsBuilder, RuleSetBuilder};
@@ -83,6 +83,7 @@ fn at(time: &str) -> Around {
     Around {
         now: time.parse().unwrap(),
         sha256: None,
+        tree: TreeRisk::default(),
     }
 }
 
@@ -179,7 +180,7 @@ fn what_is_certain_does_not_wait_for_the_model() {
     let mut cascade = both(&SHELLS);
     let story = text("nc badline");
     let print = cascade.fingerprint(&story, &now());
-    let verdict = cascade.judge_printed(&story, print, None, &now());
+    let verdict = cascade.judge_printed(&story, print, None, &now()).verdict;
     assert_eq!(
         (verdict.verdict, verdict.stage),
         (VerdictKind::Malicious, Stage::Rule)
@@ -252,7 +253,9 @@ fn what_is_excepted_does_not_count_and_is_told() {
     let mut cascade = both(&SHELLS);
     let story_of_it = story(known);
     let print = cascade.fingerprint(&story_of_it, &now());
-    let verdict = cascade.judge_printed(&story_of_it, print, None, &now());
+    let told = cascade.judge_printed(&story_of_it, print, None, &now());
+    assert_eq!(told.alone, None, "it says nothing of its tree");
+    let verdict = told.verdict;
     assert_eq!(verdict.verdict, VerdictKind::Benign, "{verdict:?}");
     // Who asks for the reasons later counts nothing again.
     cascade.judge(&story_of_it, None, &now());
@@ -335,7 +338,7 @@ fn what_somebody_has_to_be_told_is_left_and_counts_where_it_is_told() {
     }
     let left = typed("/opt/known", "badline oddline");
     let print = cascade.fingerprint(&left, &now());
-    let verdict = cascade.judge_printed(&left, print, None, &now());
+    let verdict = cascade.judge_printed(&left, print, None, &now()).verdict;
     assert_eq!(verdict.verdict, VerdictKind::Suspicious);
     assert_eq!(cascade.excepted(), 2);
 }

@@ -95,6 +95,7 @@ impl Reads {
     pub fn hash(&self, story: &Story, hasher: &mut impl Hasher) {
         let Story {
             id: _,
+            tree: _,
             process: own,
             ancestors,
             children,

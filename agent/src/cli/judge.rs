@@ -1,6 +1,7 @@
 //! `cordon-agent judge`: one story a line in, one verdict a line out.
 
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use cordon_behavior::story::Story;
-use cordon_judge::{Around, Cascade, Judge, Options};
+use cordon_judge::{Around, Cascade, Judge, Options, Risks, TreeRisk};
 use cordon_model::Model;
 use cordon_proto::policy::Thresholds;
 use cordon_proto::verdict::Verdict;
@@ -99,10 +100,61 @@ pub(super) fn run(file: &Path, by: &By, config: Option<&Path>) -> Result<ExitCod
     Ok(ExitCode::from(if bad == 0 { 0 } else { BAD_LINES }))
 }
 
+/// Process trees whose steps are remembered, as on a host.
+const TREES: usize = 1024;
+
+/// Judges stories one after another, each with what was said of those before it that name the same tree. No time passes
+/// between them.
+pub(super) struct InOrder {
+    cascade: Cascade,
+    trees: Risks<u64>,
+    told: u64,
+}
+
+impl From<Cascade> for InOrder {
+    fn from(cascade: Cascade) -> Self {
+        Self {
+            cascade,
+            trees: Risks::new(TREES),
+            told: 0,
+        }
+    }
+}
+
+impl InOrder {
+    /// Judges one story by these thresholds, or the model's own, and says how long that took.
+    pub(super) fn verdict(&mut self, story: &Story, thresholds: Option<Thresholds>) -> Verdict {
+        let began = Instant::now();
+        let mut around = Around {
+            now: Timestamp::now(),
+            sha256: None,
+            tree: TreeRisk::default(),
+        };
+        self.told += 1;
+        let tree = (!story.tree.is_empty()).then(|| hash_of(&story.tree));
+        let print = self.cascade.fingerprint(story, &around).number();
+        if let Some(tree) = &tree {
+            around.tree = self.trees.of(tree, self.told, print, 0);
+        }
+        let mut told = self.cascade.judge_step(story, thresholds, &around);
+        if let (Some(tree), Some(alone)) = (tree, told.alone) {
+            self.trees.add(tree, self.told, print, alone, 0);
+        }
+        told.verdict.micros = began.elapsed().as_micros() as u64;
+        told.verdict
+    }
+}
+
+fn hash_of(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Judges every line of `input`, in order; returns how many could not be judged. What was answered is
 /// flushed before more input is waited for.
-pub fn judge_lines(
-    judge: &mut Cascade,
+fn judge_lines(
+    judge: &mut InOrder,
     input: BufReader<impl io::Read>,
     mut out: impl Write,
 ) -> io::Result<u64> {
@@ -121,7 +173,7 @@ pub fn judge_lines(
 }
 
 fn answer(
-    judge: &mut Cascade,
+    judge: &mut InOrder,
     line: &Line<'_>,
     out: &mut impl Write,
 ) -> io::Result<Result<(), String>> {
@@ -132,29 +184,13 @@ fn answer(
         Ok(story) => story,
         Err(error) => return Ok(Err(error.to_string())),
     };
-    serde_json::to_writer(out, &verdict(judge, &story, None))?;
+    serde_json::to_writer(out, &judge.verdict(&story, None))?;
     Ok(Ok(()))
-}
-
-/// Judges one story by these thresholds, or the model's own, and says how long that took.
-pub(super) fn verdict(
-    judge: &mut Cascade,
-    story: &Story,
-    thresholds: Option<Thresholds>,
-) -> Verdict {
-    let around = Around {
-        now: Timestamp::now(),
-        sha256: None,
-    };
-    let began = Instant::now();
-    let mut verdict = judge.judge(story, thresholds, &around);
-    verdict.micros = began.elapsed().as_micros() as u64;
-    verdict
 }
 
 /// A judge as `by` and the configuration say. What of rules, indicators and exceptions does not count is told on
 /// stderr; the rest counts. `host` is the id and the group of the host whose exceptions count.
-pub(super) fn open(by: &By, config: &Config, host: (&str, &str)) -> Result<Cascade> {
+pub(super) fn open(by: &By, config: &Config, host: (&str, &str)) -> Result<InOrder> {
     let model = match by.with {
         With::Rules => None,
         With::Model | With::Both => {
@@ -173,5 +209,5 @@ pub(super) fn open(by: &By, config: &Config, host: (&str, &str)) -> Result<Casca
             Some(loaded.floor(host.0, host.1))
         }
     };
-    Ok(Cascade::new(model, floor))
+    Ok(Cascade::new(model, floor).into())
 }

@@ -10,11 +10,11 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use cordon_behavior::story::Story;
 use cordon_history::{Format, History, Item};
-use cordon_judge::Cascade;
 use cordon_proto::verdict::VerdictKind;
 
+use super::BAD_LINES;
+use super::judge::InOrder;
 use super::lines::{self, Lines};
-use super::{BAD_LINES, judge};
 use crate::telling::Teller;
 use input::Input;
 use report::Report;
@@ -35,7 +35,7 @@ const BUFFER: usize = 256 * 1024;
 pub(super) fn run(
     file: &Path,
     format: Option<Format>,
-    judge: Option<Cascade>,
+    judge: Option<InOrder>,
     json: bool,
 ) -> Result<ExitCode> {
     let input = Input::open(file)?;
@@ -63,7 +63,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 struct Replay<W: Write> {
     history: History,
     teller: Teller,
-    judge: Option<Cascade>,
+    judge: Option<InOrder>,
     out: W,
     report: Report,
 }
@@ -145,7 +145,7 @@ impl<W: Write> Replay<W> {
 
 fn tell_story(
     story: &Story,
-    judge: &mut Option<Cascade>,
+    judge: &mut Option<InOrder>,
     report: &mut Report,
     out: &mut impl Write,
 ) -> io::Result<()> {
@@ -153,7 +153,7 @@ fn tell_story(
     match judge {
         None => serde_json::to_writer(&mut *out, story)?,
         Some(judge) => {
-            let verdict = judge::verdict(judge, story, None);
+            let verdict = judge.verdict(story, None);
             report.malicious += u64::from(verdict.verdict == VerdictKind::Malicious);
             report.suspicious += u64::from(verdict.verdict == VerdictKind::Suspicious);
             serde_json::to_writer(&mut *out, &verdict)?;

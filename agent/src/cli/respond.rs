@@ -8,7 +8,6 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use cordon_behavior::story::Story;
-use cordon_judge::Cascade;
 use cordon_proto::policy::{AfterTime, Approve, BlockRemote, Policy, Stop};
 use cordon_proto::verdict::Verdict;
 use cordon_respond::block::{Choice, MOST_REMOTES, Never, choose};
@@ -17,7 +16,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::BAD_LINES;
-use super::judge::{self, By};
+use super::judge::{self, By, InOrder};
 use super::lines::{self, Lines};
 use super::output::{Output, plain};
 use super::status::isolation_on_disk;
@@ -97,7 +96,7 @@ fn open(file: &Path) -> Result<Box<dyn Read>> {
 }
 
 fn explain_lines(
-    judge: &mut Cascade,
+    judge: &mut InOrder,
     host: &Host,
     input: Box<dyn Read>,
     out: &Output,
@@ -121,10 +120,10 @@ fn explain_lines(
     Ok(bad)
 }
 
-fn explain(judge: &mut Cascade, host: &Host, story: &Story, out: &Output) -> io::Result<()> {
+fn explain(judge: &mut InOrder, host: &Host, story: &Story, out: &Output) -> io::Result<()> {
     let policy = host.policy.as_ref();
     let thresholds = policy.and_then(|policy| policy.thresholds);
-    let verdict = judge::verdict(judge, story, thresholds);
+    let verdict = judge.verdict(story, thresholds);
     let process = story.process.as_ref();
     let subject = Subject {
         exe: process.map_or_else(String::new, |process| process.exe.clone()),

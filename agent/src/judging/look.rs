@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use cordon_behavior::Trigger;
 use cordon_behavior::story::Story;
-use cordon_judge::{Around, Cascade, StoryPrint};
-use cordon_proto::verdict::{Verdict, VerdictKind};
+use cordon_judge::{Around, Cascade, StoryPrint, Told, TreeRisk};
+use cordon_proto::verdict::VerdictKind;
 use cordon_sensor::{ProcessKey, mono_ns};
 use jiff::Timestamp;
 
-use super::{Bench, Closed, Digest, Hurry, Judged, tell_risk};
+use super::{Bench, Closed, Digest, Hurry, Judged};
 
 /// Somebody's place in the queue.
 pub(super) struct Waits {
@@ -46,22 +46,21 @@ impl Bench {
         let (began, excepted) = (Instant::now(), judge.excepted());
         let thresholds = *self.thresholds.borrow();
         match judge.judge_quickly(&asked.story, asked.print, thresholds, &asked.around) {
-            Ok(mut verdict) => {
-                verdict.micros = began.elapsed().as_micros() as u64;
+            Ok(mut told) => {
+                told.verdict.micros = began.elapsed().as_micros() as u64;
                 let is_excepted = judge.excepted() > excepted;
-                self.conclude(&trigger, asked, verdict, is_excepted)
+                self.conclude(&trigger, asked, told, is_excepted)
             }
             Err(risk) => {
-                self.wait(trigger, risk);
+                self.wait(trigger, risk + asked.around.tree.log_odds);
                 Ok(())
             }
         }
     }
 
-    /// A tree with signs comes first, and so does what the gate takes for an attack.
+    /// What the gate takes for an attack comes first, and the more so in a tree with signs.
     fn wait(&mut self, trigger: Trigger, risk: f32) {
         let process = trigger.process;
-        let risk = risk + self.risks.sum(&self.tree_of(process));
         let waits = Waits {
             trigger,
             since_ns: mono_ns(),
@@ -102,12 +101,12 @@ impl Bench {
         };
         let (began, excepted) = (Instant::now(), judge.excepted());
         let thresholds = *self.thresholds.borrow();
-        let mut verdict = judge.judge_printed(&asked.story, asked.print, thresholds, &asked.around);
+        let mut told = judge.judge_printed(&asked.story, asked.print, thresholds, &asked.around);
         let is_excepted = judge.excepted() > excepted;
         let took = began.elapsed();
-        verdict.micros = took.as_micros() as u64;
+        told.verdict.micros = took.as_micros() as u64;
         self.budget.spend(took.as_nanos() as u64);
-        self.conclude(&trigger, asked, verdict, is_excepted)
+        self.conclude(&trigger, asked, told, is_excepted)
     }
 
     fn wants_hash(&self) -> bool {
@@ -123,9 +122,10 @@ impl Bench {
         };
         let digest = wants_hash.then(|| self.digest(trigger.process, &story));
         let found = digest.as_ref().and_then(|digest| digest.as_ref().ok());
-        let around = Around {
+        let mut around = Around {
             now: Timestamp::now(),
             sha256: found.copied(),
+            tree: TreeRisk::default(),
         };
         // A story that did not grow in what is read was answered already.
         let print = judge.fingerprint(&story, &around);
@@ -133,6 +133,13 @@ impl Bench {
             self.time(trigger);
             return None;
         }
+        let tree = self.tree_of(trigger.process);
+        around.tree = self.risks.of(
+            &tree,
+            trigger.process,
+            print.number(),
+            trigger.cause_mono_ns,
+        );
         Some(Asked {
             story,
             print,
@@ -149,37 +156,35 @@ impl Bench {
         &mut self,
         trigger: &Trigger,
         asked: Asked,
-        mut verdict: Verdict,
+        told: Told,
         is_excepted: bool,
     ) -> Result<(), Closed> {
         self.time(trigger);
         self.last_judged.put(trigger.process, asked.print);
         self.counts.judged.fetch_add(1, Ordering::Relaxed);
+        let Told { verdict, alone } = told;
         if is_excepted {
             let reasons = verdict.reasons.iter();
             let notes: Vec<&str> = reasons.map(|note| note.text.as_str()).collect();
             tracing::info!(story = %verdict.id, ?notes, "excepted");
         }
         let thresholds = *self.thresholds.borrow();
-        let Some(judge) = &self.judge else {
-            return Ok(());
-        };
-        let own = judge.thresholds(thresholds);
-        let tree = self.tree_of(trigger.process);
-        let (number, now_ns) = (asked.print.number(), trigger.cause_mono_ns);
-        let risk = self.risks.add(tree, number, verdict.score, own, now_ns);
+        let (process, tree) = (trigger.process, self.tree_of(trigger.process));
+        if let Some(alone) = alone {
+            let (print, now_ns) = (asked.print.number(), trigger.cause_mono_ns);
+            self.risks.add(tree, process, print, alone, now_ns);
+        }
         if verdict.verdict < VerdictKind::Suspicious {
             return Ok(());
         }
-        tell_risk(&mut verdict, risk);
         let judged = Judged {
-            process: trigger.process,
+            process,
             tree,
             below: self.behavior.living_below(trigger.process),
             story: asked.story,
             verdict,
             cause_mono_ns: trigger.cause_mono_ns,
         };
-        self.tell(judged, risk, thresholds, (asked.around, asked.digest))
+        self.tell(judged, thresholds, (asked.around, asked.digest))
     }
 }

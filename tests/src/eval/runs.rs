@@ -2,14 +2,15 @@
 //!
 //! A story of an attack may be harmless by itself (`id`, `tar`): nobody wants an alarm for it, and it carries the attack's label. What
 //! a responder wants to know is whether the visit was noticed at all, and which visits of honest people were. A run counts with its
-//! gravest story, so an honest run of a hundred stories has a hundred chances to be mistaken.
+//! gravest story, so an honest run of a hundred stories has a hundred chances to be mistaken. Each story is judged as one of the run's
+//! process tree, harmless ones around the attack included.
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 use cordon_model::train::reported_as;
 
-use super::{Arguments, Case, JUDGES, Kind, Said, judged, rows as add_rows};
+use super::{Arguments, Case, JUDGES, Kind, Said, judged_as_recorded, rows as add_rows};
 use crate::bench::report::Report;
 use crate::record::{Line, read_recordings};
 
@@ -20,23 +21,22 @@ const RUNS: [Kind; 2] = [
 
 /// Adds the rows of each judge.
 pub(super) fn rows(arguments: &Arguments, report: &mut Report) -> Result<()> {
-    let lines: Vec<(String, Line)> = read_recordings(&arguments.recordings)?
+    let (sources, lines): (Vec<String>, Vec<Line>) = read_recordings(&arguments.recordings)?
         .into_iter()
-        .filter(|line| line.label != "context")
         .filter_map(|line| Some((reported_as(&line.family, line.variant)?, line)))
-        .collect();
+        .unzip();
     for judge in JUDGES {
-        let stories = lines.iter().map(|(_, line)| line.story.to_string());
-        let said = judged(arguments, judge, stories.collect())?;
-        add_rows(judge, &RUNS, &cases(&lines, &said), report);
+        let said = judged_as_recorded(arguments, judge, &lines)?;
+        add_rows(judge, &RUNS, &cases(&sources, &lines, &said), report);
     }
     Ok(())
 }
 
 /// A case for each run, with what was said of its gravest story.
-fn cases<'a>(lines: &'a [(String, Line)], said: &'a [Said]) -> Vec<Case<'a>> {
+fn cases<'a>(sources: &'a [String], lines: &'a [Line], said: &'a [Said]) -> Vec<Case<'a>> {
     let mut runs: BTreeMap<(&str, u32, &str), Case> = BTreeMap::new();
-    for ((source, line), said) in lines.iter().zip(said) {
+    let all = sources.iter().zip(lines).zip(said);
+    for ((source, line), said) in all.filter(|((_, line), _)| line.label != "context") {
         let key = (line.scenario.as_str(), line.variant, line.label.as_str());
         let run = runs.entry(key).or_insert_with(|| Case {
             source,
@@ -54,16 +54,15 @@ fn cases<'a>(lines: &'a [(String, Line)], said: &'a [Said]) -> Vec<Case<'a>> {
 mod tests {
     use super::*;
 
-    fn line(label: &str, variant: u32) -> (String, Line) {
-        let line = Line {
+    fn line(label: &str, variant: u32) -> Line {
+        Line {
             label: label.to_owned(),
             family: "evasion".to_owned(),
             technique: Vec::new(),
             scenario: "one".to_owned(),
             variant,
             story: serde_json::json!({}),
-        };
-        ("recorded:evasion".to_owned(), line)
+        }
     }
 
     fn said(score: f32, verdict: &str) -> Said {
@@ -79,15 +78,18 @@ mod tests {
             line("attack", 0),
             line("attack", 0),
             line("attack", 1),
+            line("context", 1),
             line("benign", 0),
         ];
         let said = [
             said(0.7, "malicious"),
             said(0.9, "benign"),
             said(0.2, "benign"),
+            said(0.3, "benign"),
             said(0.8, "suspicious"),
         ];
-        let cases = cases(&lines, &said);
+        let sources = vec!["recorded:evasion".to_owned(); lines.len()];
+        let cases = cases(&sources, &lines, &said);
         let told: Vec<(bool, f32, bool)> = cases
             .iter()
             .map(|case| {
