@@ -3,11 +3,12 @@
 use super::Side;
 
 /// Our packs, each written without sight of the others.
-pub(super) const PACKS: [(&str, &str); 62] = [
+pub(super) const PACKS: [(&str, &str); 68] = [
     ("almanac", include_str!("../packs/almanac.txt")),
     ("annals", include_str!("../packs/annals.txt")),
     ("anvil", include_str!("../packs/anvil.txt")),
     ("automation", include_str!("../packs/automation.txt")),
+    ("bazaars", include_str!("../packs/bazaars.txt")),
     ("bridges", include_str!("../packs/bridges.txt")),
     ("burglars", include_str!("../packs/burglars.txt")),
     ("cellar", include_str!("../packs/cellar.txt")),
@@ -20,6 +21,7 @@ pub(super) const PACKS: [(&str, &str); 62] = [
     ("foundry", include_str!("../packs/foundry.txt")),
     ("freight", include_str!("../packs/freight.txt")),
     ("gadgets", include_str!("../packs/gadgets.txt")),
+    ("garrisons", include_str!("../packs/garrisons.txt")),
     ("glance", include_str!("../packs/glance.txt")),
     ("guild", include_str!("../packs/guild.txt")),
     ("handles", include_str!("../packs/handles.txt")),
@@ -48,9 +50,11 @@ pub(super) const PACKS: [(&str, &str); 62] = [
     ("operations", include_str!("../packs/operations.txt")),
     ("operators", include_str!("../packs/operators.txt")),
     ("opportunist", include_str!("../packs/opportunist.txt")),
+    ("orchards", include_str!("../packs/orchards.txt")),
     ("parishes", include_str!("../packs/parishes.txt")),
     ("porches", include_str!("../packs/porches.txt")),
     ("pulleys", include_str!("../packs/pulleys.txt")),
+    ("quarries", include_str!("../packs/quarries.txt")),
     ("rounds", include_str!("../packs/rounds.txt")),
     ("servers", include_str!("../packs/servers.txt")),
     ("skyline", include_str!("../packs/skyline.txt")),
@@ -62,6 +66,7 @@ pub(super) const PACKS: [(&str, &str); 62] = [
     ("terse", include_str!("../packs/terse.txt")),
     ("tinker", include_str!("../packs/tinker.txt")),
     ("tinwork", include_str!("../packs/tinwork.txt")),
+    ("towpaths", include_str!("../packs/towpaths.txt")),
     ("trestles", include_str!("../packs/trestles.txt")),
     ("twins", include_str!("../packs/twins.txt")),
     ("upkeep", include_str!("../packs/upkeep.txt")),
@@ -69,6 +74,7 @@ pub(super) const PACKS: [(&str, &str); 62] = [
     ("visits", include_str!("../packs/visits.txt")),
     ("voyages", include_str!("../packs/voyages.txt")),
     ("wardens", include_str!("../packs/wardens.txt")),
+    ("wickets", include_str!("../packs/wickets.txt")),
 ];
 
 /// The side of a pack. Of those that are left out two calibrate and three are reported, `harbour` with the honest visits
