@@ -198,12 +198,8 @@ mod tests {
                     "a compiler's helper is called an attack: {text}"
                 );
                 for mark in [checkout, "/run/.p", "cordon", ".rustup", "scenario"] {
-                    // One run of each read the lab's own place, from the mounts and from others' environments. The model
-                    // was fitted on these: they go with the next recording and fit.
-                    let is_known = [("tried-walls", "cordon"), ("tended-secrets", "/run/.p")]
-                        .contains(&(line.family.as_str(), mark));
                     assert!(
-                        is_known || !text.contains(mark),
+                        !text.contains(mark),
                         "{} holds {mark}: {text}",
                         path.display()
                     );
