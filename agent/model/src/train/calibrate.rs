@@ -5,9 +5,9 @@ use crate::calibration::{Blend, Calibration, Form, Platt, Thresholds, sigmoid};
 
 /// False positives that the default thresholds may cost on the calibration side. At one in a hundred the lab's honest
 /// bulk work (a thousand files added by git, a tree removed) was taken for an attack.
-pub const MALICIOUS_BUDGET: f64 = 2.5e-3;
+pub const MALICIOUS_BUDGET: f64 = 4.5e-3;
 /// The same for suspicious.
-pub const SUSPICIOUS_BUDGET: f64 = 1e-2;
+pub const SUSPICIOUS_BUDGET: f64 = 1.8e-2;
 /// Share of what the network would call suspicious that the gate must let through.
 const GATE_RECALL: f64 = 0.995;
 /// The gate never stops more than this, however sure it seems on what was measured: it is linear and has seen less.
