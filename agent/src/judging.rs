@@ -45,7 +45,7 @@ const FINDINGS: usize = 256;
 /// Processes whose last judged story is remembered, and those whose image is.
 const REMEMBERED: usize = 8192;
 /// Process trees whose steps are remembered.
-const TREES: usize = 1024;
+pub(crate) const TREES: usize = 1024;
 /// Stories that may wait for the network.
 const WAITING: usize = 4096;
 /// Of them, judged before the bench is free for others for a moment.

@@ -62,6 +62,7 @@ fn verdicts_are_of_the_stories_that_would_be_printed() {
             .collect()
     };
     assert_eq!(ids(&told), ids(&judged));
+    assert!(lines(&told).iter().all(|line| line["tree"].is_string()));
     let piped = agent(&["judge", "--model", model.to_str().unwrap()], &told.stdout);
     let scores = |output: &Output| -> Vec<Value> {
         lines(output)

@@ -132,7 +132,7 @@ impl Cascade {
     ) -> Told {
         let print = self.fingerprint(story, around);
         let word = self.word(story, print, around);
-        let needed = around.tree.thresholds(self.thresholds(thresholds));
+        let needed = self.needed(thresholds, around);
         let model = self
             .model
             .as_mut()
@@ -150,7 +150,7 @@ impl Cascade {
         around: &Around,
     ) -> Told {
         let word = self.word(story, print, around);
-        let needed = around.tree.thresholds(self.thresholds(thresholds));
+        let needed = self.needed(thresholds, around);
         let is_certain = word.kind == Some(VerdictKind::Malicious);
         let model = self.model.as_mut().filter(|_| !is_certain);
         let model = model
@@ -168,7 +168,7 @@ impl Cascade {
         thresholds: Option<Thresholds>,
         around: &Around,
     ) -> Result<Told, f32> {
-        let needed = around.tree.thresholds(self.thresholds(thresholds));
+        let needed = self.needed(thresholds, around);
         let mut risk = None;
         let model = match self.model.as_mut().zip(print.model) {
             Some((model, print)) => match model.judge_quickly(story, print, Some(needed)) {
@@ -198,6 +198,11 @@ impl Cascade {
             .filter(|offered| makes_sense(*offered))
             .or_else(own)
             .unwrap_or(THRESHOLDS)
+    }
+
+    /// What the model's own score has to reach, the tree's say taken away.
+    fn needed(&self, offered: Option<Thresholds>, around: &Around) -> Thresholds {
+        around.tree.thresholds(self.thresholds(offered))
     }
 
     fn word(&mut self, story: &Story, print: StoryPrint, around: &Around) -> Word {

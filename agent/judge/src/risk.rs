@@ -14,6 +14,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use cordon_model::calibration::sigmoid;
 use cordon_proto::policy::Thresholds;
 
 /// Log-odds of a step that says nothing of its tree: what an honest step that alarms somewhat has.
@@ -202,8 +203,7 @@ fn moved(probability: f32, by: f32) -> f32 {
     if by == 0.0 {
         return probability;
     }
-    let at = log_odds(probability) + by;
-    1.0 / (1.0 + (-at).exp())
+    sigmoid(log_odds(probability) + by)
 }
 
 /// Infinite at 0 and 1.

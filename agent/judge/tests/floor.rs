@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use cordon_behavior::story::Story;
 use cordon_judge::{Around, Cascade, Floor, Options, TreeRisk};
-use cordon_proto::policy::Thresholds;
 use cordon_proto::verdict::{Stage, Verdict, VerdictKind};
 use cordon_rules::{Exceptions, IndicatorsBuilder, RuleSetBuilder};
 use support::{ByHand, SHELLS, shell, story};
@@ -141,38 +140,6 @@ fn the_worse_of_rule_and_model_is_the_verdict_with_the_reasons_of_both() {
     }
     let verdict = both(&SHELLS).judge(&text("nc badline"), None, &now());
     assert_eq!(verdict.techniques[0], "T1059.004");
-}
-
-#[test]
-fn the_score_has_the_name_that_the_verdict_has_under_any_thresholds() {
-    for (suspicious, malicious) in [
-        (0.5, 0.9),
-        (0.0, 1.0),
-        (1.0, 1.0),
-        (0.3, 0.3),
-        (0.999, 0.9999),
-    ] {
-        let thresholds = Thresholds {
-            suspicious,
-            malicious,
-        };
-        for command in ["ls badline", "ls oddline", "curl oddline", "nc"] {
-            let verdict = both(&SHELLS).judge(&text(command), Some(thresholds), &now());
-            let named = if verdict.score >= malicious {
-                VerdictKind::Malicious
-            } else if verdict.score >= suspicious {
-                VerdictKind::Suspicious
-            } else {
-                VerdictKind::Benign
-            };
-            // Where both thresholds are one there is nothing between benign and malicious.
-            let is_lost = suspicious >= malicious && verdict.verdict == VerdictKind::Suspicious;
-            assert!(
-                named == verdict.verdict || is_lost && named == VerdictKind::Benign,
-                "{command} {thresholds:?}: {verdict:?}"
-            );
-        }
-    }
 }
 
 #[test]

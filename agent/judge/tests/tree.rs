@@ -13,6 +13,14 @@ use cordon_rules::{Exceptions, IndicatorsBuilder, RuleSetBuilder};
 use support::{SHELLS, shell, story};
 
 const RULES: &str = r"
+title: Bad line
+id: r-critical
+level: critical
+logsource: {category: process_creation}
+detection:
+  s: {CommandLine|contains: badline}
+  condition: s
+---
 title: Odd line
 id: r-high
 level: high
@@ -144,13 +152,32 @@ fn rules_and_exceptions_hold_whatever_the_tree_says() {
 
 #[test]
 fn score_and_name_agree_under_any_thresholds_in_any_company() {
-    for (suspicious, malicious) in [(0.5, 0.9), (0.0, 1.0), (0.3, 0.3), (0.999, 0.9999)] {
+    let trees = [
+        TreeRisk::default(),
+        after(&ATTACK),
+        after(&HARMLESS),
+        after(&["curl a", "ls b"]),
+    ];
+    for (suspicious, malicious) in [
+        (0.5, 0.9),
+        (0.0, 1.0),
+        (1.0, 1.0),
+        (0.3, 0.3),
+        (0.999, 0.9999),
+    ] {
         let thresholds = Thresholds {
             suspicious,
             malicious,
         };
-        for tree in [after(&ATTACK), after(&HARMLESS), after(&["curl a", "ls b"])] {
-            for command in ["ls", "curl", "nc", "curl oddline"] {
+        for tree in trees {
+            for command in [
+                "ls",
+                "curl",
+                "nc",
+                "curl oddline",
+                "ls oddline",
+                "ls badline",
+            ] {
                 let verdict = cascade().judge(&text(command), Some(thresholds), &around(tree));
                 let named = if verdict.score >= malicious {
                     VerdictKind::Malicious

@@ -21,6 +21,7 @@ use super::BAD_LINES;
 use super::lines::{self, Line, Lines};
 use super::output::plain;
 use crate::config::Config;
+use crate::judging::TREES;
 use crate::rules::{self, Places};
 
 /// What stories are judged with.
@@ -99,9 +100,6 @@ pub(super) fn run(file: &Path, by: &By, config: Option<&Path>) -> Result<ExitCod
     let bad = bad.context("cannot go on judging")?;
     Ok(ExitCode::from(if bad == 0 { 0 } else { BAD_LINES }))
 }
-
-/// Process trees whose steps are remembered, as on a host.
-const TREES: usize = 1024;
 
 /// Judges stories one after another, each with what was said of those before it that name the same tree. No time passes
 /// between them.

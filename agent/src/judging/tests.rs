@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use cordon_behavior::event::Exec;
 use cordon_judge::{Judge, Options};
 use cordon_model::Model;
+use cordon_proto::verdict::Reason;
 
 use super::*;
 
@@ -113,7 +114,7 @@ fn without_time_a_tree_with_signs_comes_first_and_the_rest_is_caught_up_with() {
         // Nobody wants the reasons.
         while let Some(finding) = findings.blocking_recv() {
             if let Finding::Judged(judged, _) = finding {
-                told.push(judged.process.pid);
+                told.push((judged.process.pid, judged.verdict.reasons));
             }
         }
         told
@@ -125,8 +126,15 @@ fn without_time_a_tree_with_signs_comes_first_and_the_rest_is_caught_up_with() {
         (0, waiting, 0)
     );
     assert_eq!(bench.counts.judged.load(Ordering::Relaxed), 60);
+    // What was judged says something of the next one of its tree.
+    let first = runs(1, "").process;
+    assert_eq!(bench.risks.of(&first, attack.process, 0, 1).steps, 1);
     drop(bench);
-    assert_eq!(told.join().unwrap().first(), Some(&99));
+    let told = told.join().unwrap();
+    let (pid, why) = &told[0];
+    assert_eq!(*pid, 99);
+    let is_of_tree = |one: &Reason| one.text.starts_with("16 of the last 16 other steps");
+    assert!(why.iter().any(is_of_tree), "{why:?}");
 }
 
 #[test]
