@@ -54,7 +54,7 @@ impl Example {
 
 const BATCH: usize = 128;
 /// Stories of a batch that one thread works on.
-const PART: usize = 8;
+const PART: usize = 32;
 const DROP: f32 = 0.15;
 /// Tokens that an epoch hides, so that no single word carries a story.
 const DROP_TOKENS: f32 = 0.06;

@@ -1,9 +1,11 @@
 //! The network in floating point, as candle trains it; the same arithmetic as [`crate::network`] before quantization.
 
 mod architecture;
+mod ops;
 mod stored;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Result, Tensor, Var};
@@ -12,6 +14,8 @@ use super::draw::Draw;
 use crate::facts::FACTS;
 use crate::network::Rows;
 use crate::shape::{ROWS_PER_TOKEN, Shape};
+
+use ops::Embed;
 
 pub use architecture::Architecture;
 pub use stored::gguf;
@@ -26,9 +30,8 @@ pub struct Float {
 
 /// Stories of about one length as tensors.
 pub struct Batch {
-    rows: Tensor,
-    weights: Tensor,
-    places: Tensor,
+    words: Arc<[Rows]>,
+    places: Arc<[u32]>,
     facts: Tensor,
     stories: usize,
     tokens: usize,
@@ -61,18 +64,30 @@ impl Batch {
             }
             facts.extend_from_slice(&own[..]);
         }
-        let cpu = &Device::Cpu;
-        let count = unique.len();
-        let rows: Vec<u32> = unique.iter().flat_map(|one| one.rows).collect();
-        let weights: Vec<f32> = unique.iter().flat_map(|one| one.weights).collect();
         Ok(Self {
-            rows: Tensor::from_vec(rows, count * ROWS_PER_TOKEN, cpu)?,
-            weights: Tensor::from_vec(weights, (count, ROWS_PER_TOKEN, 1), cpu)?,
-            places: Tensor::from_vec(places, (stories.len(), tokens), cpu)?,
-            facts: Tensor::from_vec(facts, (stories.len(), FACTS), cpu)?,
+            words: unique.into(),
+            places: places.into(),
+            facts: Tensor::from_vec(facts, (stories.len(), FACTS), &Device::Cpu)?,
             stories: stories.len(),
             tokens,
         })
+    }
+
+    /// Which word stands at each place, a row a story.
+    fn places(&self) -> Result<Tensor> {
+        Tensor::from_slice(&self.places, (self.stories, self.tokens), &Device::Cpu)
+    }
+
+    /// What each word counts in the mean of the tokens of each story; what pads a stream weighs nothing.
+    fn shares(&self, words: usize) -> Result<Tensor> {
+        let mut shares = vec![0f32; self.stories * words];
+        let streams = self.places.chunks_exact(self.tokens);
+        for (places, shares) in streams.zip(shares.chunks_exact_mut(words)) {
+            let there = || places.iter().filter(|place| **place != 0);
+            let each = 1.0 / there().count().max(1) as f32;
+            there().for_each(|place| shares[*place as usize] += each);
+        }
+        Tensor::from_vec(shares, (self.stories, words), &Device::Cpu)
     }
 }
 
@@ -171,13 +186,10 @@ impl Float {
 
     /// Logits, a row a story. Training hides some of the features: `kept` is what each counts, a row a story.
     pub fn forward(&self, batch: &Batch, kept: Option<&Tensor>) -> Result<Tensor> {
-        let dim = self.shape.dim;
-        let words = self
-            .var("embedding.weight")
-            .index_select(&batch.rows, 0)?
-            .reshape(((), ROWS_PER_TOKEN, dim))?
-            .broadcast_mul(&batch.weights)?
-            .sum(1)?;
+        let embed = Embed {
+            words: batch.words.clone(),
+        };
+        let words = self.var("embedding.weight").apply_op1(embed)?;
         let mut pooled = self.features(&words, batch)?;
         pooled.push(batch.facts.clone());
         let mut features = Tensor::cat(&pooled, 1)?;
@@ -186,33 +198,6 @@ impl Float {
         }
         let hidden = self.dense(&features, "hidden")?.relu()?;
         self.dense(&hidden, "heads")
-    }
-
-    /// A convolution, its bias not added, is a sum of products, one for each place in its window. The product is made of each different
-    /// word once, not of each token: a batch has a quarter as many.
-    fn convolve(&self, words: &Tensor, batch: &Batch, width: usize) -> Result<Tensor> {
-        let windows = batch.tokens + 1 - width;
-        let dim = self.shape.dim;
-        let weight = self.var(&format!("conv{width}.weight"));
-        let mut sum: Option<Tensor> = None;
-        for at in 0..width {
-            let part = weight.narrow(1, at * dim, dim)?.contiguous()?;
-            let product = words.matmul(&part.t()?)?;
-            let places = batch
-                .places
-                .narrow(1, at, windows)?
-                .contiguous()?
-                .flatten_all()?;
-            let shifted = product.index_select(&places, 0)?;
-            sum = Some(match sum {
-                Some(sum) => (sum + shifted)?,
-                None => shifted,
-            });
-        }
-        let Some(sum) = sum else {
-            candle_core::bail!("a convolution of no width")
-        };
-        sum.reshape((batch.stories, windows, ()))
     }
 
     fn dense(&self, input: &Tensor, name: &str) -> Result<Tensor> {

@@ -2,6 +2,7 @@
 
 use candle_core::{D, DType, Result, Tensor};
 
+use super::ops::{WindowMax, products};
 use super::{Batch, Float};
 use crate::facts::FACTS;
 use crate::shape::Shape;
@@ -104,11 +105,13 @@ impl Float {
                 let widths = self.shape.widths.iter();
                 let mut features: Vec<Tensor> = widths
                     .map(|width| {
-                        let most = self.convolve(words, batch, *width)?.max(1)?;
+                        let places = batch.places.clone();
+                        let windows = WindowMax::new(places, batch.tokens, *width);
+                        let most = words.apply_op2(self.convolution(*width), windows)?;
                         self.biased(&most, *width)?.relu()
                     })
                     .collect::<Result<_>>()?;
-                features.push(self.mean(words, batch)?);
+                features.push(batch.shares(words.dim(0)?)?.matmul(words)?);
                 Ok(features)
             }
             Architecture::Hybrid => self.hybrid(words, batch),
@@ -116,15 +119,26 @@ impl Float {
         }
     }
 
-    /// The mean of the tokens; what pads a stream weighs nothing.
-    fn mean(&self, words: &Tensor, batch: &Batch) -> Result<Tensor> {
-        let there = batch.places.ne(0u32)?.to_dtype(DType::F32)?;
-        let count = there.sum_keepdim(1)?.maximum(1f32)?;
-        words
-            .index_select(&batch.places.flatten_all()?, 0)?
-            .reshape((batch.stories, batch.tokens, self.shape.dim))?
-            .sum(1)?
-            .broadcast_div(&count)
+    /// A convolution, its bias not added: a sum of products, one for each place in its window.
+    fn convolve(&self, words: &Tensor, batch: &Batch, width: usize) -> Result<Tensor> {
+        let windows = batch.tokens + 1 - width;
+        let weight = self.convolution(width);
+        let (products, channels) = (products(words, weight, width)?, weight.dim(0)?);
+        let places = batch.places()?;
+        let shifted = |at: usize| -> Result<Tensor> {
+            let places = places.narrow(1, at, windows)?.flatten_all()?;
+            let product = products.narrow(1, at * channels, channels)?;
+            product.contiguous()?.index_select(&places, 0)
+        };
+        let mut sum = shifted(0)?;
+        for at in 1..width {
+            sum = (sum + shifted(at)?)?;
+        }
+        sum.reshape((batch.stories, windows, channels))
+    }
+
+    fn convolution(&self, width: usize) -> &Tensor {
+        self.var(&format!("conv{width}.weight"))
     }
 
     fn biased(&self, convolved: &Tensor, width: usize) -> Result<Tensor> {
@@ -141,7 +155,7 @@ impl Float {
             .reshape((stories, groups, STRIDE, dim))?
             .max(2)?;
         let there = batch
-            .places
+            .places()?
             .narrow(1, 0, groups * STRIDE)?
             .reshape((stories, groups, STRIDE))?
             .max(2)?;
@@ -154,16 +168,18 @@ impl Float {
 
     fn attention(&self, words: &Tensor, batch: &Batch) -> Result<Vec<Tensor>> {
         let dim = self.shape.dim;
-        let places = batch.places.flatten_all()?;
-        let tokens = words
-            .index_select(&places, 0)?
-            .reshape((batch.stories, batch.tokens, dim))?;
+        let places = batch.places()?;
+        let tokens = words.index_select(&places.flatten_all()?, 0)?.reshape((
+            batch.stories,
+            batch.tokens,
+            dim,
+        ))?;
         let mut stream = tokens.broadcast_add(&positions(batch.tokens, dim, words.device())?)?;
-        let hidden = absent(&batch.places)?;
+        let hidden = absent(&places)?;
         for name in ["layer1", "layer2"] {
             stream = self.layer(name, &stream, &hidden)?;
         }
-        let there = batch.places.ne(0u32)?.to_dtype(DType::F32)?;
+        let there = places.ne(0u32)?.to_dtype(DType::F32)?;
         let count = (there.sum_keepdim(1)? + 1e-3)?;
         let mean = stream
             .broadcast_mul(&there.unsqueeze(2)?)?
