@@ -54,28 +54,38 @@ const BLEND_BUDGET: f64 = 1e-2;
 /// What network and gate weigh in stories of one form: the share of the gate with which most attacks are found where
 /// at most one in a hundred benign stories is mistaken, then the scale that makes probabilities of it. To fit the shares
 /// as well would make the middle right and the ends wrong, and thresholds are at the ends.
+///
+/// Of shares that find as many within one standard error the smallest is taken (Breiman et al., Classification and
+/// Regression Trees, 1984): what the gate adds is little, and may be no more than the luck of these stories.
 fn blend(scored: &[Scored], form: Form) -> Blend {
     let mine: Vec<&Scored> = scored.iter().filter(|one| one.form == form).collect();
     let mixed = |share: f32, one: &Scored| (1.0 - share) * one.network + share * one.gate;
-    let found = |share: f32| -> f64 {
+    // The recalls of all kinds together, and their variance.
+    let found = |share: f32| -> (f64, f64) {
         let kinds = Kind::ALL.iter().filter_map(|kind| {
             let of = mine.iter().filter(|one| Kind::of(&one.source) == *kind);
             let sums: Vec<(f32, bool)> = of.map(|one| (mixed(share, one), one.malicious)).collect();
             let attacks = sums.iter().filter(|(_, malicious)| *malicious).count();
             let is_enough = attacks.min(sums.len() - attacks) >= FEWEST;
-            early_recall(&sums, BLEND_BUDGET).filter(|_| is_enough)
+            let recall = early_recall(&sums, BLEND_BUDGET).filter(|_| is_enough)?;
+            Some((recall, recall * (1.0 - recall) / attacks as f64))
         });
-        kinds.sum()
+        kinds.fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     };
-    let mut best = (0.0, found(0.0));
-    for step in 1..=12u8 {
-        let share = f32::from(step) * 0.05;
-        let found = found(share);
-        if found > best.1 {
-            best = (share, found);
-        }
-    }
-    let share = best.0;
+    let tried: Vec<(f32, (f64, f64))> = (0..=12u8)
+        .map(|step| f32::from(step) * 0.05)
+        .map(|share| (share, found(share)))
+        .collect();
+    let most = tried
+        .iter()
+        .map(|(_, found)| *found)
+        .max_by(|one, other| one.0.total_cmp(&other.0))
+        .unwrap_or_default();
+    let is_as_good = |found: f64| found >= most.0 - most.1.sqrt();
+    let share = tried
+        .iter()
+        .find(|(_, (found, _))| is_as_good(*found))
+        .map_or(0.0, |(share, _)| *share);
     let sums: Vec<(f32, bool)> = mine
         .iter()
         .map(|one| (mixed(share, one), one.malicious))
@@ -215,14 +225,16 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_kind_with_few_attacks_decides_no_blend() {
-        let said = |source: &str, malicious, network, gate| Scored {
+    fn said(source: &str, malicious: bool, network: f32, gate: f32) -> Scored {
+        Scored {
             source: source.to_owned(),
-            network,
             gate,
             ..scored(Form::Text, malicious, network)
-        };
+        }
+    }
+
+    #[test]
+    fn a_kind_with_few_attacks_decides_no_blend() {
         // The gate is right about public text and the network about ours; each is wrong about the other.
         let blended = |public_attacks: usize| {
             let mut all = Vec::new();
@@ -237,6 +249,26 @@ mod tests {
         };
         assert!(blended(FEWEST - 1).gate.abs() < 1e-6);
         assert!(blended(FEWEST).gate > 0.0);
+    }
+
+    #[test]
+    fn the_gate_has_no_share_for_what_may_be_luck() {
+        // The gate alone finds `by_gate` of a thousand attacks, the network all others but a tenth.
+        let blended = |by_gate: usize| {
+            let mut all = Vec::new();
+            for index in 0..1000 {
+                let (network, gate) = match index {
+                    index if index < by_gate => (-1.0, 9.0),
+                    index if index < 900 => (2.0, 0.0),
+                    _ => (-2.0, 0.0),
+                };
+                all.push(said("ours", true, network, gate));
+                all.push(said("ours", false, -(index as f32) / 1000.0, 0.0));
+            }
+            blend(&all, Form::Text)
+        };
+        assert!(blended(5).gate.abs() < 1e-6);
+        assert!(blended(100).gate > 0.0);
     }
 
     #[test]
