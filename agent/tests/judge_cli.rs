@@ -46,6 +46,25 @@ fn each_story_gets_a_whole_verdict_in_order() {
 }
 
 #[test]
+fn without_reasons_a_verdict_is_the_same() {
+    let model = model();
+    let verdict = |reasons: &str| -> Value {
+        let model = model.to_str().unwrap();
+        let told = ["judge", "--with", "model", "--model", model, "--reasons"];
+        let output = agent(&[&told[..], &[reasons, "-"]].concat(), SHELL.as_bytes());
+        assert!(output.status.success(), "{}", complaint(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let (with, without) = (verdict("5"), verdict("0"));
+    assert_eq!(with["verdict"], "malicious");
+    for field in ["score", "verdict", "techniques", "stage"] {
+        assert_eq!(with[field], without[field], "{field}");
+    }
+    let reasons = |verdict: &Value| verdict["reasons"].as_array().unwrap().len();
+    assert!(reasons(&with) > 0 && reasons(&without) == 0);
+}
+
+#[test]
 fn bad_lines_get_an_error_record_and_the_rest_goes_on() {
     let mut input = Vec::new();
     for line in [

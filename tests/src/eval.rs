@@ -127,7 +127,8 @@ fn judged(arguments: &Arguments, with: &str, stories: Vec<String>) -> Result<Vec
     let own = std::env::current_exe()?;
     let agent = own.with_file_name("cordon-agent");
     let mut command = Command::new(&agent);
-    command.args(["judge", "--with", with, "-"]);
+    // What it would say in words is most of the work, and is not counted here.
+    command.args(["judge", "--with", with, "--reasons", "0", "-"]);
     if let Some(model) = &arguments.model {
         command.arg("--model").arg(model);
     }

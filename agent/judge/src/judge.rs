@@ -24,7 +24,7 @@ use crate::wording::{self, Language};
 pub struct Options {
     /// Most bytes of remembered verdicts; 0 remembers none.
     pub cache_bytes: usize,
-    /// Most reasons of a verdict.
+    /// Most reasons of a verdict; with 0 none are looked for.
     pub reasons: usize,
     /// Most times that the network is run to find a verdict's reasons, the verdict's own run
     /// aside.
@@ -209,6 +209,7 @@ impl Judge {
             return self.not_evaluable(story, entry.stage, why);
         }
         let kind = name(entry.score, self.thresholds(thresholds));
+        let is_explained = is_explained && self.options.reasons > 0;
         let reasons = if is_explained && kind >= VerdictKind::Suspicious {
             self.reasons(story, &mut entry)
         } else {
