@@ -59,7 +59,7 @@ impl Shape {
             tokens: 512,
             rows: 16_384,
             dim: 64,
-            networks: 2,
+            networks: 3,
             widths: vec![1, 2, 3, 5],
             channels: 64,
             hidden: 128,

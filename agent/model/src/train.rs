@@ -74,7 +74,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Passes over freshly drawn stories
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 12)]
     pub epochs: usize,
     /// Stories of a pass, at most
     #[arg(long, default_value_t = 120_000)]

@@ -1,7 +1,7 @@
 //! Learning on site: a model's last layer and calibration, fitted again on a site's own labelled stories.
 //!
 //! No GPU, no training framework: what stands before the last layer stays as it is, so what is left is logistic
-//! regression in some 260 dimensions ([`solve`]). The stories of ours that calibrate are fitted beside the labels, each towards what the
+//! regression in some 390 dimensions ([`solve`]). The stories of ours that calibrate are fitted beside the labels, each towards what the
 //! model said of it before, so that labels pull where they are and nothing elsewhere.
 //!
 //! Labels are not trusted far. What one host's labels move any other story by, in log-odds, is bounded by

@@ -300,7 +300,7 @@ fn left_out(arguments: &Arguments) -> String {
 
 /// How far the seeds of two passes are apart.
 const PASS: u64 = 0x9e37_79b9;
-/// How far those of two networks are apart.
+/// How far those of one network and the next are apart.
 const NETWORK: u64 = 0x85eb_ca6b_0000;
 /// Changes the seed for stories that are held out.
 const HELD_OUT: u64 = 0x5eed;
