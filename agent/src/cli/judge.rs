@@ -24,9 +24,6 @@ use crate::config::Config;
 use crate::judging::TREES;
 use crate::rules::{self, Places};
 
-/// Most reasons of the model unless told otherwise, as in the daemon.
-const REASONS: u8 = 5;
-
 /// What stories are judged with.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct By {
@@ -49,10 +46,10 @@ pub(super) struct By {
     /// Without the rules that come with Cordon.
     #[arg(long)]
     no_embedded_rules: bool,
-    /// Most reasons that are looked for in what the model says of a story. With 0 it says none and is several times as
-    /// fast; scores and verdicts are the same.
-    #[arg(long, value_name = "NUMBER", default_value_t = REASONS, value_parser = clap::value_parser!(u8).range(..=12))]
-    reasons: u8,
+    /// Most reasons that are looked for in what the model says of a story, in place of the daemon's number. With 0 it says
+    /// none and is several times as fast; scores and verdicts are the same.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(..=12))]
+    reasons: Option<u8>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -73,7 +70,7 @@ impl By {
         self.with != With::Both
             || self.model.is_some()
             || self.no_embedded_rules
-            || self.reasons != REASONS
+            || self.reasons.is_some()
             || lists.iter().any(|list| !list.is_empty())
     }
 
@@ -202,10 +199,10 @@ pub(super) fn open(by: &By, config: &Config, host: (&str, &str)) -> Result<InOrd
         With::Model | With::Both => {
             let dir = by.model.as_ref().unwrap_or(&config.model_dir);
             let model = Model::load(dir)?;
-            let options = Options {
-                reasons: by.reasons.into(),
-                ..Options::default()
-            };
+            let mut options = Options::default();
+            if let Some(reasons) = by.reasons {
+                options.reasons = reasons.into();
+            }
             Some(Judge::new(Arc::new(model), options))
         }
     };
