@@ -3,16 +3,19 @@
 //! the mean of what they say counts: a last layer whose rows are the networks' own one after another, divided by their
 //! number, is that mean.
 //!
-//! Weights are Q8_0 blocks from the GGUF file and every product is candle's own Q8_0 dot product. `QMatMul` itself
-//! is not called: on the CPU it hands each product to candle's process-wide pool, which has a spinning worker for
+//! Weights are Q8_0 blocks in the GGUF file. The embedding and the dense layers stay so, and their products are candle's
+//! own Q8_0 dot product. The convolutions are nearly all of the work and a small part of the weights: theirs are taken
+//! out of the blocks once, and their products are `ndarray`'s matrix product, which makes good use of one core. `QMatMul`
+//! itself is not called: on the CPU it hands each product to candle's process-wide pool, which has a spinning worker for
 //! every core and takes its size from the environment only; on an endpoint that would cost all cores to save one
-//! a millisecond. A test holds the two equal. A convolution is a sum of products, one for each place in its window, and
+//! a millisecond. Tests hold both equal to it. A convolution is a sum of products, one for each place in its window, and
 //! the products of a word that occurs often are made once.
 
 use std::collections::HashMap;
 
 use candle_core::quantized::GgmlType;
 use candle_core::quantized::k_quants::BlockQ8_0;
+use ndarray::Array2;
 
 use crate::facts::FACTS;
 use crate::hash;
@@ -100,26 +103,63 @@ impl Linear {
         }
     }
 
-    fn outputs(&self) -> usize {
-        self.bias.len()
-    }
-
-    fn dot(&self, output: usize, input: &[BlockQ8_0]) -> f32 {
-        self.dot_from(output, 0, input)
-    }
-
-    /// The product with the weights of an output from block `from` on, as many as `input` has.
-    fn dot_from(&self, output: usize, from: usize, input: &[BlockQ8_0]) -> f32 {
-        let row = self.inputs / BLOCK;
-        let weights = &self.blocks[output * row + from..][..input.len()];
-        BlockQ8_0::vec_dot(input.len() * BLOCK, weights, input)
-    }
-
     pub(crate) fn forward(&self, input: &[f32]) -> Vec<f32> {
         let input = quantize(input);
-        (0..self.outputs())
-            .map(|output| self.dot(output, &input) + self.bias[output])
+        let rows = self.blocks.chunks_exact(self.inputs / BLOCK);
+        rows.zip(&self.bias)
+            .map(|(row, bias)| BlockQ8_0::vec_dot(self.inputs, row, &input) + bias)
             .collect()
+    }
+}
+
+/// A convolution over windows of tokens.
+pub(crate) struct Convolution {
+    /// How many tokens a window spans.
+    width: usize,
+    /// For each value of an embedded token a row: the channels of the first place in a window, then of the next one.
+    weights: Array2<f32>,
+    bias: Vec<f32>,
+}
+
+impl Convolution {
+    /// `weights` has a row for each channel: the values of the first token in a window, then of the next one.
+    pub(crate) fn new(width: usize, weights: &[f32], bias: Vec<f32>) -> Self {
+        let channels = bias.len();
+        let dim = weights.len() / (width * channels);
+        let weight = |(value, column): (usize, usize)| {
+            let (at, channel) = (column / channels, column % channels);
+            weights[(channel * width + at) * dim + value]
+        };
+        Self {
+            width,
+            weights: Array2::from_shape_fn((dim, width * channels), weight),
+            bias,
+        }
+    }
+
+    /// The highest value of each channel over all windows. `embedded` has a row for each different word.
+    fn pool(&self, embedded: &Array2<f32>, words: &Words) -> Vec<f32> {
+        let channels = self.bias.len();
+        // What each word adds at each place of a window: the channels of one place after another.
+        // Row by row, as both factors lie in memory.
+        let (products, _) = embedded.dot(&self.weights).into_raw_vec_and_offset();
+        let product =
+            |at: usize, word: usize| &products[(word * self.width + at) * channels..][..channels];
+        let mut most = vec![f32::NEG_INFINITY; channels];
+        let mut sum = vec![0f32; channels];
+        for window in words.places.windows(self.width) {
+            sum.fill(0.0);
+            for (at, word) in window.iter().enumerate() {
+                for (sum, value) in sum.iter_mut().zip(product(at, *word)) {
+                    *sum += value;
+                }
+            }
+            for (most, sum) in most.iter_mut().zip(&sum) {
+                *most = most_of(*most, *sum);
+            }
+        }
+        let biased = most.iter().zip(&self.bias);
+        biased.map(|(most, bias)| positive(most + bias)).collect()
     }
 }
 
@@ -187,16 +227,12 @@ impl Words {
 /// One of them, up to its hidden layer.
 pub(crate) struct Network {
     embedding: Vec<BlockQ8_0>,
-    convolutions: Vec<(usize, Linear)>,
+    convolutions: Vec<Convolution>,
     hidden: Linear,
 }
 
 impl Network {
-    pub(crate) fn new(
-        embedding: &[f32],
-        convolutions: Vec<(usize, Linear)>,
-        hidden: Linear,
-    ) -> Self {
+    pub(crate) fn new(embedding: &[f32], convolutions: Vec<Convolution>, hidden: Linear) -> Self {
         Self {
             embedding: quantize(embedding),
             convolutions,
@@ -206,12 +242,11 @@ impl Network {
 
     fn hidden(&self, words: &Words, facts: &[f32; FACTS], shape: &Shape) -> Vec<f32> {
         let embedded = self.embed(words, shape.dim);
-        let blocks = quantize(&embedded);
         let mut features = Vec::with_capacity(shape.pooled());
-        for (width, convolution) in &self.convolutions {
-            features.extend(pool(*width, convolution, &blocks, words));
+        for convolution in &self.convolutions {
+            features.extend(convolution.pool(&embedded, words));
         }
-        features.extend(mean(&embedded, words, shape.dim));
+        features.extend(mean(&embedded, words));
         features.extend_from_slice(facts);
         let mut hidden = self.hidden.forward(&features);
         for value in &mut hidden {
@@ -220,11 +255,11 @@ impl Network {
         hidden
     }
 
-    /// Each different word.
-    fn embed(&self, words: &Words, dim: usize) -> Vec<f32> {
-        let mut all = vec![0f32; words.rows.len() * dim];
+    /// A row for each different word.
+    fn embed(&self, words: &Words, dim: usize) -> Array2<f32> {
+        let mut all = Array2::zeros((words.rows.len(), dim));
         let mut row = vec![0f32; dim];
-        for (one, out) in words.rows.iter().zip(all.chunks_exact_mut(dim)) {
+        for (one, mut out) in words.rows.iter().zip(all.rows_mut()) {
             for (index, weight) in one.rows.iter().zip(one.weights) {
                 if weight > 0.0 {
                     let blocks = dim / BLOCK;
@@ -243,45 +278,14 @@ impl Network {
 }
 
 /// What kind of work it is all in all, beside the most telling places of it.
-fn mean(embedded: &[f32], words: &Words, dim: usize) -> Vec<f32> {
-    let mut mean = vec![0f32; dim];
+fn mean(embedded: &Array2<f32>, words: &Words) -> Vec<f32> {
+    let mut mean = vec![0f32; embedded.ncols()];
     for place in &words.places[..words.tokens] {
-        for (sum, value) in mean.iter_mut().zip(&embedded[place * dim..][..dim]) {
+        for (sum, value) in mean.iter_mut().zip(embedded.row(*place)) {
             *sum += value / words.tokens as f32;
         }
     }
     mean
-}
-
-/// The highest value of each channel over all windows. `blocks` are those of each different word.
-fn pool(width: usize, convolution: &Linear, blocks: &[BlockQ8_0], words: &Words) -> Vec<f32> {
-    let channels = convolution.outputs();
-    let token = blocks.len() / words.rows.len();
-    // What each word adds at each place of a window: a row of channels.
-    let mut products = Vec::with_capacity(width * words.rows.len() * channels);
-    for at in 0..width {
-        for word in blocks.chunks_exact(token) {
-            let of = |channel| convolution.dot_from(channel, at * token, word);
-            products.extend((0..channels).map(of));
-        }
-    }
-    let product =
-        |at: usize, word: usize| &products[(at * words.rows.len() + word) * channels..][..channels];
-    let mut most = vec![f32::NEG_INFINITY; channels];
-    let mut sum = vec![0f32; channels];
-    for window in words.places.windows(width) {
-        sum.fill(0.0);
-        for (at, word) in window.iter().enumerate() {
-            for (sum, value) in sum.iter_mut().zip(product(at, *word)) {
-                *sum += value;
-            }
-        }
-        for (most, sum) in most.iter_mut().zip(&sum) {
-            *most = most_of(*most, *sum);
-        }
-    }
-    let biased = most.iter().zip(&convolution.bias);
-    biased.map(|(most, bias)| positive(most + bias)).collect()
 }
 
 /// The larger one. Unlike `f32::max` it keeps what is not a number: a story whose sums overflow must
@@ -301,34 +305,67 @@ mod tests {
     use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
     use candle_core::{Device, Module as _, Tensor};
 
+    /// Values that candle quantized, and its product of them with rows of `input`.
+    fn qmatmul(outputs: usize, inputs: usize, input: &[f32]) -> (Vec<f32>, Vec<Vec<f32>>) {
+        let weights: Vec<f32> = (0..outputs * inputs)
+            .map(|index| wave(index, 0.37))
+            .collect();
+        let tensor = Tensor::from_vec(weights, (outputs, inputs), &Device::Cpu).unwrap();
+        let quantized = QTensor::quantize(&tensor, GgmlDType::Q8_0).unwrap();
+        let stored = quantized.dequantize(&Device::Cpu).unwrap();
+        let stored = stored.flatten_all().unwrap().to_vec1().unwrap();
+        let product = QMatMul::from_qtensor(quantized).unwrap();
+        let rows = input.len() / inputs;
+        let input = Tensor::from_slice(input, (rows, inputs), &Device::Cpu).unwrap();
+        (stored, product.forward(&input).unwrap().to_vec2().unwrap())
+    }
+
+    fn wave(index: usize, step: f32) -> f32 {
+        (index as f32 * step).sin()
+    }
+
     /// What the module's comment promises: this is `QMatMul`, without its pool.
     #[test]
     fn products_equal_qmatmul() {
         let (outputs, inputs, rows) = (24, 320, 7);
-        let wave = |index: usize, step: f32| (index as f32 * step).sin();
-        let weights: Vec<f32> = (0..outputs * inputs)
-            .map(|index| wave(index, 0.37))
-            .collect();
         let input: Vec<f32> = (0..rows * inputs)
             .map(|index| 2.0 * wave(index, 0.11))
             .collect();
-        let tensor = Tensor::from_vec(weights, (outputs, inputs), &Device::Cpu).unwrap();
-        let quantized = QTensor::quantize(&tensor, GgmlDType::Q8_0).unwrap();
-        let stored: Vec<f32> = quantized
-            .dequantize(&Device::Cpu)
-            .unwrap()
-            .flatten_all()
-            .unwrap()
-            .to_vec1()
-            .unwrap();
+        let (stored, wanted) = qmatmul(outputs, inputs, &input);
         let ours = Linear::new(&stored, vec![0.0; outputs]);
-        let theirs = QMatMul::from_qtensor(quantized).unwrap();
-        let x = Tensor::from_slice(&input, (rows, inputs), &Device::Cpu).unwrap();
-        let wanted: Vec<Vec<f32>> = theirs.forward(&x).unwrap().to_vec2().unwrap();
         for (row, wanted) in input.chunks(inputs).zip(wanted) {
             for (found, wanted) in ours.forward(row).into_iter().zip(wanted) {
                 assert!((found - wanted).abs() < 1e-3, "{found} is not {wanted}");
             }
+        }
+    }
+
+    /// A convolution is a product of each window, and of that the most. `QMatMul` rounds what it is given to a 127th of
+    /// the largest, and this does not.
+    #[test]
+    fn convolutions_equal_qmatmul() {
+        let (width, channels, dim) = (3, 32, 64);
+        let places = [1, 2, 1, 3, 3, 2, 0, 0, 0];
+        let embedded = Array2::from_shape_fn((4, dim), |(word, value)| {
+            wave(word * dim + value, 0.11) * f32::from(u8::from(word > 0))
+        });
+        let windows: Vec<f32> = places
+            .windows(width)
+            .flatten()
+            .flat_map(|word| embedded.row(*word).to_vec())
+            .collect();
+        let (stored, products) = qmatmul(channels, width * dim, &windows);
+        let bias: Vec<f32> = (0..channels).map(|channel| wave(channel, 0.7)).collect();
+        let words = Words {
+            rows: vec![Rows::default(); 4],
+            places: places.to_vec(),
+            tokens: 6,
+        };
+        let found = Convolution::new(width, &stored, bias.clone()).pool(&embedded, &words);
+        for (channel, found) in found.into_iter().enumerate() {
+            let most = products.iter().map(|window| window[channel]);
+            let wanted = (most.fold(f32::NEG_INFINITY, f32::max) + bias[channel]).max(0.0);
+            assert!((found - wanted).abs() < 0.05, "{found} is not {wanted}");
         }
     }
 
