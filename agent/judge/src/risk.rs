@@ -17,8 +17,9 @@ use std::hash::Hash;
 use cordon_model::calibration::sigmoid;
 use cordon_proto::policy::Thresholds;
 
-/// Log-odds of a step that says nothing of its tree: what an honest step that alarms somewhat has.
-const NEUTRAL: f32 = 0.5;
+/// Log-odds of a step that says nothing of its tree: what one has that is just suspicious by itself, which few honest
+/// runs have.
+const NEUTRAL: f32 = 2.6;
 /// A step says no more than that, however sure the model is.
 const OF_A_STEP: f32 = 4.0;
 /// What the mean of a tree counts beside a story's own log-odds.
@@ -319,7 +320,7 @@ mod tests {
     fn hours_undo_what_was_and_a_clock_that_stands_still_does_not() {
         let mut risks = Risks::new(8);
         for at in 0..6 {
-            risks.add(1u32, at, u64::from(at), 1.5, 5 * MINUTE);
+            risks.add(1u32, at, u64::from(at), 3.5, 5 * MINUTE);
         }
         let of = |now| risks.of(&1, OTHER, 99, now).log_odds;
         assert!(of(35 * MINUTE) < of(5 * MINUTE));
