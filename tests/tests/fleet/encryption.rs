@@ -133,7 +133,6 @@ fn stops(fleet: &Fleet) -> usize {
 fn who_encrypts_a_tree_is_stopped_when_little_of_it_is_gone() {
     let fleet = stopping_fleet();
     let node = fleet.node("ep1").unwrap();
-    // Quiet machines lose two in a hundred and less; what is looked at here must hold on a busy one.
     for attack in [
         ["python3", "/opt/in_place.py"],
         ["perl", "/opt/beside.pl"],
@@ -145,7 +144,7 @@ fn who_encrypts_a_tree_is_stopped_when_little_of_it_is_gone() {
         attacker.wait(LIMIT).unwrap();
         let left = documents(node);
         eprintln!("{attack:?}: {} of {FILES} documents gone", FILES - left);
-        assert!(left >= FILES * 90 / 100, "{attack:?}: {left} are left");
+        assert!(left > FILES * 98 / 100, "{attack:?}: {left} are left");
         let told = || Ok((stops(&fleet) > before).then_some(()));
         wait::until("word of the kill", LIMIT, told)
             .unwrap_or_else(|error| panic!("{attack:?}: {error:#}\n{}", fleet.agent_log("ep1")));
