@@ -41,11 +41,15 @@ pub const CAP: f64 = 1.5;
 /// Labelled stories that are too few to learn from.
 pub const FEWEST: usize = 8;
 /// What our own stories weigh together, in labels, and how much of what is learned so is tried: the boldest first.
-const TRIALS: [(f64, f64); 8] = [
+const TRIALS: [(f64, f64); 12] = [
     (100.0, 1.0),
     (100.0, 0.5),
+    (300.0, 1.0),
+    (300.0, 0.5),
     (1_000.0, 1.0),
     (1_000.0, 0.5),
+    (3_000.0, 1.0),
+    (3_000.0, 0.5),
     (10_000.0, 1.0),
     (10_000.0, 0.5),
     (100_000.0, 1.0),
